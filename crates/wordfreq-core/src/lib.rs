@@ -1,1 +1,23 @@
-//! Counts words.
+//! Counts words: bytes in, counts out.
+//!
+//! A [`Profile`] says what a word is, a [`Counter`] takes a document in chunks of any size and gives [`Counts`],
+//! and [`Top`] ranks any table of words. Memory is bounded by the number of distinct words and by nothing else:
+//! not by the length of a document, of a line or of a word.
+//!
+//! Deliberately not here: files, threads, clocks, the environment, logging, and every wire format.
+
+mod counter;
+mod counts;
+mod normalise;
+mod profile;
+mod recent;
+mod tokenize;
+mod top;
+mod word_break;
+mod word_break_table;
+
+pub use counter::{CountError, Counter, certain_boundary, count};
+pub use counts::{Counts, WordCount};
+pub use profile::{Profile, ProfileName, UnknownProfile};
+pub use tokenize::{MAX_TOKEN_BYTES, MAX_WORD_BYTES};
+pub use top::Top;

@@ -1,1 +1,33 @@
-//! The life of a document.
+//! The life of a document: it is put into a bucket, becomes a message, is leased by a worker, counted, and its
+//! result is committed exactly once.
+//!
+//! Here are the ports ([`Queue`], [`Results`]), the worker that stands on them, and the embedded backend that
+//! implements both on one SQLite file. Not here: how words are counted (`wordfreq-core`), and anything about
+//! command lines, configuration or processes (`wordfreq`).
+//!
+//! The ports are synchronous on purpose: counting keeps a core busy, SQLite blocks, and a worker is one thread with
+//! one batch of leases. An adapter to a remote service blocks on its own runtime inside its methods.
+
+pub mod document;
+pub mod drain;
+pub mod embedded;
+pub mod encoding;
+pub mod error;
+pub mod failpoint;
+pub mod process;
+pub mod queue;
+pub mod reading;
+pub mod results;
+pub mod time;
+pub mod watch;
+pub mod worker;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use document::{DocumentEvent, DocumentId, EventKind, Sequence};
+pub use drain::Drain;
+pub use error::{BackendError, ErrorKind};
+pub use queue::Queue;
+pub use results::Results;
+pub use time::Timestamp;

@@ -1,0 +1,60 @@
+# The four things a contributor runs: `make build`, `make test`, `make lint`, `make bench`. The rest are their parts.
+# Nothing here is skipped in silence: a missing tool is named, with the way to get it, and the target fails.
+
+RUST_VERSION := 1.95
+DENY_VERSION := 0.20.2
+TOOLS        := $(CURDIR)/target/tools
+
+# Everything a test may reach: the named places to kill a process at, and the suites every adapter must pass.
+FEATURES := --features wordfreq/failpoints,wordfreq-pipeline/conformance
+# On a build server the lock file is the truth; at a desk it may follow an edited manifest.
+LOCKED   := $(if $(CI),--locked)
+ALL      := $(LOCKED) --workspace $(FEATURES)
+
+export PATH := $(TOOLS)/bin:$(PATH)
+
+.PHONY: build test lint bench style dependencies toolchain cargo-deny
+
+build: toolchain
+	cargo build $(LOCKED) --release
+
+# Warnings are denied by the linter alone: the same compiler flags everywhere mean one set of build products.
+test: toolchain
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    set -x; cargo nextest run $(ALL) --no-fail-fast; \
+	else \
+	    echo 'cargo-nextest is not installed (cargo install cargo-nextest --locked): running the same tests with cargo test'; \
+	    set -x; cargo test $(ALL) --all-targets --no-fail-fast; \
+	fi
+	cargo test $(ALL) --doc --no-fail-fast
+
+lint: style dependencies
+
+style: toolchain
+	cargo fmt --all --check
+	cargo clippy $(ALL) --all-targets -- -D warnings
+	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(ALL) --no-deps
+
+dependencies: toolchain cargo-deny
+	cargo-deny --locked --workspace check --hide-inclusion-graph licenses bans sources
+
+bench: toolchain
+	@test -x bench/run || { echo 'bench/run is not there: the benchmarks are missing from this checkout' >&2; exit 1; }
+	bench/run
+
+toolchain:
+	@command -v cargo >/dev/null && command -v rustc >/dev/null || { \
+	    echo 'no Rust toolchain: cargo and rustc are not on PATH; install Rust $(RUST_VERSION) or newer with rustup (https://rustup.rs)' >&2; exit 1; }
+	@found=$$(rustc --version | cut -d' ' -f2); \
+	 test "$$(printf '%s\n' $(RUST_VERSION) "$$found" | sort -V | head -n 1)" = $(RUST_VERSION) || { \
+	    echo "Rust $$found is too old: this workspace needs $(RUST_VERSION) or newer; run rustup update stable" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || { \
+	    echo 'no C compiler: SQLite is compiled from source, and $(firstword $(CC)) is not on PATH; install gcc or clang, or set CC' >&2; exit 1; }
+
+cargo-deny:
+	@found=$$(cargo-deny --version 2>/dev/null || true); \
+	 if [ "$$found" != 'cargo-deny $(DENY_VERSION)' ]; then \
+	    echo "cargo-deny $(DENY_VERSION) is needed, found: $${found:-none}; installing it into target/tools (about three minutes)"; \
+	    set -x; cargo install cargo-deny --locked --version $(DENY_VERSION) --root '$(TOOLS)'; \
+	 fi

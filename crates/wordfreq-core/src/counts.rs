@@ -1,0 +1,120 @@
+//! The table of words and their counts, with the totals of the bytes they came from.
+//!
+//! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
+
+use std::collections::HashMap;
+
+use crate::top;
+
+/// How often each word occurs in some bytes, and how many bytes and over-long words those were.
+///
+/// Sums saturate at `u64::MAX`, which keeps [`merge`](Self::merge) commutative and associative for any input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The standard hasher on purpose: it is keyed at random, so no document can choose words that collide.
+    table: HashMap<Box<str>, u64>,
+    words: u64,
+    bytes: u64,
+    over_long: u64,
+}
+
+/// A word and how often it occurs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordCount<'a> {
+    /// The word as counted, that is after normalising.
+    pub word: &'a str,
+    /// How often it occurs; never 0.
+    pub count: u64,
+}
+
+impl Counts {
+    /// The counts of no bytes at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds `count` occurrences of `word`, taken as it stands. A count of 0 leaves no trace.
+    pub fn add(&mut self, word: &str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.words = self.words.saturating_add(count);
+        match self.table.get_mut(word) {
+            Some(known) => *known = known.saturating_add(count),
+            None => {
+                self.table.insert(word.into(), count);
+            }
+        }
+    }
+
+    /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
+    pub fn add_totals(&mut self, bytes: u64, over_long: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.over_long = self.over_long.saturating_add(over_long);
+    }
+
+    /// Adds all of `other`. The order and grouping of merges never shows in the result.
+    pub fn merge(&mut self, mut other: Counts) {
+        // The larger table stays where it is.
+        if other.table.len() > self.table.len() {
+            std::mem::swap(self, &mut other);
+        }
+        self.words = self.words.saturating_add(other.words);
+        self.add_totals(other.bytes, other.over_long);
+        for (word, count) in other.table {
+            let known = self.table.entry(word).or_insert(0);
+            *known = known.saturating_add(count);
+        }
+    }
+
+    /// How often `word`, given as it is counted, occurs; 0 if it does not.
+    pub fn get(&self, word: &str) -> u64 {
+        self.table.get(word).copied().unwrap_or(0)
+    }
+
+    /// The sum of all counts. Over-long words are not in it.
+    pub fn words(&self) -> u64 {
+        self.words
+    }
+
+    /// The number of different words.
+    pub fn distinct(&self) -> u64 {
+        self.table.len() as u64
+    }
+
+    /// The number of bytes read.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The number of words longer than [`MAX_WORD_BYTES`](crate::MAX_WORD_BYTES), which are counted only here.
+    pub fn over_long(&self) -> u64 {
+        self.over_long
+    }
+
+    /// Every word with its count, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.table.iter().map(|(word, &count)| (&**word, count))
+    }
+
+    /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
+    pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
+        let mut ranked: Vec<_> = self
+            .iter()
+            .map(|(word, count)| WordCount { word, count })
+            .collect();
+        let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
+        if n < ranked.len() {
+            // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.
+            ranked.select_nth_unstable_by(n, order);
+            ranked.truncate(n);
+        }
+        ranked.sort_unstable_by(order);
+        ranked
+    }
+
+    /// The whole table, in the order of [`top`](Self::top).
+    pub fn ranked(&self) -> Vec<WordCount<'_>> {
+        self.top(usize::MAX)
+    }
+}

@@ -1,0 +1,95 @@
+//! The rule of profile `whitespace`: maximal runs of characters that are neither White_Space nor U+FFFD.
+//!
+//! An invalid sequence separates words as U+FFFD does.
+
+use super::utf8::{Decoder, Piece};
+use super::{Carried, MAX_WORD_BYTES, Token};
+
+#[derive(Debug, Default)]
+pub(crate) struct Whitespace {
+    decoder: Decoder,
+    runs: Runs,
+}
+
+impl Whitespace {
+    pub(super) fn feed(&mut self, chunk: &[u8], sink: &mut impl FnMut(Token<'_>)) {
+        let Self { decoder, runs } = self;
+        decoder.feed(chunk, &mut |piece| runs.take(piece, sink));
+    }
+
+    pub(super) fn finish(self, sink: &mut impl FnMut(Token<'_>)) {
+        let Self { decoder, mut runs } = self;
+        decoder.finish(&mut |piece| runs.take(piece, sink));
+        runs.end("", sink);
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.runs.carried.text.capacity()
+    }
+}
+
+/// The run that the last piece left open.
+#[derive(Debug, Default)]
+struct Runs {
+    carried: Carried,
+}
+
+impl Runs {
+    fn take(&mut self, piece: Piece<'_>, sink: &mut impl FnMut(Token<'_>)) {
+        let Piece::Text(text) = piece else {
+            return self.end("", sink);
+        };
+        let mut start = 0;
+        let bytes = text.as_bytes();
+        let mut position = 0;
+        while position < bytes.len() {
+            let (separates, width) = if bytes[position].is_ascii() {
+                // U+000B is white space to Unicode but not to u8::is_ascii_whitespace.
+                (matches!(bytes[position], b'\t'..=b'\r' | b' '), 1)
+            } else {
+                let c = char_at(text, position);
+                (
+                    c.is_whitespace() || c == char::REPLACEMENT_CHARACTER,
+                    c.len_utf8(),
+                )
+            };
+            if separates {
+                self.end(&text[start..position], sink);
+                start = position + width;
+            }
+            position += width;
+        }
+        if start < text.len() {
+            self.carried.push(&text[start..]);
+        }
+    }
+
+    /// Ends the open run, of which `last` is the part that has not been carried.
+    #[inline]
+    fn end(&mut self, last: &str, sink: &mut impl FnMut(Token<'_>)) {
+        if !self.carried.is_empty() {
+            self.carried.push(last);
+            sink(if self.carried.over_long {
+                Token::OverLong
+            } else {
+                Token::Word(&self.carried.text)
+            });
+            self.carried.clear();
+        } else if !last.is_empty() {
+            sink(if last.len() > MAX_WORD_BYTES {
+                Token::OverLong
+            } else {
+                Token::Word(last)
+            });
+        }
+    }
+}
+
+/// The character that starts at `position`, which must be a character's start within `text`.
+fn char_at(text: &str, position: usize) -> char {
+    text[position..]
+        .chars()
+        .next()
+        .unwrap_or(char::REPLACEMENT_CHARACTER)
+}

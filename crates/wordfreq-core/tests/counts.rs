@@ -1,0 +1,106 @@
+//! Tables of counts: adding, merging and ranking.
+
+use proptest::prelude::*;
+use wordfreq_core::{Counts, Top};
+
+fn any_counts() -> impl Strategy<Value = Counts> {
+    // Few words, so that tables overlap; a few counts near the end of the range, so that sums saturate.
+    let count = prop_oneof![4 => 0..5u64, 1 => u64::MAX - 2..=u64::MAX];
+    let rows = prop::collection::vec(("[abé]{0,2}", count), 0..12);
+    (rows, 0..100u64, 0..3u64).prop_map(|(rows, bytes, over_long)| {
+        let mut counts = Counts::new();
+        counts.add_totals(bytes, over_long);
+        for (word, count) in rows {
+            counts.add(&word, count);
+        }
+        counts
+    })
+}
+
+fn merged(mut a: Counts, b: Counts) -> Counts {
+    a.merge(b);
+    a
+}
+
+proptest! {
+    #[test]
+    fn merging_commutes_associates_and_keeps_the_empty_one_out(a in any_counts(), b in any_counts(), c in any_counts()) {
+        prop_assert_eq!(merged(a.clone(), b.clone()), merged(b.clone(), a.clone()));
+        let left = merged(merged(a.clone(), b.clone()), c.clone());
+        let right = merged(a.clone(), merged(b.clone(), c.clone()));
+        prop_assert_eq!(&left, &right);
+        prop_assert_eq!(merged(a.clone(), Counts::new()), a.clone());
+        for (word, count) in left.iter() {
+            let sum = a.get(word).saturating_add(b.get(word)).saturating_add(c.get(word));
+            prop_assert_eq!(count, sum);
+        }
+        prop_assert_eq!(left.bytes(), a.bytes() + b.bytes() + c.bytes());
+        prop_assert_eq!(left.over_long(), a.over_long() + b.over_long() + c.over_long());
+    }
+
+    #[test]
+    fn top_is_the_head_of_the_whole_ranking(counts in any_counts(), n in 0..15usize) {
+        let mut expected: Vec<(String, u64)> =
+            counts.iter().map(|(word, count)| (word.to_owned(), count)).collect();
+        expected.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.chars().cmp(b.0.chars())));
+        let owned = |rows: Vec<wordfreq_core::WordCount<'_>>| -> Vec<(String, u64)> {
+            rows.into_iter().map(|row| (row.word.to_owned(), row.count)).collect()
+        };
+        prop_assert_eq!(owned(counts.ranked()), expected.clone());
+
+        let mut all = Top::new(usize::MAX);
+        let mut best = Top::new(n);
+        for (word, count) in counts.iter() {
+            all.offer(word, count);
+            best.offer(word, count);
+        }
+        prop_assert_eq!(all.into_ranked(), expected.clone());
+        expected.truncate(n);
+        prop_assert_eq!(owned(counts.top(n)), expected.clone());
+        prop_assert_eq!(best.into_ranked(), expected);
+    }
+}
+
+#[test]
+fn totals_follow_what_is_added() {
+    let mut counts = Counts::new();
+    assert_eq!(
+        (
+            counts.words(),
+            counts.distinct(),
+            counts.bytes(),
+            counts.over_long()
+        ),
+        (0, 0, 0, 0)
+    );
+    counts.add("one", 2);
+    counts.add("", 1);
+    counts.add("one", 3);
+    counts.add("none", 0);
+    counts.add_totals(10, 1);
+    assert_eq!(
+        (
+            counts.words(),
+            counts.distinct(),
+            counts.bytes(),
+            counts.over_long()
+        ),
+        (6, 2, 10, 1)
+    );
+    assert_eq!((counts.get("one"), counts.get(""), counts.get("none")), (5, 1, 0));
+}
+
+#[test]
+fn ties_rank_in_code_point_order() {
+    let mut counts = Counts::new();
+    // U+FF5E comes before U+10000 by code point, and after it in UTF-16.
+    for word in ["b", "\u{10000}", "a", "\u{FF5E}", "B", "ab", "é", ""] {
+        counts.add(word, 1);
+    }
+    counts.add("z", 2);
+    let words: Vec<&str> = counts.ranked().into_iter().map(|row| row.word).collect();
+    assert_eq!(
+        words,
+        ["z", "", "B", "a", "ab", "b", "é", "\u{FF5E}", "\u{10000}"]
+    );
+}

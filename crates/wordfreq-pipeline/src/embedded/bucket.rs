@@ -1,0 +1,492 @@
+//! The bucket: documents' bytes as immutable files named by digest, and the row that gives a key its newest version.
+//! A put is durable, then visible, and its event is enqueued by the very transaction that makes it visible.
+//!
+//! Not here: reading directories (`watch`), and anything that turns a key into a path.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind as Io, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::bell::Bell;
+use super::database::Database;
+use super::queue::enqueue;
+use super::sync_directory;
+use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
+use crate::error::{BackendError, ErrorKind};
+use crate::failpoint;
+use crate::time::Timestamp;
+
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The objects of a data directory.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    objects: PathBuf,
+    incoming: PathBuf,
+    database: Arc<Database>,
+    sent: Arc<Bell>,
+}
+
+/// Bytes on their way in: written, not yet durable, not yet visible. Dropping it takes them back.
+#[derive(Debug)]
+pub struct Staged {
+    file: File,
+    path: Option<PathBuf>,
+    digest: blake3::Hash,
+    bytes: u64,
+}
+
+impl Staged {
+    /// How many bytes were staged.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Their BLAKE3 digest.
+    pub fn digest(&self) -> &[u8; 32] {
+        self.digest.as_bytes()
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::debug!(%error, path = %path.display(), "staged bytes are left to the sweep");
+        }
+    }
+}
+
+/// Staged bytes and the key they are for.
+#[derive(Debug)]
+pub struct StagedPut {
+    /// The key.
+    pub id: DocumentId,
+    /// The bytes.
+    pub staged: Staged,
+    /// The file of a watched directory they came from, remembered in the same transaction.
+    pub watched: Option<WatchedFile>,
+}
+
+/// What is remembered of a file that was taken in from a watched directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedFile {
+    /// The watched directory, as bytes of its absolute path.
+    pub root: Vec<u8>,
+    /// The file below it, as bytes.
+    pub path: Vec<u8>,
+    /// The document it became.
+    pub id: DocumentId,
+    /// Its size when it was read.
+    pub bytes: u64,
+    /// Its modification time when it was read, nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// When it was read.
+    pub taken_at: Timestamp,
+    /// The digest of what was read.
+    pub digest: [u8; 32],
+}
+
+/// The bytes of one version of a document.
+#[derive(Debug)]
+pub struct Object {
+    /// Open for reading, at the start; stays readable when the object is swept.
+    pub file: File,
+    /// Its size.
+    pub bytes: u64,
+    /// What its bytes must hash to (BLAKE3).
+    pub digest: [u8; 32],
+}
+
+/// The answer to opening a version.
+#[derive(Debug)]
+pub enum Opened {
+    /// It is the newest version.
+    Current(Object),
+    /// There is a newer version, or the document was deleted since.
+    Superseded,
+}
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Objects that no document refers to.
+    pub objects: u64,
+    /// Bytes on their way in whose process is gone.
+    pub incoming: u64,
+}
+
+impl Bucket {
+    pub(super) fn new(directory: &Path, database: Arc<Database>, sent: Arc<Bell>) -> Self {
+        Self {
+            objects: directory.join("objects"),
+            incoming: directory.join("incoming"),
+            database,
+            sent,
+        }
+    }
+
+    /// Copies `source` to its end beside the objects, in constant memory.
+    pub fn stage(&self, source: &mut dyn Read) -> Result<Staged, BackendError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = self.incoming.join(name);
+        let context = |error| BackendError::io("write", &path, error);
+        failpoint::io("bucket.stage").map_err(context)?;
+        // A file of this name can only be a leftover of a dead process that had our number.
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(context)?;
+        // Holding the lock tells the sweep that these bytes have an owner.
+        file.lock().map_err(context)?;
+        let mut staged = Staged {
+            file,
+            path: Some(path.clone()),
+            digest: blake3::hash(b""),
+            bytes: 0,
+        };
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let read = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == Io::Interrupted => continue,
+                Err(error) => {
+                    return Err(BackendError::new(
+                        ErrorKind::Invalid,
+                        format!("cannot read the document: {error}"),
+                    ));
+                }
+            };
+            hasher.update(&buffer[..read]);
+            staged.file.write_all(&buffer[..read]).map_err(context)?;
+            staged.bytes += read as u64;
+        }
+        staged.digest = hasher.finalize();
+        Ok(staged)
+    }
+
+    /// Makes staged bytes durable, then visible under their keys, and enqueues an event for each; all of them or
+    /// none. Answers each one's sequence.
+    pub fn put(&self, mut puts: Vec<StagedPut>) -> Result<Vec<Sequence>, BackendError> {
+        if puts.is_empty() {
+            return Ok(Vec::new());
+        }
+        for put in &mut puts {
+            self.place(&mut put.staged)?;
+        }
+        loop {
+            failpoint::hit("bucket.before_directory_sync");
+            sync_directory(&self.objects)?;
+            failpoint::hit("bucket.before_record");
+            // A sweep between placing and here may have taken an object nobody referred to yet. It deletes under
+            // the write lock, so what exists in this transaction exists when it commits.
+            let recorded = self.database.write(|transaction| {
+                if puts.iter().all(|put| self.path_of(&put.staged.digest).exists()) {
+                    record(transaction, &puts).map(Some)
+                } else {
+                    Ok(None)
+                }
+            })?;
+            if let Some(sequences) = recorded {
+                failpoint::hit("bucket.after_record");
+                self.sent.ring();
+                return Ok(sequences);
+            }
+            for put in &mut puts {
+                if !self.path_of(&put.staged.digest).exists() {
+                    put.staged
+                        .file
+                        .seek(SeekFrom::Start(0))
+                        .map_err(|error| self.cannot_write(error))?;
+                    let mut again = self.stage(&mut &put.staged.file)?;
+                    self.place(&mut again)?;
+                    put.staged = again;
+                }
+            }
+        }
+    }
+
+    fn cannot_write(&self, error: io::Error) -> BackendError {
+        BackendError::io("write to", &self.objects, error)
+    }
+
+    fn path_of(&self, digest: &blake3::Hash) -> PathBuf {
+        self.objects.join(digest.to_hex().as_str())
+    }
+
+    fn place(&self, staged: &mut Staged) -> Result<(), BackendError> {
+        failpoint::io("bucket.sync_object")
+            .and_then(|()| staged.file.sync_all())
+            .map_err(|error| self.cannot_write(error))?;
+        if let Some(path) = &staged.path {
+            failpoint::io("bucket.before_rename")
+                .and_then(|()| fs::rename(path, self.path_of(&staged.digest)))
+                .map_err(|error| self.cannot_write(error))?;
+            failpoint::hit("bucket.after_rename");
+        }
+        staged.path = None;
+        Ok(())
+    }
+
+    /// Deletes a document and enqueues the event; tells whether there was one. Its bytes go with the next sweep.
+    pub fn delete(&self, id: &DocumentId) -> Result<bool, BackendError> {
+        let existed = self.database.write(|transaction| delete(transaction, id))?;
+        self.sent.ring();
+        Ok(existed)
+    }
+
+    /// Opens a version for counting.
+    ///
+    /// # Errors
+    /// `Corrupt` if the newest version's bytes are gone or have another size.
+    pub fn open(&self, id: &DocumentId, sequence: Sequence) -> Result<Opened, BackendError> {
+        loop {
+            let row: Option<(u64, Option<[u8; 32]>, u64)> = self.database.read(|transaction| {
+                Ok(transaction
+                    .prepare_cached(
+                        "SELECT sequence, digest, bytes FROM documents WHERE bucket = ?1 AND key = ?2",
+                    )?
+                    .query_row(params![id.bucket(), id.key().as_bytes()], |row| {
+                        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                    })
+                    .optional()?)
+            })?;
+            let Some((newest, Some(digest), bytes)) = row else {
+                return Ok(Opened::Superseded);
+            };
+            if newest > sequence.0 {
+                return Ok(Opened::Superseded);
+            }
+            let path = self.path_of(&blake3::Hash::from_bytes(digest));
+            let damaged = |what: &str| {
+                BackendError::new(
+                    ErrorKind::Corrupt,
+                    format!("the stored bytes of {id} {what}: put the document again"),
+                )
+            };
+            match File::open(&path) {
+                Ok(file) => {
+                    let found = file
+                        .metadata()
+                        .map_err(|error| BackendError::io("read", &path, error))?
+                        .len();
+                    if found != bytes {
+                        return Err(damaged(&format!("are {found}, not {bytes}, long")));
+                    }
+                    return Ok(Opened::Current(Object { file, bytes, digest }));
+                }
+                Err(error) if error.kind() == Io::NotFound => {
+                    // It may have been replaced, and the old bytes swept, since the row was read.
+                    let unchanged = self.database.read(|transaction| {
+                        Ok(transaction
+                            .prepare_cached(
+                                "SELECT 1 FROM documents WHERE bucket = ?1 AND key = ?2 AND digest = ?3",
+                            )?
+                            .exists(params![id.bucket(), id.key().as_bytes(), digest])?)
+                    })?;
+                    if unchanged {
+                        return Err(damaged("are missing"));
+                    }
+                }
+                Err(error) => return Err(BackendError::io("open", &path, error)),
+            }
+        }
+    }
+
+    /// Removes objects that nothing refers to, and bytes on their way in whose process is gone. Safe at any time, by
+    /// one process at a time.
+    pub fn sweep(&self) -> Result<Swept, BackendError> {
+        let mut swept = Swept::default();
+        for entry in list(&self.incoming)? {
+            let orphaned = match File::open(&entry) {
+                Ok(file) => file.try_lock().is_ok(),
+                Err(error) if error.kind() == Io::NotFound => false,
+                Err(error) => return Err(BackendError::io("open", &entry, error)),
+            };
+            if orphaned {
+                swept.incoming += u64::from(remove(&entry)?);
+            }
+        }
+        let candidates = self.database.read(|transaction| {
+            let mut candidates = Vec::new();
+            for entry in list(&self.objects)? {
+                if !is_referred_to(transaction, &entry)? {
+                    candidates.push(entry);
+                }
+            }
+            Ok(candidates)
+        })?;
+        for batch in candidates.chunks(64) {
+            // Under the write lock, so that no put can come between the look and the removal.
+            swept.objects += self.database.write(|transaction| {
+                let mut removed = 0;
+                for entry in batch {
+                    if !is_referred_to(transaction, entry)? {
+                        failpoint::hit("bucket.before_sweep");
+                        removed += u64::from(remove(entry)?);
+                        failpoint::hit("bucket.after_sweep");
+                    }
+                }
+                Ok(removed)
+            })?;
+        }
+        Ok(swept)
+    }
+
+    /// What is remembered of the files of one watched directory, in the order of their paths.
+    pub fn watched(&self, root: &[u8]) -> Result<Vec<WatchedFile>, BackendError> {
+        self.database.read(|transaction| {
+            let mut select = transaction.prepare_cached(
+                "SELECT path, bucket, key, bytes, modified_ns, taken_at, digest FROM watched WHERE root = ?1 ORDER BY path",
+            )?;
+            let mut rows = select.query([root])?;
+            let mut files = Vec::new();
+            while let Some(row) = rows.next()? {
+                files.push(WatchedFile {
+                    root: root.to_owned(),
+                    path: row.get(0)?,
+                    id: super::results::document_id(row, 1)?,
+                    bytes: row.get(3)?,
+                    modified_ns: row.get(4)?,
+                    taken_at: Timestamp(row.get(5)?),
+                    digest: row.get(6)?,
+                });
+            }
+            Ok(files)
+        })
+    }
+
+    /// Remembers anew a file whose bytes did not change.
+    pub fn remember_watched(&self, file: &WatchedFile) -> Result<(), BackendError> {
+        self.database.write(|transaction| remember(transaction, file))
+    }
+
+    /// Forgets files of a watched directory and deletes their documents, in one transaction.
+    pub fn delete_watched(&self, files: &[WatchedFile]) -> Result<(), BackendError> {
+        self.database.write(|transaction| {
+            for file in files {
+                transaction
+                    .prepare_cached("DELETE FROM watched WHERE root = ?1 AND path = ?2")?
+                    .execute(params![file.root, file.path])?;
+                delete(transaction, &file.id)?;
+            }
+            Ok(())
+        })?;
+        self.sent.ring();
+        Ok(())
+    }
+}
+
+fn next_sequence(transaction: &Transaction<'_>) -> Result<Sequence, BackendError> {
+    let next: u64 = transaction
+        .prepare_cached("UPDATE settings SET value = value + 1 WHERE name = 'sequence' RETURNING value")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Sequence(next))
+}
+
+fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Sequence>, BackendError> {
+    let now = Timestamp::now();
+    puts.iter()
+        .map(|put| {
+            let sequence = next_sequence(transaction)?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO documents (bucket, key, sequence, digest, bytes, changed_at)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT (bucket, key) DO UPDATE SET sequence = excluded.sequence, digest = excluded.digest,
+                         bytes = excluded.bytes, changed_at = excluded.changed_at",
+                )?
+                .execute(params![
+                    put.id.bucket(),
+                    put.id.key().as_bytes(),
+                    sequence.0,
+                    put.staged.digest.as_bytes(),
+                    put.staged.bytes,
+                    now.0
+                ])?;
+            let event = DocumentEvent { event: EventKind::Created, id: put.id.clone(), sequence };
+            enqueue(transaction, &event.to_body(), now, now)?;
+            if let Some(file) = &put.watched {
+                remember(transaction, file)?;
+            }
+            Ok(sequence)
+        })
+        .collect()
+}
+
+fn remember(transaction: &Transaction<'_>, file: &WatchedFile) -> Result<(), BackendError> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO watched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            file.root,
+            file.path,
+            file.id.bucket(),
+            file.id.key().as_bytes(),
+            file.bytes,
+            file.modified_ns,
+            file.taken_at.0,
+            file.digest
+        ])?;
+    Ok(())
+}
+
+fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, BackendError> {
+    let now = Timestamp::now();
+    let (bucket, key) = (id.bucket(), id.key().as_bytes());
+    let exists = transaction
+        .prepare_cached("SELECT 1 FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
+        .exists(params![bucket, key])?;
+    if exists {
+        let sequence = next_sequence(transaction)?;
+        transaction
+            .prepare_cached(
+                "UPDATE documents SET sequence = ?3, digest = NULL, bytes = 0, changed_at = ?4
+                 WHERE bucket = ?1 AND key = ?2",
+            )?
+            .execute(params![bucket, key, sequence.0, now.0])?;
+        let event = DocumentEvent {
+            event: EventKind::Removed,
+            id: id.clone(),
+            sequence,
+        };
+        enqueue(transaction, &event.to_body(), now, now)?;
+    }
+    Ok(exists)
+}
+
+fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {
+    let digest = object
+        .file_name()
+        .and_then(|name| name.to_str())
+        .and_then(|name| blake3::Hash::from_hex(name).ok());
+    // A name that is no digest is not ours to remove.
+    let Some(digest) = digest else { return Ok(true) };
+    Ok(transaction
+        .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?
+        .exists([digest.as_bytes()])?)
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>, BackendError> {
+    fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| BackendError::io("list", directory, error))
+}
+
+fn remove(path: &Path) -> Result<bool, BackendError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Io::NotFound => Ok(false),
+        Err(error) => Err(BackendError::io("remove", path, error)),
+    }
+}

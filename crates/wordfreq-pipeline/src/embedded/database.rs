@@ -1,0 +1,268 @@
+//! The SQLite database of a data directory: how it is opened, its schema, and the two ways to use it. Not here: any
+//! statement about messages, results or documents.
+
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::error::{BackendError, ErrorKind};
+use crate::failpoint;
+
+pub(super) const FILE_NAME: &str = "wordfreq.db";
+
+/// Earlier versions can lose commits or corrupt the file when one process checkpoints while others write
+/// (fixed in SQLite 3.51.3, "WAL-reset").
+const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
+
+/// "WFQ1", so that `file` and a careless command can tell what this is.
+const APPLICATION_ID: i32 = 0x5746_5131;
+
+/// Each entry brings the schema one version forward. Never change one that was released; add another.
+const MIGRATIONS: &[&str] = &[r"
+    CREATE TABLE settings (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+    INSERT INTO settings VALUES ('sequence', 0);
+
+    -- The newest version of every key there ever was; a deleted one has no digest. Keys and words are bytes: they
+    -- may hold NUL, and their order is code-point order.
+    CREATE TABLE documents (
+        id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,
+        digest BLOB, bytes INTEGER NOT NULL, changed_at INTEGER NOT NULL,
+        UNIQUE (bucket, key)
+    ) STRICT;
+    CREATE INDEX documents_by_digest ON documents (digest) WHERE digest IS NOT NULL;
+
+    -- visible_at decides everything: hidden until then, whether delayed (never received) or leased (received).
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, dead INTEGER NOT NULL DEFAULT 0, visible_at INTEGER NOT NULL,
+        sent_at INTEGER NOT NULL, received_at INTEGER, receive_count INTEGER NOT NULL DEFAULT 0,
+        body TEXT NOT NULL, reason TEXT
+    ) STRICT;
+    CREATE INDEX messages_by_visibility ON messages (dead, visible_at);
+
+    CREATE TABLE profiles (
+        id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL, min_length INTEGER NOT NULL
+    ) STRICT;
+
+    -- profile_id is NULL for a removed document.
+    CREATE TABLE results (
+        id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, sequence INTEGER NOT NULL,
+        profile_id INTEGER REFERENCES profiles, bytes INTEGER NOT NULL, words INTEGER NOT NULL,
+        distinct_words INTEGER NOT NULL, over_long INTEGER NOT NULL, duration_us INTEGER NOT NULL,
+        committed_at INTEGER NOT NULL,
+        UNIQUE (bucket, key)
+    ) STRICT;
+    CREATE TABLE count_tables (result_id INTEGER PRIMARY KEY REFERENCES results, encoded BLOB NOT NULL) STRICT;
+    CREATE TABLE totals (
+        profile_id INTEGER NOT NULL REFERENCES profiles, word BLOB NOT NULL,
+        count INTEGER NOT NULL, documents INTEGER NOT NULL,
+        PRIMARY KEY (profile_id, word)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What was last taken in from watched directories, so that a restart takes in only what changed.
+    CREATE TABLE watched (
+        root BLOB NOT NULL, path BLOB NOT NULL, bucket TEXT NOT NULL, key BLOB NOT NULL,
+        bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, taken_at INTEGER NOT NULL, digest BLOB NOT NULL,
+        PRIMARY KEY (root, path)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// What a commit of this connection promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// On disk before it returns.
+    Full,
+    /// Safe from a crash of the process; a power cut may undo the last ones, in order.
+    Normal,
+}
+
+#[derive(Debug)]
+pub(super) struct Database {
+    connection: Mutex<Connection>,
+}
+
+impl Database {
+    pub(super) fn open(directory: &Path, durability: Durability) -> Result<Self, BackendError> {
+        if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
+            return Err(BackendError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "SQLite {} can lose commits here: build with 3.51.3 or later",
+                    rusqlite::version()
+                ),
+            ));
+        }
+        let path = directory.join(FILE_NAME);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_handler(Some(wait_while_busy))?;
+        connection.pragma_update(None, "mmap_size", 0)?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "cache_size", -64 * 1024)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        {
+            // Two processes that make the same database at once would both try to switch it to WAL.
+            let lock_path = directory.join("open.lock");
+            let lock = std::fs::File::options()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&lock_path)
+                .and_then(|file| file.lock().map(|()| file))
+                .map_err(|error| BackendError::io("lock", &lock_path, error))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            migrate(&connection, &path)?;
+            drop(lock);
+        }
+        // Only `Embedded::checkpoint` copies the log back, one process at a time.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        connection.pragma_update(
+            None,
+            "synchronous",
+            match durability {
+                Durability::Full => "FULL",
+                Durability::Normal => "NORMAL",
+            },
+        )?;
+        #[cfg(feature = "failpoints")]
+        if let Some(pages) = std::env::var_os("WORDFREQ_FAILPOINT_MAX_PAGES") {
+            connection.pragma_update(None, "max_page_count", pages.to_string_lossy().as_ref())?;
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Reads in one snapshot.
+    pub(super) fn read<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        work(&transaction)
+    }
+
+    /// Writes all or nothing. IMMEDIATE, because a read that turns into a write fails at once when another process
+    /// wrote in between, and no busy handler helps.
+    pub(super) fn write<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let value = work(&transaction)?;
+        failpoint::hit("database.before_commit");
+        transaction.commit()?;
+        failpoint::hit("database.after_commit");
+        Ok(value)
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<(), BackendError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        // PASSIVE never waits for readers or writers; what it could not copy is copied next time.
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
+        Ok(())
+    }
+}
+
+/// SQLite's own back-off starves a waiter among many writers; a short even wait with jitter does not. Gives up after
+/// about half a minute.
+fn wait_while_busy(attempt: i32) -> bool {
+    let jitter = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |now| now.subsec_nanos() % 1000);
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a lock of SQLite gives no signal when it is free"
+    )]
+    std::thread::sleep(Duration::from_micros(500 + u64::from(jitter)));
+    attempt < 30_000
+}
+
+fn migrate(connection: &Connection, path: &Path) -> Result<(), BackendError> {
+    let version = |connection: &Connection| -> Result<usize, BackendError> {
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        usize::try_from(version).map_err(|_| {
+            BackendError::new(
+                ErrorKind::Corrupt,
+                format!("{} has no valid schema", path.display()),
+            )
+        })
+    };
+    let found = version(connection)?;
+    if found > MIGRATIONS.len() {
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            format!(
+                "{} was written by a newer wordfreq (schema {found}; this one knows {}): use that version",
+                path.display(),
+                MIGRATIONS.len()
+            ),
+        ));
+    }
+    if found == MIGRATIONS.len() {
+        return Ok(());
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let migrated = MIGRATIONS[found..]
+        .iter()
+        .try_for_each(|step| connection.execute_batch(step))
+        .and_then(|()| {
+            connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+            connection.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+            connection.execute_batch("COMMIT")
+        });
+    if let Err(error) = migrated {
+        connection.execute_batch("ROLLBACK")?;
+        return Err(error.into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_schema_is_refused_and_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Database::open(directory.path(), Durability::Full).unwrap());
+        let path = directory.path().join(FILE_NAME);
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = Database::open(directory.path(), Durability::Full).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("schema 99"), "{error}");
+    }
+
+    #[test]
+    fn the_bundled_sqlite_is_safe() {
+        assert!(rusqlite::version_number() >= OLDEST_SAFE_SQLITE);
+    }
+
+    #[test]
+    fn every_connection_is_in_wal_mode_without_mmap() {
+        let directory = tempfile::tempdir().unwrap();
+        for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
+            let database = Database::open(directory.path(), durability).unwrap();
+            let connection = database.connection.lock().unwrap();
+            let pragma = |name: &str| {
+                connection
+                    .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                    .unwrap()
+            };
+            assert_eq!(pragma("synchronous"), synchronous);
+            assert_eq!(pragma("wal_autocheckpoint"), 0);
+            let mode: String = connection
+                .pragma_query_value(None, "journal_mode", |row| row.get(0))
+                .unwrap();
+            assert_eq!(mode, "wal");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The embedded backend: queue, results and bucket in one data directory, shared by any number of processes on one
+//! machine. No network, no server.
+//!
+//! ```text
+//! DATA-DIR/wordfreq.db     SQLite (WAL): documents, messages, results, totals, settings
+//! DATA-DIR/objects/HEX     the documents' bytes, named by their BLAKE3 digest, immutable
+//! DATA-DIR/incoming/       bytes on their way in; what a dead process left here is swept
+//! DATA-DIR/bell/           files whose change wakes waiting processes
+//! DATA-DIR/*.lock          who runs `up`, who checkpoints
+//! ```
+//!
+//! The directory must be on a local disk: WAL needs shared memory, and locks must mean something.
+
+mod bell;
+mod bucket;
+mod database;
+mod queue;
+mod results;
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bell::Bell;
+pub use bucket::{Bucket, Object, Opened, Staged, StagedPut, Swept, WatchedFile};
+use database::Database;
+pub use queue::EmbeddedQueue;
+pub use results::EmbeddedResults;
+use wordfreq_core::Profile;
+
+use crate::error::{BackendError, ErrorKind};
+
+/// The queue's settings; the same for every process on a data directory.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueOptions {
+    /// A message received this often goes to the dead letters at the next receive.
+    pub max_receive_count: u32,
+    /// A message older than this goes to the dead letters instead of being handed out.
+    pub retention: Duration,
+}
+
+impl Default for QueueOptions {
+    /// Five receives, as the documentation of SQS recommends at least, and SQS's longest retention of 14 days.
+    fn default() -> Self {
+        Self {
+            max_receive_count: 5,
+            retention: Duration::from_secs(14 * 24 * 3600),
+        }
+    }
+}
+
+/// Whether [`Embedded::open`] may make a data directory where there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Make it.
+    Create,
+    /// Refuse.
+    Refuse,
+}
+
+/// An open data directory.
+#[derive(Debug)]
+pub struct Embedded {
+    directory: PathBuf,
+    durable: Arc<Database>,
+    /// The objects' side.
+    pub bucket: Bucket,
+    /// The queue's side.
+    pub queue: Arc<EmbeddedQueue>,
+    /// The results' side.
+    pub results: Arc<EmbeddedResults>,
+}
+
+impl Embedded {
+    /// Opens a data directory, bringing its schema up to date.
+    ///
+    /// # Errors
+    /// `NotFound` if it is missing and may not be made; `ReadOnly`, `Full`; `Invalid` if a newer version of the
+    /// program wrote it.
+    pub fn open(
+        directory: &Path,
+        if_missing: IfMissing,
+        options: QueueOptions,
+    ) -> Result<Self, BackendError> {
+        if if_missing == IfMissing::Refuse && !directory.join(database::FILE_NAME).exists() {
+            return Err(BackendError::new(
+                ErrorKind::NotFound,
+                format!(
+                    "there is no data directory at {}: name one with --data-dir, or make one with `wordfreq up` or \
+                     `wordfreq upload`",
+                    directory.display()
+                ),
+            ));
+        }
+        for sub in ["objects", "incoming", "bell"] {
+            let path = directory.join(sub);
+            fs::create_dir_all(&path)
+                .map_err(|error| BackendError::io("make the directory", &path, error))?;
+        }
+        sync_directory(directory)?;
+        let durable = Arc::new(Database::open(directory, database::Durability::Full)?);
+        // Losing the last moments of a lease in a power cut costs nothing: its holder is gone too.
+        let leases = Arc::new(Database::open(directory, database::Durability::Normal)?);
+        let bells = directory.join("bell");
+        let sent = Arc::new(Bell::open(&bells.join("sent"))?);
+        let settled = Arc::new(Bell::open(&bells.join("settled"))?);
+        Ok(Self {
+            bucket: Bucket::new(directory, durable.clone(), sent.clone()),
+            queue: Arc::new(EmbeddedQueue::new(
+                durable.clone(),
+                leases,
+                sent,
+                settled.clone(),
+                options,
+            )),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled)),
+            directory: directory.to_owned(),
+            durable,
+        })
+    }
+
+    /// The data directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The profile in force; `None` before the first [`Embedded::set_profile`].
+    pub fn profile(&self) -> Result<Option<Profile>, BackendError> {
+        self.durable.read(results::current_profile)
+    }
+
+    /// Puts a profile in force. Documents that were counted by another become messages again; tells how many.
+    pub fn set_profile(&self, profile: &Profile) -> Result<u64, BackendError> {
+        let recounted = self
+            .durable
+            .write(|transaction| results::set_profile(transaction, profile))?;
+        if recounted > 0 {
+            self.queue.ring_sent();
+        }
+        Ok(recounted)
+    }
+
+    /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether
+    /// it was this process's turn.
+    ///
+    /// One process at a time checkpoints; all others leave the log alone.
+    pub fn checkpoint(&self) -> Result<bool, BackendError> {
+        match Lock::take(&self.directory.join("checkpoint.lock"))? {
+            Ok(_held) => self.durable.checkpoint().map(|()| true),
+            Err(_holder) => Ok(false),
+        }
+    }
+
+    /// Waits until something was committed, acknowledged or given up since `seen`, or `timeout` has passed; returns
+    /// what to pass as `seen` next.
+    pub fn wait_settled(&self, seen: u64, timeout: Duration) -> Result<u64, BackendError> {
+        self.queue.settled().wait(seen, timeout)
+    }
+
+    /// Where the bell of settled messages stands; take it before looking, then wait from it.
+    pub fn settled_so_far(&self) -> Result<u64, BackendError> {
+        self.queue.settled().position()
+    }
+}
+
+/// An exclusive lock of one process on a file, which also tells who holds it. Freed when dropped, or when the process
+/// ends in whatever way.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or answers what its holder wrote about itself.
+    pub fn take(path: &Path) -> Result<Result<Self, String>, BackendError> {
+        let context = |error| BackendError::io("lock", path, error);
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(context)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(context)?;
+                return Ok(Err(holder.trim().to_owned()));
+            }
+            Err(TryLockError::Error(error)) => return Err(context(error)),
+        }
+        let holder = format!("process {}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.seek(SeekFrom::Start(0)))
+            .and_then(|_| file.write_all(holder.as_bytes()))
+            .map_err(context)?;
+        Ok(Ok(Self { _file: file }))
+    }
+}
+
+/// Makes the names in a directory durable.
+fn sync_directory(path: &Path) -> Result<(), BackendError> {
+    File::open(path)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| BackendError::io("sync the directory", path, error))
+}

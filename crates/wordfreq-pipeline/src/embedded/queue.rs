@@ -1,0 +1,521 @@
+//! [`Queue`] on SQLite: one row a message, and one number, `visible_at`, that hides it. Each rule about time is a
+//! function of `now`, so tests pass moments instead of waiting for them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::QueueOptions;
+use super::bell::Bell;
+use super::database::Database;
+use crate::drain::Drain;
+use crate::error::{BackendError, ErrorKind};
+use crate::failpoint;
+use crate::queue::{DeadLetter, Depth, MAX_HOLD, Message, Outgoing, Queue, Receipt, Redrive};
+use crate::time::Timestamp;
+
+/// The embedded queue and its dead letters.
+#[derive(Debug)]
+pub struct EmbeddedQueue {
+    durable: Arc<Database>,
+    leases: Arc<Database>,
+    sent: Arc<Bell>,
+    settled: Arc<Bell>,
+    options: QueueOptions,
+}
+
+/// A receipt is the message's row and the number of the receive, which never comes twice for one row.
+struct Lease {
+    message: i64,
+    receive: u32,
+}
+
+impl Lease {
+    fn parse(receipt: &Receipt) -> Option<Self> {
+        let (message, receive) = receipt.0.split_once('.')?;
+        Some(Self {
+            message: message.parse().ok()?,
+            receive: receive.parse().ok()?,
+        })
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt(format!("{}.{}", self.message, self.receive))
+    }
+}
+
+/// Whether this receipt is the latest of its message and its time has not run out.
+pub(super) fn is_held(
+    transaction: &Transaction<'_>,
+    receipt: &Receipt,
+    now: Timestamp,
+) -> Result<bool, BackendError> {
+    let Some(lease) = Lease::parse(receipt) else {
+        return Ok(false);
+    };
+    let held = transaction
+        .prepare_cached(
+            "SELECT 1 FROM messages WHERE id = ?1 AND receive_count = ?2 AND dead = 0 AND visible_at > ?3",
+        )?
+        .exists(params![lease.message, lease.receive, now.0])?;
+    Ok(held)
+}
+
+/// Deletes the message if this is its latest receipt; tells whether it was there.
+pub(super) fn acknowledge(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<bool, BackendError> {
+    let Some(lease) = Lease::parse(receipt) else {
+        return Ok(false);
+    };
+    let deleted = transaction
+        .prepare_cached("DELETE FROM messages WHERE id = ?1 AND receive_count = ?2 AND dead = 0")?
+        .execute(params![lease.message, lease.receive])?;
+    Ok(deleted == 1)
+}
+
+/// Puts a message into the queue within a transaction of the caller's, who rings the bell afterwards.
+pub(super) fn enqueue(
+    transaction: &Transaction<'_>,
+    body: &str,
+    visible_at: Timestamp,
+    now: Timestamp,
+) -> Result<(), BackendError> {
+    if body.is_empty() {
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            "a message must not be empty",
+        ));
+    }
+    transaction
+        .prepare_cached("INSERT INTO messages (visible_at, sent_at, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![visible_at.0, now.0, body])?;
+    Ok(())
+}
+
+fn receive_at(
+    transaction: &Transaction<'_>,
+    max: usize,
+    lease: Duration,
+    now: Timestamp,
+    options: QueueOptions,
+) -> Result<Vec<Message>, BackendError> {
+    let mut messages = Vec::new();
+    let mut select = transaction.prepare_cached(
+        "SELECT id, receive_count, sent_at, body FROM messages
+         WHERE dead = 0 AND visible_at <= ?1 ORDER BY visible_at LIMIT ?2",
+    )?;
+    loop {
+        let wanted = max - messages.len();
+        let due = select
+            .query_map(params![now.0, wanted as i64], |row| {
+                Ok((
+                    row.get::<_, i64>(0)?,
+                    row.get::<_, u32>(1)?,
+                    Timestamp(row.get(2)?),
+                    row.get::<_, String>(3)?,
+                ))
+            })?
+            .collect::<Result<Vec<_>, _>>()?;
+        if due.is_empty() {
+            return Ok(messages);
+        }
+        for (id, received, sent_at, body) in due {
+            let too_often = received >= options.max_receive_count;
+            if too_often || now.since(sent_at) >= options.retention {
+                let (tries, why) = if too_often {
+                    (received, "its worker died, stalled or lost the lease")
+                } else {
+                    (received, "it was older than the queue keeps messages")
+                };
+                transaction
+                    .prepare_cached(
+                        "UPDATE messages SET dead = 1, visible_at = ?2,
+                             reason = 'received ' || ?3 || ' times, the last time: ' || coalesce(reason, ?4)
+                         WHERE id = ?1",
+                    )?
+                    .execute(params![id, now.0, tries, why])?;
+                continue;
+            }
+            // The reason always tells of the latest receive.
+            transaction
+                .prepare_cached(
+                    "UPDATE messages SET visible_at = ?2, received_at = ?3, receive_count = receive_count + 1,
+                         reason = NULL WHERE id = ?1",
+                )?
+                .execute(params![id, now.plus(lease).0, now.0])?;
+            let lease = Lease {
+                message: id,
+                receive: received + 1,
+            };
+            messages.push(Message {
+                id: id.to_string(),
+                receipt: lease.receipt(),
+                body,
+                receive_count: received + 1,
+                sent_at,
+            });
+        }
+        if messages.len() == max {
+            return Ok(messages);
+        }
+    }
+}
+
+fn next_visible(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, BackendError> {
+    let next: Option<i64> = transaction
+        .prepare_cached("SELECT min(visible_at) FROM messages WHERE dead = 0")?
+        .query_row([], |row| row.get(0))?;
+    Ok(next.map(Timestamp))
+}
+
+fn extend_at(
+    transaction: &Transaction<'_>,
+    receipt: &Receipt,
+    duration: Duration,
+    now: Timestamp,
+) -> Result<bool, BackendError> {
+    let Some(lease) = Lease::parse(receipt) else {
+        return Ok(false);
+    };
+    let extended = transaction
+        .prepare_cached(
+            "UPDATE messages SET visible_at = min(?3, received_at + ?4)
+             WHERE id = ?1 AND receive_count = ?2 AND dead = 0 AND visible_at > ?5",
+        )?
+        .execute(params![
+            lease.message,
+            lease.receive,
+            now.plus(duration).0,
+            i64::try_from(MAX_HOLD.as_millis()).unwrap_or(i64::MAX),
+            now.0
+        ])?;
+    Ok(extended == 1)
+}
+
+fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, BackendError> {
+    let depth = transaction
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE dead = 0 AND visible_at <= ?1),
+                    count(*) FILTER (WHERE dead = 0 AND visible_at > ?1 AND receive_count > 0),
+                    count(*) FILTER (WHERE dead = 0 AND visible_at > ?1 AND receive_count = 0),
+                    count(*) FILTER (WHERE dead = 1),
+                    min(sent_at) FILTER (WHERE dead = 0)
+             FROM messages",
+        )?
+        .query_row([now.0], |row| {
+            Ok(Depth {
+                visible: row.get(0)?,
+                in_flight: row.get(1)?,
+                delayed: row.get(2)?,
+                dead_letters: row.get(3)?,
+                oldest_age: row
+                    .get::<_, Option<i64>>(4)?
+                    .map(|sent_at| now.since(Timestamp(sent_at))),
+            })
+        })?;
+    Ok(depth)
+}
+
+impl EmbeddedQueue {
+    pub(super) fn new(
+        durable: Arc<Database>,
+        leases: Arc<Database>,
+        sent: Arc<Bell>,
+        settled: Arc<Bell>,
+        options: QueueOptions,
+    ) -> Self {
+        Self {
+            durable,
+            leases,
+            sent,
+            settled,
+            options,
+        }
+    }
+
+    pub(super) fn ring_sent(&self) {
+        self.sent.ring();
+    }
+
+    pub(super) fn settled(&self) -> &Bell {
+        &self.settled
+    }
+}
+
+impl Queue for EmbeddedQueue {
+    fn send(&self, messages: &[Outgoing]) -> Result<(), BackendError> {
+        let now = Timestamp::now();
+        self.durable.write(|transaction| {
+            messages
+                .iter()
+                .try_for_each(|message| enqueue(transaction, &message.body, now.plus(message.delay), now))
+        })?;
+        self.sent.ring();
+        Ok(())
+    }
+
+    fn receive(
+        &self,
+        max: usize,
+        lease: Duration,
+        wait: Duration,
+        drain: &Drain,
+    ) -> Result<Vec<Message>, BackendError> {
+        let deadline = Instant::now() + wait;
+        let _wakes_on_drain = drain.on_request(self.sent.waker());
+        let mut position = self.sent.position()?;
+        loop {
+            if drain.requested() || max == 0 {
+                return Ok(Vec::new());
+            }
+            let now = Timestamp::now();
+            // An idle worker must not queue for the write lock: look first.
+            let next = self.leases.read(next_visible)?;
+            if next.is_some_and(|next| next <= now) {
+                let messages = self.leases.write(|transaction| {
+                    receive_at(transaction, max, lease, Timestamp::now(), self.options)
+                })?;
+                if !messages.is_empty() {
+                    return Ok(messages);
+                }
+                // Another worker was faster, or all that was due went to the dead letters.
+                self.settled.ring();
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            let until_visible = next.map_or(left, |next| next.since(now));
+            position = self.sent.wait(position, left.min(until_visible))?;
+        }
+    }
+
+    fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<bool>, BackendError> {
+        self.leases.write(|transaction| {
+            let now = Timestamp::now();
+            receipts
+                .iter()
+                .map(|receipt| extend_at(transaction, receipt, lease, now))
+                .collect()
+        })
+    }
+
+    fn ack(&self, receipts: &[Receipt]) -> Result<(), BackendError> {
+        self.durable.write(|transaction| {
+            receipts
+                .iter()
+                .try_for_each(|receipt| acknowledge(transaction, receipt).map(|_was_there| ()))
+        })?;
+        self.settled.ring();
+        Ok(())
+    }
+
+    fn release(&self, receipt: &Receipt, after: Duration, reason: Option<&str>) -> Result<(), BackendError> {
+        let Some(lease) = Lease::parse(receipt) else {
+            return Ok(());
+        };
+        self.leases.write(|transaction| {
+            let now = Timestamp::now();
+            // A lease that has run out may already be visible; hiding it again would be a theft.
+            transaction
+                .prepare_cached(
+                    "UPDATE messages SET visible_at = ?3, reason = ?4
+                     WHERE id = ?1 AND receive_count = ?2 AND dead = 0 AND visible_at > ?5",
+                )?
+                .execute(params![
+                    lease.message,
+                    lease.receive,
+                    now.plus(after).0,
+                    reason,
+                    now.0
+                ])?;
+            Ok(())
+        })?;
+        self.sent.ring();
+        Ok(())
+    }
+
+    fn dead_letter(&self, receipt: &Receipt, reason: &str) -> Result<(), BackendError> {
+        let Some(lease) = Lease::parse(receipt) else {
+            return Ok(());
+        };
+        failpoint::hit("queue.before_dead_letter");
+        self.durable.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE messages SET dead = 1, visible_at = ?3, reason = ?4
+                     WHERE id = ?1 AND receive_count = ?2 AND dead = 0",
+                )?
+                .execute(params![lease.message, lease.receive, Timestamp::now().0, reason])?;
+            Ok(())
+        })?;
+        failpoint::hit("queue.after_dead_letter");
+        self.settled.ring();
+        Ok(())
+    }
+
+    fn depth(&self) -> Result<Depth, BackendError> {
+        self.leases
+            .read(|transaction| depth_at(transaction, Timestamp::now()))
+    }
+
+    fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BackendError> {
+        self.leases.read(|transaction| {
+            let letters = transaction
+                .prepare_cached(
+                    "SELECT id, body, reason, receive_count, sent_at, visible_at FROM messages
+                     WHERE dead = 1 ORDER BY visible_at, id LIMIT ?1",
+                )?
+                .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                    Ok(DeadLetter {
+                        id: row.get::<_, i64>(0)?.to_string(),
+                        body: row.get(1)?,
+                        reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                        receive_count: row.get(3)?,
+                        sent_at: Timestamp(row.get(4)?),
+                        died_at: Timestamp(row.get(5)?),
+                    })
+                })?
+                .collect::<Result<_, _>>()?;
+            Ok(letters)
+        })
+    }
+
+    fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
+        let count = self.durable.write(|transaction| {
+            let ids: Vec<i64> = match which {
+                Redrive::All => transaction
+                    .prepare_cached("SELECT id FROM messages WHERE dead = 1 ORDER BY visible_at, id")?
+                    .query_map([], |row| row.get(0))?
+                    .collect::<Result<_, _>>()?,
+                Redrive::Only(ids) => ids
+                    .iter()
+                    .map(|id| {
+                        id.parse()
+                            .map_err(|_| BackendError::new(ErrorKind::NotFound, no_dead_letter(id)))
+                    })
+                    .collect::<Result<_, _>>()?,
+            };
+            let now = Timestamp::now();
+            for id in &ids {
+                let body: Option<String> = transaction
+                    .prepare_cached("DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body")?
+                    .query_row([id], |row| row.get(0))
+                    .optional()?;
+                let body = body
+                    .ok_or_else(|| BackendError::new(ErrorKind::NotFound, no_dead_letter(&id.to_string())))?;
+                enqueue(transaction, &body, now, now)?;
+            }
+            Ok(ids.len() as u64)
+        })?;
+        self.sent.ring();
+        Ok(count)
+    }
+}
+
+fn no_dead_letter(id: &str) -> String {
+    format!("there is no dead letter {id:?}: `wordfreq queue dead-letters` lists them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Embedded, IfMissing};
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        embedded: Embedded,
+    }
+
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, QueueOptions::default()).unwrap();
+        Fixture {
+            _directory: directory,
+            embedded,
+        }
+    }
+
+    impl Fixture {
+        fn at<T>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, BackendError>) -> T {
+            self.embedded.durable.write(work).unwrap()
+        }
+
+        fn receive(&self, now: i64) -> Vec<Message> {
+            self.at(|transaction| receive_at(transaction, 10, LEASE, Timestamp(now), QueueOptions::default()))
+        }
+    }
+
+    #[test]
+    fn a_lease_hides_until_its_time_runs_out_to_the_millisecond() {
+        let fixture = fixture();
+        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(1000), Timestamp(1000)));
+        assert_eq!(fixture.receive(999).len(), 0);
+        assert_eq!(fixture.receive(1000).len(), 1);
+        assert_eq!(fixture.receive(30_999).len(), 0);
+        assert_eq!(fixture.receive(31_000)[0].receive_count, 2);
+    }
+
+    #[test]
+    fn an_extension_counts_from_now_and_ends_twelve_hours_after_the_receive() {
+        let fixture = fixture();
+        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        let receipt = fixture.receive(0)[0].receipt.clone();
+        let extend = |now| fixture.at(|transaction| extend_at(transaction, &receipt, LEASE, Timestamp(now)));
+        assert!(extend(29_999));
+        assert_eq!(fixture.receive(59_998).len(), 0);
+        let hold = i64::try_from(MAX_HOLD.as_millis()).unwrap();
+        let mut now = 29_999;
+        while now < hold {
+            assert!(extend(now));
+            now += 29_000;
+        }
+        assert!(!extend(hold), "held longer than twelve hours");
+        assert_eq!(fixture.receive(hold).len(), 1);
+    }
+
+    #[test]
+    fn an_expired_lease_cannot_be_extended_or_prolonged_by_release() {
+        let fixture = fixture();
+        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        let first = fixture.receive(0)[0].receipt.clone();
+        assert!(!fixture.at(|transaction| extend_at(transaction, &first, LEASE, Timestamp(30_000))));
+        assert!(!fixture.at(|transaction| is_held(transaction, &first, Timestamp(30_000))));
+        assert!(fixture.at(|transaction| is_held(transaction, &first, Timestamp(29_999))));
+    }
+
+    #[test]
+    fn retention_is_judged_from_the_sending() {
+        let fixture = fixture();
+        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        let retention = i64::try_from(QueueOptions::default().retention.as_millis()).unwrap();
+        assert_eq!(fixture.receive(retention - 1).len(), 1);
+        assert_eq!(fixture.receive(retention + 30_000).len(), 0);
+        let dead = fixture.embedded.queue.dead_letters(10).unwrap();
+        assert!(
+            dead[0].reason.contains("older than the queue keeps messages"),
+            "{}",
+            dead[0].reason
+        );
+    }
+
+    #[test]
+    fn depth_tells_visible_in_flight_and_delayed_apart() {
+        let fixture = fixture();
+        fixture.at(|transaction| {
+            enqueue(transaction, "leased", Timestamp(0), Timestamp(0))?;
+            receive_at(transaction, 1, LEASE, Timestamp(0), QueueOptions::default())?;
+            enqueue(transaction, "visible", Timestamp(5), Timestamp(5))?;
+            enqueue(transaction, "delayed", Timestamp(900), Timestamp(6))
+        });
+        let depth = fixture.at(|transaction| depth_at(transaction, Timestamp(10)));
+        assert_eq!(
+            (depth.visible, depth.in_flight, depth.delayed, depth.dead_letters),
+            (1, 1, 1, 0)
+        );
+        assert_eq!(depth.oldest_age, Some(Duration::from_millis(10)));
+    }
+}

@@ -1,0 +1,6 @@
+//! The program from outside: the built binary is run, and its output, messages and exit code are looked at.
+
+mod completions;
+mod config;
+mod count;
+mod program;
