@@ -5,7 +5,6 @@
 use crate::counts::Counts;
 use crate::normalise::{lower_simple, normalise, trim_sample};
 use crate::profile::{Profile, ProfileName};
-use crate::recent::Recent;
 use crate::tokenize::{Token, Tokenizer};
 
 /// Why a document has no counts. Only `go-sample` can fail, as the sample does.
@@ -35,7 +34,10 @@ pub struct Counter {
 impl Counter {
     /// A counter for one document under `profile`.
     pub fn new(profile: &Profile) -> Self {
-        Self { tokenizer: Tokenizer::new(profile.name), tally: Tally::new(profile) }
+        Self {
+            tokenizer: Tokenizer::new(profile.name),
+            tally: Tally::new(profile),
+        }
     }
 
     /// Takes the next bytes of the document. After an error, which [`finish`](Self::finish) reports, it ignores
@@ -50,9 +52,7 @@ impl Counter {
     pub fn finish(self) -> Result<Counts, CountError> {
         let Self { tokenizer, mut tally } = self;
         tokenizer.finish(&mut |token| tally.take(token))?;
-        let Tally { recent, mut counts, .. } = tally;
-        recent.finish(&mut counts);
-        Ok(counts)
+        Ok(tally.counts)
     }
 }
 
@@ -61,7 +61,6 @@ impl Counter {
 struct Tally {
     rule: ProfileName,
     min_length: usize,
-    recent: Recent,
     counts: Counts,
     scratch: String,
 }
@@ -71,7 +70,6 @@ impl Tally {
         Self {
             rule: profile.name,
             min_length: usize::try_from(profile.min_length).unwrap_or(usize::MAX),
-            recent: Recent::new(),
             counts: Counts::new(),
             scratch: String::new(),
         }
@@ -95,7 +93,7 @@ impl Tally {
             }
         };
         if self.min_length <= 1 || word.chars().count() >= self.min_length {
-            self.recent.add(word, &mut self.counts);
+            self.counts.add(word, 1);
         }
     }
 }

@@ -10,7 +10,6 @@ mod counter;
 mod counts;
 mod normalise;
 mod profile;
-mod recent;
 mod tokenize;
 mod top;
 mod word_break;

@@ -227,7 +227,10 @@ fn the_table_is_the_data_files_for_every_scalar_value() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a request to the test, which is no setting of the product")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a request to the test, which is no setting of the product"
+)]
 fn the_table_is_what_the_generator_writes() {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/word_break_table.rs");
     let text = generated(&classes_of_the_data_files());

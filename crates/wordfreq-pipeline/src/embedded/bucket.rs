@@ -304,6 +304,17 @@ impl Bucket {
         }
     }
 
+    /// Whether this version is what its key holds now.
+    pub(super) fn is_newest(&self, id: &DocumentId, sequence: Sequence) -> Result<bool, BackendError> {
+        self.database.read(|transaction| {
+            Ok(transaction
+                .prepare_cached(
+                    "SELECT 1 FROM documents WHERE bucket = ?1 AND key = ?2 AND sequence = ?3 AND digest IS NOT NULL",
+                )?
+                .exists(params![id.bucket(), id.key().as_bytes(), sequence.0])?)
+        })
+    }
+
     /// Removes objects that nothing refers to, and bytes on their way in whose process is gone. Safe at any time, by
     /// one process at a time.
     pub fn sweep(&self) -> Result<Swept, BackendError> {

@@ -30,7 +30,10 @@ pub use queue::EmbeddedQueue;
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;
 
+use crate::document::{DocumentEvent, DocumentId, Sequence};
 use crate::error::{BackendError, ErrorKind};
+use crate::queue::Queue as _;
+use crate::results::{ResultSummary, Results as _};
 
 /// The queue's settings; the same for every process on a data directory.
 #[derive(Clone, Copy, Debug)]
@@ -60,11 +63,25 @@ pub enum IfMissing {
     Refuse,
 }
 
+/// What has become of one version of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentState {
+    /// Its message waits or is being worked on.
+    Waiting,
+    /// It has this result.
+    Counted(ResultSummary),
+    /// Its message was given up, for this reason.
+    Failed(String),
+    /// A newer version exists, or it was deleted.
+    Superseded,
+}
+
 /// An open data directory.
 #[derive(Debug)]
 pub struct Embedded {
     directory: PathBuf,
     durable: Arc<Database>,
+    leases: Arc<Database>,
     /// The objects' side.
     pub bucket: Bucket,
     /// The queue's side.
@@ -110,7 +127,7 @@ impl Embedded {
             bucket: Bucket::new(directory, durable.clone(), sent.clone()),
             queue: Arc::new(EmbeddedQueue::new(
                 durable.clone(),
-                leases,
+                leases.clone(),
                 sent,
                 settled.clone(),
                 options,
@@ -118,6 +135,7 @@ impl Embedded {
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled)),
             directory: directory.to_owned(),
             durable,
+            leases,
         })
     }
 
@@ -142,13 +160,39 @@ impl Embedded {
         Ok(recounted)
     }
 
+    /// The profile a stored fingerprint stands for.
+    pub fn profile_of(&self, fingerprint: &str) -> Result<Profile, BackendError> {
+        self.durable
+            .read(|transaction| results::profile_of(transaction, fingerprint))
+    }
+
+    /// What has become of one version of a document.
+    pub fn state(&self, id: &DocumentId, sequence: Sequence) -> Result<DocumentState, BackendError> {
+        if let Some(result) = self.results.read(id, Some(0))?
+            && result.summary.sequence == sequence
+        {
+            return Ok(DocumentState::Counted(result.summary));
+        }
+        if !self.bucket.is_newest(id, sequence)? {
+            return Ok(DocumentState::Superseded);
+        }
+        let letters = self.queue.dead_letters(usize::MAX)?;
+        let failed = letters.into_iter().find(|letter| {
+            DocumentEvent::parse(&letter.body)
+                .is_ok_and(|event| event.id == *id && event.sequence == sequence)
+        });
+        Ok(failed.map_or(DocumentState::Waiting, |letter| {
+            DocumentState::Failed(letter.reason)
+        }))
+    }
+
     /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether
     /// it was this process's turn.
     ///
     /// One process at a time checkpoints; all others leave the log alone.
     pub fn checkpoint(&self) -> Result<bool, BackendError> {
         match Lock::take(&self.directory.join("checkpoint.lock"))? {
-            Ok(_held) => self.durable.checkpoint().map(|()| true),
+            Ok(_held) => self.leases.checkpoint().map(|()| true),
             Err(_holder) => Ok(false),
         }
     }

@@ -46,13 +46,29 @@ fn current_profile_row(transaction: &Transaction<'_>) -> Result<Option<(i64, Pro
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    row.map(|(id, name, min_length)| {
-        let name: ProfileName = name
-            .parse()
-            .map_err(|error| BackendError::new(ErrorKind::Invalid, format!("{error}")))?;
-        Ok((id, Profile { name, min_length }))
-    })
-    .transpose()
+    row.map(|(id, name, min_length)| Ok((id, profile(&name, min_length)?)))
+        .transpose()
+}
+
+fn profile(name: &str, min_length: u32) -> Result<Profile, BackendError> {
+    let name: ProfileName = name
+        .parse()
+        .map_err(|error| BackendError::new(ErrorKind::Invalid, format!("{error}")))?;
+    Ok(Profile { name, min_length })
+}
+
+pub(super) fn profile_of(transaction: &Transaction<'_>, fingerprint: &str) -> Result<Profile, BackendError> {
+    let (name, min_length): (String, u32) = transaction
+        .prepare_cached("SELECT name, min_length FROM profiles WHERE fingerprint = ?1")?
+        .query_row([fingerprint], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or_else(|| {
+            BackendError::new(
+                ErrorKind::NotFound,
+                format!("no profile has the fingerprint {fingerprint:?}"),
+            )
+        })?;
+    profile(&name, min_length)
 }
 
 pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> Result<u64, BackendError> {

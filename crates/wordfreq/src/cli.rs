@@ -1,0 +1,435 @@
+//! The command line, as clap derives it. Types and help only: what a flag means together with the environment and
+//! the configuration files is decided in `config`, and what a command does is in `commands`.
+//!
+//! clap ends wrong usage with exit code 2 by itself.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use wordfreq_core::ProfileName;
+
+use crate::config::Flags;
+use crate::output::{Format, Style};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 partly done (some documents failed).
+
+Settings: a flag wins over an environment variable, that over wordfreq.toml in the working directory, that over the \
+user's own wordfreq.toml, that over the default. `wordfreq config` prints each value and its origin.";
+
+/// Word frequencies of documents, from one file to a fleet of workers.
+#[derive(Debug, Parser)]
+#[command(name = "wordfreq", version, about, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of this release.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Count files, directories (recursively) or standard input, here and now.
+    Count(CountArgs),
+    /// Run the whole system on this machine: watch directories, and a fleet of workers that counts what arrives.
+    Up(UpArgs),
+    /// Put documents into a bucket of the data directory.
+    Upload(UploadArgs),
+    /// Delete documents from a bucket of the data directory; their counts leave the totals.
+    Delete(DeleteArgs),
+    /// Look at results: of every document, of one, or of the whole corpus.
+    Results(ResultsArgs),
+    /// Look at the queue, and at the documents that could not be counted.
+    Queue(QueueArgs),
+    /// Run one worker on the data directory.
+    Worker(WorkerArgs),
+    /// Print every setting, its effective value and where it comes from.
+    Config(ConfigArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+}
+
+/// Flags that choose what a word is.
+#[derive(Debug, Default, Args)]
+pub struct ProfileFlag {
+    /// What a word is [default: unicode]
+    #[arg(long, value_name = "NAME", value_parser = profile_parser())]
+    pub profile: Option<ProfileName>,
+}
+
+/// The flag of the data directory.
+#[derive(Debug, Default, Args)]
+pub struct DataDirFlag {
+    /// Directory that holds the buckets, the queue and the results [default: ./wordfreq-data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// Flags that only `count` and `config` take.
+#[derive(Debug, Default, Args)]
+pub struct CountSettings {
+    /// Leave out words of fewer characters than this [default: 0, which leaves out none]
+    #[arg(long, value_name = "CHARS")]
+    pub min_length: Option<u32>,
+    /// Threads that count [default: the cores available]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// Flags that only `up` and `config` take.
+#[derive(Debug, Default, Args)]
+pub struct UpSettings {
+    /// Directory to take documents from, now and whenever one appears; repeatable
+    #[arg(long, value_name = "DIR")]
+    pub watch: Vec<PathBuf>,
+    /// Fewest workers [default: as --max, or the cores available]
+    #[arg(long, value_name = "N")]
+    pub min: Option<usize>,
+    /// Most workers; in this release the same as --min, as the fleet is of fixed size [default: as
+    /// --min, or the cores available]
+    #[arg(long, value_name = "N")]
+    pub max: Option<usize>,
+}
+
+/// How a result is printed.
+#[derive(Debug, Default, Args)]
+pub struct FormatFlags {
+    /// Form of the result on standard output
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// In CSV, write cells that begin with = + - @ as they are; by default they get a leading ' so that a
+    /// spreadsheet does not run them as a formula
+    #[arg(long)]
+    pub raw_csv: bool,
+}
+
+impl FormatFlags {
+    /// The same as the printing functions want it.
+    pub fn style(&self) -> Style {
+        Style {
+            format: self.format,
+            raw_csv: self.raw_csv,
+        }
+    }
+}
+
+/// How much of a ranking is printed.
+#[derive(Debug, Default, Args)]
+pub struct LimitFlags {
+    /// Print the N first entries
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "all")]
+    pub top: usize,
+    /// Print every entry
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl LimitFlags {
+    /// The most entries to print, `None` for all of them.
+    pub fn limit(&self) -> Option<usize> {
+        (!self.all).then_some(self.top)
+    }
+}
+
+/// `wordfreq count`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A document that cannot be read or counted is named on standard error and left out as a whole; the rest is counted and \
+the exit code is 3. If nothing could be counted it is 1. Directories are read recursively, hidden files included. A \
+symbolic link given as PATH is followed; one found inside a directory is named on standard error and not followed.
+
+With --per-file, a table is printed for each file; tsv and csv have a first column `path` (header path, word, count; \
+in tsv, a tab, line end or backslash in a path is written \\t, \\n, \\r or \\\\); json is \
+{\"files\":[{\"path\":...,\"profile\":...,...}]} with the fields of an ordinary count after the path. A path that is not \
+UTF-8 is printed with U+FFFD in place of what cannot be shown.")]
+pub struct CountArgs {
+    /// Files or directories; `-` is standard input, and so is none at all
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// What a word is.
+    #[command(flatten)]
+    pub profile: ProfileFlag,
+    /// How to count.
+    #[command(flatten)]
+    pub counting: CountSettings,
+    /// How much is printed.
+    #[command(flatten)]
+    pub limit: LimitFlags,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+    /// Print the counts of each file by itself, in the order of the paths
+    #[arg(long)]
+    pub per_file: bool,
+}
+
+/// `wordfreq up`
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// What to watch, and the size of the fleet.
+    #[command(flatten)]
+    pub settings: UpSettings,
+    /// What a word is.
+    #[command(flatten)]
+    pub profile: ProfileFlag,
+    /// Process what is there, print the totals, stop
+    #[arg(long)]
+    pub exit_when_idle: bool,
+}
+
+/// `wordfreq upload`
+#[derive(Debug, Args)]
+pub struct UploadArgs {
+    /// Files or directories; `-` is not taken, as a document needs a name
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Bucket to put them into
+    #[arg(long, value_name = "NAME", default_value = "processing")]
+    pub bucket: String,
+    /// Put this before every key
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    pub prefix: String,
+    /// Wait until each document is counted, or has failed for good
+    #[arg(long)]
+    pub wait: bool,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+}
+
+/// `wordfreq delete`
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// The documents, as `results list` names them
+    #[arg(value_name = "BUCKET/KEY", required = true)]
+    pub documents: Vec<String>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+}
+
+/// `wordfreq results`
+#[derive(Debug, Args)]
+pub struct ResultsArgs {
+    /// Which results.
+    #[command(subcommand)]
+    pub command: ResultsCommand,
+}
+
+/// Which results to print.
+#[derive(Debug, Subcommand)]
+pub enum ResultsCommand {
+    /// List the documents that have a result.
+    List(ResultsOutput),
+    /// Print the counts of one document.
+    Show {
+        /// The document, as `results list` names it
+        #[arg(value_name = "BUCKET/KEY")]
+        document: String,
+        /// Where the results are and how to print them.
+        #[command(flatten)]
+        output: ResultsOutput,
+    },
+    /// Print the counts of all documents together.
+    Totals(ResultsOutput),
+}
+
+impl ResultsCommand {
+    /// The flags that every kind of result takes.
+    pub fn output(&self) -> &ResultsOutput {
+        match self {
+            Self::List(output) | Self::Show { output, .. } | Self::Totals(output) => output,
+        }
+    }
+}
+
+/// The flags that every kind of result takes.
+#[derive(Debug, Default, Args)]
+pub struct ResultsOutput {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// How much is printed.
+    #[command(flatten)]
+    pub limit: LimitFlags,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// `wordfreq queue`
+#[derive(Debug, Args)]
+pub struct QueueArgs {
+    /// What to do with the queue.
+    #[command(subcommand)]
+    pub command: QueueCommand,
+}
+
+/// What to do with the queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Print how many messages wait, are being worked on, and have failed.
+    Status(QueueOutput),
+    /// List the messages that failed for good, each with its reason.
+    DeadLetters(QueueOutput),
+    /// Put messages that failed for good back on the queue.
+    Redrive {
+        /// Which, as `queue dead-letters` names them; all of them if none is named
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// Where the queue is and how to print it.
+        #[command(flatten)]
+        output: QueueOutput,
+    },
+}
+
+impl QueueCommand {
+    /// The flags that every one of them takes.
+    pub fn output(&self) -> &QueueOutput {
+        match self {
+            Self::Status(output) | Self::DeadLetters(output) | Self::Redrive { output, .. } => output,
+        }
+    }
+}
+
+/// The flags that every queue command takes.
+#[derive(Debug, Default, Args)]
+pub struct QueueOutput {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// `wordfreq worker`
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// Drain and stop when standard input closes, which is how a worker learns that whoever started it is gone
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+/// `wordfreq config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// What a word is.
+    #[command(flatten)]
+    pub profile: ProfileFlag,
+    /// How to count.
+    #[command(flatten)]
+    pub counting: CountSettings,
+    /// What to watch, and the size of the fleet.
+    #[command(flatten)]
+    pub up: UpSettings,
+    /// Form of the list on standard output
+    #[arg(long, value_enum, default_value_t = ConfigFormat::Table)]
+    pub format: ConfigFormat,
+    /// Print the manual's table of all settings in Markdown instead
+    #[arg(long, conflicts_with = "format")]
+    pub reference: bool,
+}
+
+/// The forms `wordfreq config` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFormat {
+    /// Aligned columns, for people.
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+impl From<ConfigFormat> for Format {
+    fn from(format: ConfigFormat) -> Self {
+        match format {
+            ConfigFormat::Table => Self::Table,
+            ConfigFormat::Json => Self::Json,
+        }
+    }
+}
+
+/// `wordfreq completions`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+impl Command {
+    /// The settings that were given as flags, for [`crate::config::Config::resolve`].
+    pub fn flags(&self) -> Flags {
+        let none = Flags::default();
+        match self {
+            Self::Count(args) => none.with_profile(&args.profile).with_counting(&args.counting),
+            Self::Up(args) => none
+                .with_data_dir(&args.data_dir)
+                .with_profile(&args.profile)
+                .with_up(&args.settings),
+            Self::Upload(args) => none.with_data_dir(&args.data_dir),
+            Self::Delete(args) => none.with_data_dir(&args.data_dir),
+            Self::Results(args) => none.with_data_dir(&args.command.output().data_dir),
+            Self::Queue(args) => none.with_data_dir(&args.command.output().data_dir),
+            Self::Worker(args) => none.with_data_dir(&args.data_dir),
+            Self::Config(args) => none
+                .with_data_dir(&args.data_dir)
+                .with_profile(&args.profile)
+                .with_counting(&args.counting)
+                .with_up(&args.up),
+            Self::Completions(_) => none,
+        }
+    }
+}
+
+impl Flags {
+    fn with_data_dir(mut self, flag: &DataDirFlag) -> Self {
+        self.data_dir.clone_from(&flag.data_dir);
+        self
+    }
+
+    fn with_profile(mut self, flag: &ProfileFlag) -> Self {
+        self.profile = flag.profile;
+        self
+    }
+
+    fn with_counting(mut self, flags: &CountSettings) -> Self {
+        self.min_length = flags.min_length;
+        self.threads = flags.threads;
+        self
+    }
+
+    fn with_up(mut self, flags: &UpSettings) -> Self {
+        self.watch.clone_from(&flags.watch);
+        self.min_workers = flags.min;
+        self.max_workers = flags.max;
+        self
+    }
+}
+
+/// Takes the names of the built-in profiles and shows them in the help and to the shell.
+fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
+    PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
+        .try_map(|name| name.parse::<ProfileName>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

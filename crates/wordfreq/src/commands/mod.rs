@@ -1,0 +1,12 @@
+//! One file per command. Each is `run(&its arguments, &the resolved configuration) -> anyhow::Result<Exit>`.
+//!
+//! Not here: parsing (`cli`), settings (`config`), the printed forms (`output`).
+
+pub mod completions;
+pub mod config;
+pub mod count;
+pub mod queue;
+pub mod results;
+pub mod up;
+pub mod upload;
+pub mod worker;

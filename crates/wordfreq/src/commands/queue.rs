@@ -1,0 +1,98 @@
+//! `wordfreq queue`: how much work waits, what was given up and why, and sending it back.
+
+use anyhow::Context as _;
+use wordfreq_pipeline::DocumentEvent;
+use wordfreq_pipeline::embedded::IfMissing;
+use wordfreq_pipeline::queue::{Queue as _, Redrive};
+
+use super::results::shown_time;
+use crate::cli::{QueueArgs, QueueCommand};
+use crate::config::Config;
+use crate::data_directory;
+use crate::exit::Exit;
+use crate::output::{self, Cell, Format, Listing};
+
+/// Does what is asked for.
+pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
+    let style = args.command.output().format.style();
+    let embedded = data_directory::open(config, IfMissing::Refuse)?;
+    match &args.command {
+        QueueCommand::Status(_) => {
+            let depth = embedded.queue.depth()?;
+            let oldest_age_seconds = depth.oldest_age.map(|age| age.as_secs());
+            if style.format == Format::Json {
+                let status = serde_json::json!({
+                    "visible": depth.visible, "in_flight": depth.in_flight, "delayed": depth.delayed,
+                    "oldest_age_seconds": oldest_age_seconds, "dead_letters": depth.dead_letters,
+                });
+                output::to_stdout(|out| writeln!(out, "{status}"))?;
+            } else {
+                let mut listing = Listing::new(
+                    "queue",
+                    [
+                        "visible",
+                        "in_flight",
+                        "delayed",
+                        "oldest_age_seconds",
+                        "dead_letters",
+                    ],
+                );
+                listing.push([
+                    depth.visible.into(),
+                    depth.in_flight.into(),
+                    depth.delayed.into(),
+                    oldest_age_seconds.into(),
+                    depth.dead_letters.into(),
+                ]);
+                output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+            }
+        }
+        QueueCommand::DeadLetters(_) => {
+            let mut listing = Listing::new(
+                "dead_letters",
+                [
+                    "id",
+                    "bucket",
+                    "key",
+                    "reason",
+                    "receive_count",
+                    "sent_at",
+                    "died_at",
+                ],
+            );
+            for letter in embedded.queue.dead_letters(usize::MAX)? {
+                let (bucket, key) = match DocumentEvent::parse(&letter.body) {
+                    Ok(event) => (event.id.bucket().into(), event.id.key().into()),
+                    // Whatever it was, it is shown where a person looks for its name.
+                    Err(_) => (Cell::Missing, Cell::Text(letter.body)),
+                };
+                listing.push([
+                    letter.id.into(),
+                    bucket,
+                    key,
+                    letter.reason.into(),
+                    u64::from(letter.receive_count).into(),
+                    shown_time(letter.sent_at),
+                    shown_time(letter.died_at),
+                ]);
+            }
+            output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+        }
+        QueueCommand::Redrive { ids, .. } => {
+            let which = if ids.is_empty() {
+                Redrive::All
+            } else {
+                Redrive::Only(ids.clone())
+            };
+            let redriven = embedded.queue.redrive(&which).context("nothing was redriven")?;
+            let mut listing = Listing::new("redriven", ["redriven"]);
+            listing.push([redriven.into()]);
+            if style.format == Format::Json {
+                output::to_stdout(|out| writeln!(out, "{}", serde_json::json!({ "redriven": redriven })))?;
+            } else {
+                output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}

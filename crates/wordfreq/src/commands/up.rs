@@ -1,0 +1,246 @@
+//! `wordfreq up`: the whole system on this machine. Watches directories, runs the fleet, keeps the data directory in
+//! order, and with `--exit-when-idle` prints the totals and stops.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Sender};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock};
+use wordfreq_pipeline::watch::{Progress, Watch};
+use wordfreq_pipeline::{BackendError, DocumentEvent, Drain, ErrorKind, Queue as _, Results as _};
+
+use super::results::totals_report;
+use crate::cli::UpArgs;
+use crate::config::Config;
+use crate::exit::{Exit, UsageError};
+use crate::output::{self, Style};
+use crate::supervise::{Launch, Supervisor};
+use crate::upkeep::{Sweep, keep_up, sweep_once};
+use crate::{data_directory, signals};
+
+/// Where watched directories' files go.
+const WATCHED_BUCKET: &str = "processing";
+
+/// The file that one `up` holds locked.
+pub(super) const LOCK_FILE: &str = "up.lock";
+
+/// How many failures are named at the end; the rest is counted.
+const NAMED_FAILURES: usize = 20;
+
+enum Happened {
+    /// The watch or the queue moved, or a drain was requested: look again.
+    Something,
+    /// The fleet cannot be run.
+    GivenUp(String),
+}
+
+/// Runs until a signal, or until there is nothing left to do.
+pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let directory = &config.data_dir.value;
+    std::fs::create_dir_all(directory)
+        .map_err(|error| BackendError::io("make the data directory", directory, error))?;
+    let _lock = match Lock::take(&directory.join(LOCK_FILE))? {
+        Ok(lock) => lock,
+        Err(holder) => bail!(
+            "{holder} runs `wordfreq up` on {} already: stop it first, or name another directory with --data-dir",
+            directory.display()
+        ),
+    };
+    let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);
+    let profile = data_directory::profile_for(config, embedded.profile()?);
+    let recounted = embedded.set_profile(&profile)?;
+    if recounted > 0 {
+        tracing::info!(
+            documents = recounted,
+            profile = profile.fingerprint(),
+            "profile changed, counting again"
+        );
+    }
+
+    let drain = Drain::new();
+    let (happened, events) = mpsc::channel();
+    let watch = start_watch(&embedded, &config.watch.value, happened.clone())?;
+    let (given_up, refusals) = mpsc::channel();
+    let fleet = Supervisor::start(
+        &launch(directory)?,
+        config.fleet.max_workers.value,
+        &drain,
+        &given_up,
+    )?;
+    let kill_all = fleet.kill_all();
+    signals::drain_on_signal(drain.clone(), move || kill_all.run())?;
+    let upkeep = {
+        let (embedded, drain) = (embedded.clone(), drain.clone());
+        let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
+        std::thread::Builder::new()
+            .name("upkeep".into())
+            .spawn(keep_up)
+            .context("cannot start a thread")?
+    };
+    forward(&embedded, &drain, refusals, &happened)?;
+    tracing::info!(
+        data_dir = %directory.display(),
+        profile = profile.fingerprint(),
+        workers = config.fleet.max_workers.value,
+        micros = started.elapsed().as_micros() as u64,
+        "ready"
+    );
+
+    let mut given_up = None;
+    while !drain.requested() {
+        if args.exit_when_idle && is_idle(&embedded, watch.as_ref())? {
+            break;
+        }
+        match events.recv() {
+            Ok(Happened::Something) => {}
+            Ok(Happened::GivenUp(reason)) => {
+                given_up = Some(reason);
+                break;
+            }
+            Err(mpsc::RecvError) => break,
+        }
+    }
+    let interrupted = drain.requested();
+    let progress = watch.as_ref().map(Watch::progress).unwrap_or_default();
+    drop(watch);
+    drain.request();
+    fleet.join();
+    if upkeep.join().is_err() {
+        tracing::error!("the upkeep ended in a panic");
+    }
+    sweep_once(&embedded);
+    embedded.checkpoint()?;
+    if let Some(reason) = given_up {
+        bail!(reason);
+    }
+    if args.exit_when_idle && !interrupted {
+        let report = totals_report(&embedded, Some(10))?;
+        output::to_stdout(|out| output::write_count(out, &report, Style::default()))?;
+        return failures(&embedded, &progress);
+    }
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+fn launch(directory: &std::path::Path) -> anyhow::Result<Launch> {
+    Ok(Launch {
+        program: std::env::current_exe().context("cannot find this program's own file")?,
+        arguments: vec![
+            "worker".into(),
+            "--supervised".into(),
+            "--data-dir".into(),
+            directory.into(),
+        ],
+    })
+}
+
+fn start_watch(
+    embedded: &Embedded,
+    directories: &[PathBuf],
+    happened: Sender<Happened>,
+) -> anyhow::Result<Option<Watch>> {
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    // When nobody listens any more, `up` is on its way out.
+    let changed = move || drop(happened.send(Happened::Something));
+    let watch = Watch::start(
+        embedded.bucket.clone(),
+        WATCHED_BUCKET,
+        directories,
+        embedded.directory(),
+        changed,
+    );
+    match watch {
+        Err(error) if error.kind() == ErrorKind::Invalid => Err(UsageError(error.to_string()).into()),
+        watch => Ok(Some(watch?)),
+    }
+}
+
+/// Brings everything that may end the wait into one channel.
+fn forward(
+    embedded: &Arc<Embedded>,
+    drain: &Drain,
+    refusals: mpsc::Receiver<String>,
+    happened: &Sender<Happened>,
+) -> anyhow::Result<()> {
+    let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
+        std::thread::Builder::new()
+            .name(name.into())
+            .spawn(work)
+            .map(drop)
+            .context("cannot start a thread")
+    };
+    let sender = happened.clone();
+    thread(
+        "refusals",
+        Box::new(move || {
+            for reason in refusals {
+                drop(sender.send(Happened::GivenUp(reason)));
+            }
+        }),
+    )?;
+    let (sender, drain_waits) = (happened.clone(), drain.clone());
+    thread(
+        "drain",
+        Box::new(move || {
+            while !drain_waits.wait(Duration::from_secs(3600)) {}
+            drop(sender.send(Happened::Something));
+        }),
+    )?;
+    let (sender, embedded, drain) = (happened.clone(), embedded.clone(), drain.clone());
+    thread(
+        "settled",
+        Box::new(move || {
+            let mut seen = match embedded.settled_so_far() {
+                Ok(seen) => seen,
+                Err(error) => {
+                    drop(sender.send(Happened::GivenUp(error.to_string())));
+                    return;
+                }
+            };
+            while !drain.requested() && sender.send(Happened::Something).is_ok() {
+                match embedded.wait_settled(seen, Duration::from_secs(2)) {
+                    Ok(now) => seen = now,
+                    Err(error) => drop(sender.send(Happened::GivenUp(error.to_string()))),
+                }
+            }
+        }),
+    )
+}
+
+fn is_idle(embedded: &Embedded, watch: Option<&Watch>) -> Result<bool, BackendError> {
+    // The watch first: once it is idle, everything it will ever send is in the queue.
+    let watch_is_idle = watch.is_none_or(|watch| watch.progress().idle);
+    Ok(watch_is_idle && embedded.queue.depth()?.is_idle())
+}
+
+/// Names what could not be taken in or counted.
+fn failures(embedded: &Embedded, progress: &Progress) -> anyhow::Result<Exit> {
+    for (path, reason) in progress.failures.iter().take(NAMED_FAILURES) {
+        output::remark(format!("not taken in: {}: {reason}", path.display()));
+    }
+    let depth = embedded.queue.depth()?;
+    for letter in embedded.queue.dead_letters(NAMED_FAILURES)? {
+        let name =
+            DocumentEvent::parse(&letter.body).map_or_else(|_| letter.body, |event| event.id.to_string());
+        output::remark(format!("failed: {name}: {}", letter.reason));
+    }
+    let num_failed = depth.dead_letters + progress.failures.len() as u64;
+    if num_failed == 0 {
+        return Ok(Exit::Done);
+    }
+    output::remark(format!(
+        "{num_failed} documents failed; `wordfreq queue dead-letters` lists those in the queue, `wordfreq queue redrive` \
+         tries them again"
+    ));
+    let committed = embedded.results.totals(Some(0))?.documents;
+    Ok(if committed == 0 {
+        Exit::Failed
+    } else {
+        Exit::Partly
+    })
+}

@@ -1,0 +1,222 @@
+//! `wordfreq upload` and `wordfreq delete`: documents into and out of a bucket of the data directory, whether or not
+//! `up` runs on it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, StagedPut};
+use wordfreq_pipeline::{DocumentId, Sequence};
+
+use crate::cli::{DeleteArgs, UploadArgs};
+use crate::config::Config;
+use crate::data_directory;
+use crate::exit::{Exit, UsageError};
+use crate::output::{self, Cell, Listing, Style};
+
+/// The most documents, and about the most bytes, of one transaction.
+const BATCH_DOCUMENTS: usize = 256;
+const BATCH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Uploads, and with `--wait` tells what became of each document.
+pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
+    let (sources, mut num_failed) = sources(args)?;
+    let embedded = data_directory::open(config, IfMissing::Create)?;
+    let mut uploaded = Vec::new();
+    let (mut batch, mut batch_bytes, mut bytes) = (Vec::new(), 0, 0);
+    for (id, path) in &sources {
+        match stage(&embedded, path) {
+            Ok(staged) => {
+                batch_bytes += staged.bytes();
+                bytes += staged.bytes();
+                batch.push(StagedPut {
+                    id: id.clone(),
+                    staged,
+                    watched: None,
+                });
+            }
+            Err(error) if error.is::<std::io::Error>() => {
+                output::remark(format!("error: {}: {error}", path.display()));
+                num_failed += 1;
+            }
+            Err(error) => return Err(error),
+        }
+        if batch.len() >= BATCH_DOCUMENTS || batch_bytes >= BATCH_BYTES {
+            put(&embedded, &mut batch, &mut uploaded)?;
+            batch_bytes = 0;
+        }
+    }
+    put(&embedded, &mut batch, &mut uploaded)?;
+    let plural = if uploaded.len() == 1 { "" } else { "s" };
+    output::remark(format!(
+        "uploaded {} document{plural}, {bytes} bytes, to {}",
+        uploaded.len(),
+        args.bucket
+    ));
+    if args.wait {
+        num_failed += wait(&embedded, &uploaded)?;
+    }
+    Ok(match num_failed {
+        0 => Exit::Done,
+        _ if uploaded.is_empty() => Exit::Failed,
+        _ => Exit::Partly,
+    })
+}
+
+/// Deletes documents by name.
+pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
+    let ids = args
+        .documents
+        .iter()
+        .map(|name| DocumentId::parse(name).map_err(|error| UsageError(error.to_string())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let embedded = data_directory::open(config, IfMissing::Refuse)?;
+    let mut missing = 0;
+    for id in &ids {
+        if embedded.bucket.delete(id)? {
+            output::remark(format!("deleted {id}"));
+        } else {
+            output::remark(format!("error: there is no document {id}"));
+            missing += 1;
+        }
+    }
+    Ok(match missing {
+        0 => Exit::Done,
+        _ if missing == ids.len() => Exit::Failed,
+        _ => Exit::Partly,
+    })
+}
+
+/// What to upload under which name: a file by its own name, a directory's files by their paths below it.
+fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, u64)> {
+    let mut sources = BTreeMap::new();
+    let mut num_failed = 0;
+    let mut fail = |path: &Path, reason: String| {
+        output::remark(format!("error: {}: {reason}", path.display()));
+        num_failed += 1;
+    };
+    let mut add = |path: PathBuf, name: &Path, fail: &mut dyn FnMut(&Path, String)| -> anyhow::Result<()> {
+        let Some(name) = name.to_str() else {
+            fail(
+                &path,
+                "its name is not UTF-8, which a key must be: rename it".into(),
+            );
+            return Ok(());
+        };
+        let id = DocumentId::new(args.bucket.as_str(), format!("{}{name}", args.prefix))
+            .map_err(|error| UsageError(error.to_string()))?;
+        if let Some(other) = sources.insert(id.clone(), path.clone()) {
+            let (other, path) = (other.display(), path.display());
+            return Err(UsageError(format!(
+                "{other} and {path} would both become {id}: upload them apart, each with its own --prefix"
+            ))
+            .into());
+        }
+        Ok(())
+    };
+    for path in &args.paths {
+        match std::fs::metadata(path) {
+            Err(error) => fail(path, error.to_string()),
+            Ok(metadata) if metadata.is_dir() => {
+                for entry in walkdir::WalkDir::new(path).min_depth(1).sort_by_file_name() {
+                    match entry {
+                        Ok(entry) if entry.file_type().is_file() => {
+                            let name = entry
+                                .path()
+                                .strip_prefix(path)
+                                .context("a file outside its directory")?;
+                            add(entry.path().to_owned(), name, &mut fail)?;
+                        }
+                        Ok(entry) if entry.file_type().is_dir() => {}
+                        Ok(entry) => fail(entry.path(), "it is not a regular file".into()),
+                        Err(error) => {
+                            let path = error.path().unwrap_or(path).to_owned();
+                            fail(&path, error.to_string());
+                        }
+                    }
+                }
+            }
+            Ok(metadata) if !metadata.is_file() => fail(path, "it is not a regular file".into()),
+            Ok(_) => match path.file_name() {
+                Some(name) => add(path.clone(), Path::new(name), &mut fail)?,
+                None => fail(path, "it has no name".into()),
+            },
+        }
+    }
+    Ok((sources, num_failed))
+}
+
+fn stage(embedded: &Embedded, path: &Path) -> anyhow::Result<wordfreq_pipeline::embedded::Staged> {
+    let mut file = File::open(path)?;
+    Ok(embedded.bucket.stage(&mut file)?)
+}
+
+fn put(
+    embedded: &Embedded,
+    batch: &mut Vec<StagedPut>,
+    uploaded: &mut Vec<(DocumentId, Sequence)>,
+) -> anyhow::Result<()> {
+    let ids: Vec<_> = batch.iter().map(|put| put.id.clone()).collect();
+    let sequences = embedded.bucket.put(std::mem::take(batch))?;
+    uploaded.extend(ids.into_iter().zip(sequences));
+    Ok(())
+}
+
+/// Waits for each document in turn, prints what became of it; the number of failures.
+fn wait(embedded: &Embedded, uploaded: &[(DocumentId, Sequence)]) -> anyhow::Result<u64> {
+    if let Ok(_nobody) = Lock::take(&embedded.directory().join(super::up::LOCK_FILE))? {
+        output::remark(
+            "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
+        );
+    }
+    let mut listing = Listing::new(
+        "uploaded",
+        ["bucket", "key", "status", "words", "distinct", "reason"],
+    );
+    let mut num_failed = 0;
+    for (id, sequence) in uploaded {
+        let mut seen = embedded.settled_so_far()?;
+        let state = loop {
+            match embedded.state(id, *sequence)? {
+                DocumentState::Waiting => seen = embedded.wait_settled(seen, Duration::from_secs(2))?,
+                settled => break settled,
+            }
+        };
+        let name = [id.bucket().into(), id.key().into()];
+        let [bucket, key]: [Cell; 2] = name;
+        listing.push(match state {
+            DocumentState::Counted(result) => [
+                bucket,
+                key,
+                "counted".into(),
+                result.words.into(),
+                result.distinct.into(),
+                Cell::Missing,
+            ],
+            DocumentState::Superseded => [
+                bucket,
+                key,
+                "superseded".into(),
+                Cell::Missing,
+                Cell::Missing,
+                "a newer version exists".into(),
+            ],
+            DocumentState::Failed(reason) => {
+                num_failed += 1;
+                [
+                    bucket,
+                    key,
+                    "failed".into(),
+                    Cell::Missing,
+                    Cell::Missing,
+                    reason.into(),
+                ]
+            }
+            DocumentState::Waiting => bail!("{id} neither waits nor is settled"),
+        });
+    }
+    output::to_stdout(|out| output::write_listing(out, &listing, Style::default()))?;
+    Ok(num_failed)
+}

@@ -1,0 +1,1073 @@
+//! The settings: which there are, where their values come from, and what makes a value acceptable.
+//!
+//! Precedence: flag > environment (`WORDFREQ_*`) > `wordfreq.toml` in the working directory > the user's own
+//! `wordfreq.toml` > default. Every layer that is present is checked, also where a higher one wins, and anything
+//! unknown is refused: a misspelt setting must not fall back to a default in silence.
+//!
+//! This is the only file that reads the environment. Not here: the flags' definition (`cli`), and opening or creating
+//! anything that a setting names.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
+
+use crate::output::Cell;
+
+/// The name of a configuration file, in the working directory and in the user's configuration directory.
+pub const FILE_NAME: &str = "wordfreq.toml";
+
+/// What all our environment variables begin with.
+const ENVIRONMENT_PREFIX: &str = "WORDFREQ_";
+
+/// SQS's own bound on a visibility timeout (12 hours), which the embedded queue shares.
+const MAX_VISIBILITY_SECONDS: u64 = 43_200;
+
+/// One setting as the program knows it. [`SETTINGS`] lists all of them.
+#[derive(Debug)]
+pub struct Setting {
+    /// Dotted path in a configuration file: `queue.batch` is the key `batch` of the table `[queue]`.
+    pub name: &'static str,
+    /// Environment variable.
+    pub environment: &'static str,
+    /// Flag, of the commands that have one.
+    pub flag: Option<&'static str>,
+    /// The default, in words where it depends on the machine.
+    pub default: &'static str,
+    /// What it does, with unit and bounds.
+    pub doc: &'static str,
+}
+
+const DATA_DIR: Setting = Setting {
+    name: "data_dir",
+    environment: "WORDFREQ_DATA_DIR",
+    flag: Some("--data-dir"),
+    default: "./wordfreq-data",
+    doc: "directory that holds the buckets, the queue and the results",
+};
+const PROFILE: Setting = Setting {
+    name: "profile",
+    environment: "WORDFREQ_PROFILE",
+    flag: Some("--profile"),
+    default: "unicode",
+    doc: "what a word is: unicode, whitespace or go-sample; \
+          a data directory that was counted before keeps its own unless this is set",
+};
+const MIN_LENGTH: Setting = Setting {
+    name: "min_length",
+    environment: "WORDFREQ_MIN_LENGTH",
+    flag: Some("--min-length"),
+    default: "0",
+    doc: "leave out words of fewer characters, 0 to 1024; 0 and 1 leave out none",
+};
+const THREADS: Setting = Setting {
+    name: "threads",
+    environment: "WORDFREQ_THREADS",
+    flag: Some("--threads"),
+    default: "the cores available",
+    doc: "threads of `wordfreq count`, 1 to 1024",
+};
+const WATCH: Setting = Setting {
+    name: "watch",
+    environment: "WORDFREQ_WATCH",
+    flag: Some("--watch"),
+    default: "none",
+    doc: "directories `wordfreq up` takes documents from; a list, in the environment separated as in PATH",
+};
+const FLEET_MIN: Setting = Setting {
+    name: "fleet.min",
+    environment: "WORDFREQ_FLEET_MIN",
+    flag: Some("--min"),
+    default: "as fleet.max, or the cores available",
+    doc: "fewest workers, 1 to 1024",
+};
+const FLEET_MAX: Setting = Setting {
+    name: "fleet.max",
+    environment: "WORDFREQ_FLEET_MAX",
+    flag: Some("--max"),
+    default: "as fleet.min, or the cores available",
+    doc: "most workers; the fleet is of fixed size in this release, so it must equal fleet.min",
+};
+const QUEUE_VISIBILITY: Setting = Setting {
+    name: "queue.visibility_timeout_seconds",
+    environment: "WORDFREQ_QUEUE_VISIBILITY_TIMEOUT_SECONDS",
+    flag: None,
+    default: "30",
+    doc: "seconds after which a message whose worker fell silent is given to another, 1 to 43200",
+};
+const QUEUE_MAX_RECEIVES: Setting = Setting {
+    name: "queue.max_receive_count",
+    environment: "WORDFREQ_QUEUE_MAX_RECEIVE_COUNT",
+    flag: None,
+    default: "5",
+    doc: "deliveries of a message before it becomes a dead letter, 1 to 1000",
+};
+const QUEUE_BATCH: Setting = Setting {
+    name: "queue.batch",
+    environment: "WORDFREQ_QUEUE_BATCH",
+    flag: None,
+    default: "64",
+    doc: "messages a worker takes at a time, 1 to 1000",
+};
+const LOG_FORMAT: Setting = Setting {
+    name: "log.format",
+    environment: "WORDFREQ_LOG_FORMAT",
+    flag: None,
+    default: "auto",
+    doc: "form of the log on standard error: text, json, or auto, which is text on a terminal and json elsewhere",
+};
+
+/// Every setting of this release, in the order they are listed.
+pub const SETTINGS: [&Setting; 11] = [
+    &DATA_DIR,
+    &PROFILE,
+    &MIN_LENGTH,
+    &THREADS,
+    &WATCH,
+    &FLEET_MIN,
+    &FLEET_MAX,
+    &QUEUE_VISIBILITY,
+    &QUEUE_MAX_RECEIVES,
+    &QUEUE_BATCH,
+    &LOG_FORMAT,
+];
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line, by this flag.
+    Flag(&'static str),
+    /// The environment, by this variable.
+    Environment(&'static str),
+    /// This configuration file.
+    File(PathBuf),
+    /// Nobody set it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(f, "flag {name}"),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A resolved value and its origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The value in force.
+    pub value: T,
+    /// Who set it.
+    pub origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    /// The value if somebody set it, `None` if it is the default.
+    pub fn explicit(&self) -> Option<&T> {
+        (self.origin != Origin::Default).then_some(&self.value)
+    }
+}
+
+/// A setting that is refused, or a source of settings that cannot be used. Ends the program with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum Misconfiguration {
+    /// A value is not acceptable.
+    #[error("setting `{setting}` from {origin} is `{value}`: {mend}")]
+    Value {
+        /// Which setting.
+        setting: &'static str,
+        /// Who set it.
+        origin: Origin,
+        /// To what.
+        value: String,
+        /// What it must be.
+        mend: String,
+    },
+    /// A configuration file has a key that is no setting.
+    #[error("{}: unknown setting `{key}`; did you mean `{nearest}`? (`wordfreq config` lists all of them)", .file.display())]
+    UnknownKey {
+        /// The file.
+        file: PathBuf,
+        /// The dotted path of the key.
+        key: String,
+        /// The setting whose name is most like it.
+        nearest: &'static str,
+    },
+    /// A table's name stands for a plain value.
+    #[error("{}: `{key}` is a group of settings, not a value; write it as a table `[{key}]`", .file.display())]
+    NotATable {
+        /// The file.
+        file: PathBuf,
+        /// The group.
+        key: String,
+    },
+    /// A variable of ours that is no setting.
+    #[error("unknown environment variable {variable}; did you mean {nearest}? unset it, or correct its name")]
+    UnknownVariable {
+        /// Its name.
+        variable: String,
+        /// The variable whose name is most like it.
+        nearest: &'static str,
+    },
+    /// A configuration file that is there cannot be read.
+    #[error("{}: could not read this configuration file: {cause}", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A configuration file is not TOML.
+    #[error("{}, line {line}: this is not valid TOML: {cause}", .file.display())]
+    NotToml {
+        /// The file.
+        file: PathBuf,
+        /// Where, counted from 1.
+        line: usize,
+        /// Why.
+        cause: String,
+    },
+    /// Settings that exclude each other.
+    #[error(
+        "the fleet is of fixed size in this release, so `fleet.min` ({min} from {min_origin}) and `fleet.max` \
+         ({max} from {max_origin}) must be equal; set one of them, or both to the same number"
+    )]
+    ElasticFleet {
+        /// Fewest workers asked for.
+        min: usize,
+        /// By whom.
+        min_origin: Origin,
+        /// Most workers asked for.
+        max: usize,
+        /// By whom.
+        max_origin: Origin,
+    },
+}
+
+/// The settings that were given on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--data-dir`
+    pub data_dir: Option<PathBuf>,
+    /// `--profile`
+    pub profile: Option<ProfileName>,
+    /// `--min-length`
+    pub min_length: Option<u32>,
+    /// `--threads`
+    pub threads: Option<usize>,
+    /// `--watch`; empty means not given
+    pub watch: Vec<PathBuf>,
+    /// `--min`
+    pub min_workers: Option<usize>,
+    /// `--max`
+    pub max_workers: Option<usize>,
+}
+
+/// The environment as it was at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// This process's own.
+    pub fn capture() -> Self {
+        std::env::vars_os().collect()
+    }
+
+    fn get(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Whether colours are wanted. <https://no-color.org>: any value but the empty one turns them off.
+    fn wants_color(&self) -> bool {
+        self.get("NO_COLOR").is_none_or(OsStr::is_empty)
+    }
+
+    /// The user's own configuration file, by the XDG base directory specification, which says to ignore a relative
+    /// `XDG_CONFIG_HOME`. `None` without a home directory.
+    fn user_file(&self) -> Option<PathBuf> {
+        let directory = self
+            .get("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| Some(Path::new(self.get("HOME")?).join(".config")))?;
+        Some(directory.join("wordfreq").join(FILE_NAME))
+    }
+
+    fn refuse_unknown(&self) -> Result<(), Misconfiguration> {
+        for variable in self.variables.keys() {
+            let variable = variable.to_string_lossy();
+            if !variable.starts_with(ENVIRONMENT_PREFIX) {
+                continue;
+            }
+            let is_failpoint = cfg!(feature = "failpoints") && variable.starts_with("WORDFREQ_FAILPOINT");
+            let is_known = SETTINGS.iter().any(|setting| setting.environment == variable);
+            if !is_known && !is_failpoint {
+                return Err(Misconfiguration::UnknownVariable {
+                    nearest: nearest(&variable, SETTINGS.iter().map(|setting| setting.environment)),
+                    variable: variable.into_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromIterator<(OsString, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+        }
+    }
+}
+
+/// The form of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON lines elsewhere.
+    #[default]
+    Auto,
+    /// Compact text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("must be auto, text or json".to_owned()),
+        }
+    }
+}
+
+/// Settings of the fleet.
+#[derive(Clone, Debug)]
+pub struct FleetConfig {
+    /// Fewest workers.
+    pub min_workers: Sourced<usize>,
+    /// Most workers; equal to the fewest in this release.
+    pub max_workers: Sourced<usize>,
+}
+
+/// Settings of the queue.
+#[derive(Clone, Debug)]
+pub struct QueueConfig {
+    /// How long a lease lasts unless it is extended; whole seconds.
+    pub visibility_timeout: Sourced<Duration>,
+    /// Deliveries of a message before it becomes a dead letter.
+    pub max_receive_count: Sourced<u32>,
+    /// Messages a worker takes at a time.
+    pub batch: Sourced<usize>,
+}
+
+/// Settings of the log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Its form.
+    pub format: Sourced<LogFormat>,
+    /// Whether the user allows colours (`NO_COLOR`); they also need a terminal.
+    pub color: bool,
+}
+
+/// Every setting, resolved and checked. Relative paths are relative to the working directory, whoever set them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Directory of the embedded backend.
+    pub data_dir: Sourced<PathBuf>,
+    /// Name of the profile. For `up`, one that is not [`Sourced::explicit`] gives way to the data directory's own.
+    pub profile: Sourced<ProfileName>,
+    /// The profile's minimum length in characters.
+    pub min_length: Sourced<u32>,
+    /// Threads of `count`, at least 1.
+    pub threads: Sourced<usize>,
+    /// Directories `up` takes documents from.
+    pub watch: Sourced<Vec<PathBuf>>,
+    /// `[fleet]`
+    pub fleet: FleetConfig,
+    /// `[queue]`
+    pub queue: QueueConfig,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+/// One line of `wordfreq config`.
+#[derive(Debug)]
+pub struct Effective<'a> {
+    /// The setting.
+    pub setting: &'static Setting,
+    /// Its value: a number, a text, lists joined as in PATH, [`Cell::Missing`] for an empty list.
+    pub value: Cell,
+    /// Who set it.
+    pub origin: &'a Origin,
+}
+
+impl Config {
+    /// Resolves every setting from all layers. `working_directory` is where [`FILE_NAME`] is looked for; an empty
+    /// path is the process's own.
+    ///
+    /// # Errors
+    /// The first thing found that is unknown, unreadable or not acceptable.
+    pub fn resolve(
+        flags: &Flags,
+        environment: &Environment,
+        working_directory: &Path,
+    ) -> Result<Self, Misconfiguration> {
+        environment.refuse_unknown()?;
+        let mut files = Vec::new();
+        let paths = environment
+            .user_file()
+            .into_iter()
+            .chain([working_directory.join(FILE_NAME)]);
+        for path in paths {
+            if let Some(values) = read_file(&path)? {
+                files.push((path, values));
+            }
+        }
+        let layers = Layers { environment, files };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+
+        let data_dir = layers
+            .resolve(
+                &DATA_DIR,
+                flags
+                    .data_dir
+                    .as_deref()
+                    .map(|path| Raw::Text(path.as_os_str().into())),
+                directory,
+            )?
+            .or_default(|| PathBuf::from(DATA_DIR.default));
+        let profile = layers
+            .resolve(&PROFILE, Raw::of(flags.profile), name::<ProfileName>)?
+            .or_default(ProfileName::default);
+        let min_length = layers
+            .resolve(&MIN_LENGTH, Raw::of(flags.min_length), |raw| {
+                integer(raw, 0..=MAX_WORD_BYTES as u64)
+            })?
+            .or_default(|| 0);
+        let threads = layers
+            .resolve(&THREADS, Raw::of(flags.threads), |raw| integer(raw, 1..=1024))?
+            .or_default(|| cores);
+        let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
+        let watch = layers
+            .resolve(&WATCH, watch_flag, directories)?
+            .or_default(Vec::new);
+        let queue = QueueConfig {
+            visibility_timeout: layers
+                .resolve(&QUEUE_VISIBILITY, None, |raw| {
+                    integer(raw, 1..=MAX_VISIBILITY_SECONDS).map(Duration::from_secs)
+                })?
+                .or_default(|| Duration::from_secs(30)),
+            max_receive_count: layers
+                .resolve(&QUEUE_MAX_RECEIVES, None, |raw| integer(raw, 1..=1000))?
+                .or_default(|| 5),
+            batch: layers
+                .resolve(&QUEUE_BATCH, None, |raw| integer(raw, 1..=1000))?
+                .or_default(|| 64),
+        };
+        let format = layers
+            .resolve(&LOG_FORMAT, None, name::<LogFormat>)?
+            .or_default(LogFormat::default);
+        Ok(Self {
+            data_dir,
+            profile,
+            min_length,
+            threads,
+            watch,
+            fleet: FleetConfig::resolve(&layers, flags, cores)?,
+            queue,
+            log: LogConfig {
+                format,
+                color: environment.wants_color(),
+            },
+        })
+    }
+
+    /// The whole profile, as `count` uses it.
+    pub fn profile(&self) -> Profile {
+        Profile {
+            min_length: self.min_length.value,
+            ..Profile::new(self.profile.value)
+        }
+    }
+
+    /// Every setting with its value and origin, in the order of [`SETTINGS`].
+    pub fn effective(&self) -> Vec<Effective<'_>> {
+        let path = |path: &Path| Cell::Text(path.to_string_lossy().into_owned());
+        let watch = std::env::join_paths(&self.watch.value).map_or_else(
+            // Only a path with the separator in it cannot be joined, and a file's list may have one.
+            |_| format!("{:?}", self.watch.value),
+            |joined| joined.to_string_lossy().into_owned(),
+        );
+        let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
+            (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
+            (
+                &PROFILE,
+                Cell::from(self.profile.value.to_string()),
+                &self.profile.origin,
+            ),
+            (
+                &MIN_LENGTH,
+                Cell::from(u64::from(self.min_length.value)),
+                &self.min_length.origin,
+            ),
+            (
+                &THREADS,
+                Cell::from(self.threads.value as u64),
+                &self.threads.origin,
+            ),
+            (
+                &WATCH,
+                if watch.is_empty() {
+                    Cell::Missing
+                } else {
+                    Cell::Text(watch)
+                },
+                &self.watch.origin,
+            ),
+            (
+                &FLEET_MIN,
+                Cell::from(self.fleet.min_workers.value as u64),
+                &self.fleet.min_workers.origin,
+            ),
+            (
+                &FLEET_MAX,
+                Cell::from(self.fleet.max_workers.value as u64),
+                &self.fleet.max_workers.origin,
+            ),
+            (
+                &QUEUE_VISIBILITY,
+                Cell::from(self.queue.visibility_timeout.value.as_secs()),
+                &self.queue.visibility_timeout.origin,
+            ),
+            (
+                &QUEUE_MAX_RECEIVES,
+                Cell::from(u64::from(self.queue.max_receive_count.value)),
+                &self.queue.max_receive_count.origin,
+            ),
+            (
+                &QUEUE_BATCH,
+                Cell::from(self.queue.batch.value as u64),
+                &self.queue.batch.origin,
+            ),
+            (
+                &LOG_FORMAT,
+                Cell::from(self.log.format.value.to_string()),
+                &self.log.format.origin,
+            ),
+        ];
+        rows.into_iter()
+            .map(|(setting, value, origin)| Effective {
+                setting,
+                value,
+                origin,
+            })
+            .collect()
+    }
+}
+
+impl FleetConfig {
+    fn resolve(layers: &Layers<'_>, flags: &Flags, cores: usize) -> Result<Self, Misconfiguration> {
+        let min = layers.resolve(&FLEET_MIN, Raw::of(flags.min_workers), |raw| {
+            integer(raw, 1..=1024)
+        })?;
+        let max = layers.resolve(&FLEET_MAX, Raw::of(flags.max_workers), |raw| {
+            integer(raw, 1..=1024)
+        })?;
+        let (min_workers, max_workers) = match (min.0, max.0) {
+            (Some(min), Some(max)) if min.value != max.value => {
+                return Err(Misconfiguration::ElasticFleet {
+                    min: min.value,
+                    min_origin: min.origin,
+                    max: max.value,
+                    max_origin: max.origin,
+                });
+            }
+            (Some(min), Some(max)) => (min, max),
+            (Some(one), None) | (None, Some(one)) => (one.clone(), one),
+            (None, None) => {
+                let cores = Sourced {
+                    value: cores,
+                    origin: Origin::Default,
+                };
+                (cores.clone(), cores)
+            }
+        };
+        Ok(Self {
+            min_workers,
+            max_workers,
+        })
+    }
+}
+
+/// All settings as a Markdown table, for the manual.
+pub fn reference_table() -> String {
+    let mut table = String::from(
+        "| setting | environment | flag | default | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for Setting {
+        name,
+        environment,
+        flag,
+        default,
+        doc,
+    } in SETTINGS
+    {
+        let flag = flag.map_or_else(|| "-".to_owned(), |flag| format!("`{flag}`"));
+        table.push_str(&format!(
+            "| `{name}` | `{environment}` | {flag} | {default} | {doc} |\n"
+        ));
+    }
+    table
+}
+
+/// A value as one layer gives it, not yet checked.
+enum Raw<'a> {
+    Text(Cow<'a, OsStr>),
+    Paths(&'a [PathBuf]),
+    Toml(&'a toml::Value),
+}
+
+impl Raw<'_> {
+    fn of(flag: Option<impl ToString>) -> Option<Self> {
+        flag.map(|value| Self::Text(Cow::Owned(value.to_string().into())))
+    }
+}
+
+impl fmt::Display for Raw<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(&text.to_string_lossy()),
+            Self::Paths(paths) => write!(f, "{paths:?}"),
+            Self::Toml(value) => write!(f, "{value}"),
+        }
+    }
+}
+
+/// The sources of settings, the flags apart.
+struct Layers<'a> {
+    environment: &'a Environment,
+    /// Values by setting name; the weakest file first.
+    files: Vec<(PathBuf, BTreeMap<&'static str, toml::Value>)>,
+}
+
+/// A value that somebody set, if anybody did.
+struct Found<T>(Option<Sourced<T>>);
+
+impl<T> Found<T> {
+    fn or_default(self, default: impl FnOnce() -> T) -> Sourced<T> {
+        self.0.unwrap_or_else(|| Sourced {
+            value: default(),
+            origin: Origin::Default,
+        })
+    }
+}
+
+impl Layers<'_> {
+    /// The strongest layer's value. Every layer's is parsed, and `parse` says of a bad one what it must be.
+    fn resolve<T>(
+        &self,
+        setting: &'static Setting,
+        flag: Option<Raw<'_>>,
+        parse: impl Fn(&Raw<'_>) -> Result<T, String>,
+    ) -> Result<Found<T>, Misconfiguration> {
+        let mut layers: Vec<(Raw<'_>, Origin)> = Vec::new();
+        for (path, values) in &self.files {
+            if let Some(value) = values.get(setting.name) {
+                layers.push((Raw::Toml(value), Origin::File(path.clone())));
+            }
+        }
+        if let Some(text) = self.environment.get(setting.environment) {
+            layers.push((
+                Raw::Text(Cow::Borrowed(text)),
+                Origin::Environment(setting.environment),
+            ));
+        }
+        if let Some(raw) = flag {
+            layers.push((raw, Origin::Flag(setting.flag.unwrap_or(setting.name))));
+        }
+        let mut found = None;
+        for (raw, origin) in layers {
+            found = match parse(&raw) {
+                Ok(value) => Some(Sourced { value, origin }),
+                Err(mend) => {
+                    let value = raw.to_string();
+                    return Err(Misconfiguration::Value {
+                        setting: setting.name,
+                        origin,
+                        value,
+                        mend,
+                    });
+                }
+            };
+        }
+        Ok(Found(found))
+    }
+}
+
+/// Reads a configuration file into values by setting name. `None` if there is no such file.
+fn read_file(path: &Path) -> Result<Option<BTreeMap<&'static str, toml::Value>>, Misconfiguration> {
+    let file = || path.to_owned();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(Misconfiguration::Unreadable { file: file(), cause }),
+    };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let before = &text.as_bytes()[..error.span().map_or(0, |span| span.start.min(text.len()))];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Misconfiguration::NotToml {
+            file: file(),
+            line,
+            cause: error.message().trim_end().replace('\n', "; "),
+        }
+    })?;
+    let mut values = BTreeMap::new();
+    for (key, value) in table {
+        let group = format!("{key}.");
+        if !SETTINGS.iter().any(|setting| setting.name.starts_with(&group)) {
+            values.insert(known(&key, path)?, value);
+            continue;
+        }
+        let toml::Value::Table(members) = value else {
+            return Err(Misconfiguration::NotATable { file: file(), key });
+        };
+        for (member, value) in members {
+            values.insert(known(&format!("{group}{member}"), path)?, value);
+        }
+    }
+    Ok(Some(values))
+}
+
+/// The setting of this name, as the registry spells it.
+fn known(key: &str, file: &Path) -> Result<&'static str, Misconfiguration> {
+    let mut names = SETTINGS.iter().map(|setting| setting.name);
+    names
+        .clone()
+        .find(|name| *name == key)
+        .ok_or_else(|| Misconfiguration::UnknownKey {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            nearest: nearest(key, &mut names),
+        })
+}
+
+/// The candidate most like `name`. There is always one, as the registry is not empty.
+fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> &'static str {
+    candidates
+        .min_by_key(|candidate| strsim::osa_distance(name, candidate))
+        .unwrap_or_default()
+}
+
+fn integer<T: TryFrom<u64>>(raw: &Raw<'_>, bounds: RangeInclusive<u64>) -> Result<T, String> {
+    let number = match raw {
+        Raw::Text(text) => text.to_str().and_then(|text| text.parse().ok()),
+        Raw::Toml(value) => value.as_integer().and_then(|number| u64::try_from(number).ok()),
+        Raw::Paths(_) => None,
+    };
+    number
+        .filter(|number| bounds.contains(number))
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| {
+            format!(
+                "must be a whole number from {} to {}",
+                bounds.start(),
+                bounds.end()
+            )
+        })
+}
+
+fn name<T: FromStr<Err: fmt::Display>>(raw: &Raw<'_>) -> Result<T, String> {
+    let text = match raw {
+        Raw::Text(text) => text.to_str(),
+        Raw::Toml(value) => value.as_str(),
+        Raw::Paths(_) => None,
+    };
+    text.ok_or("must be a name in quotes")?
+        .parse()
+        .map_err(|error: T::Err| error.to_string())
+}
+
+fn directory(raw: &Raw<'_>) -> Result<PathBuf, String> {
+    match raw {
+        Raw::Text(text) => checked_directory(Path::new(text)),
+        Raw::Toml(toml::Value::String(text)) => checked_directory(Path::new(text)),
+        Raw::Toml(_) | Raw::Paths(_) => Err("must be one path in quotes".to_owned()),
+    }
+}
+
+fn directories(raw: &Raw<'_>) -> Result<Vec<PathBuf>, String> {
+    match raw {
+        Raw::Text(text) => std::env::split_paths(text)
+            .map(|path| checked_directory(&path))
+            .collect(),
+        Raw::Paths(paths) => paths.iter().map(|path| checked_directory(path)).collect(),
+        Raw::Toml(toml::Value::Array(paths)) => {
+            paths.iter().map(|path| directory(&Raw::Toml(path))).collect()
+        }
+        Raw::Toml(_) => Err("must be a list of paths in quotes, such as [\"inbox\"]".to_owned()),
+    }
+}
+
+/// A file or a service definition does not expand `~` as a shell does; taken literally it would quietly make a
+/// directory of that name.
+fn checked_directory(path: &Path) -> Result<PathBuf, String> {
+    if path.as_os_str().is_empty() {
+        return Err("must not be empty; name a directory, or leave the setting out".to_owned());
+    }
+    if path.starts_with("~") {
+        return Err("`~` is not expanded here; write the path out".to_owned());
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        variables
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+            .collect()
+    }
+
+    /// Resolves in a directory that holds `project` as its file, with a user file of `user`.
+    fn resolve(
+        flags: &Flags,
+        variables: &[(&str, &str)],
+        project: &str,
+        user: &str,
+    ) -> Result<Config, Misconfiguration> {
+        let directory = tempfile::tempdir().unwrap();
+        let home = directory.path().join("home");
+        std::fs::create_dir_all(home.join(".config/wordfreq")).unwrap();
+        std::fs::write(home.join(".config/wordfreq").join(FILE_NAME), user).unwrap();
+        std::fs::write(directory.path().join(FILE_NAME), project).unwrap();
+        let mut environment = environment(variables);
+        environment.variables.insert("HOME".into(), home.into());
+        Config::resolve(flags, &environment, directory.path())
+    }
+
+    #[test]
+    fn each_layer_beats_the_next() {
+        let variables = [("WORDFREQ_QUEUE_BATCH", "3"), ("WORDFREQ_THREADS", "3")];
+        let project = "threads = 4\nmin_length = 4\n[queue]\nbatch = 4";
+        let user = "threads = 5\nmin_length = 5\nwatch = [\"a\", \"b\"]";
+        let flags = Flags {
+            threads: Some(2),
+            ..Flags::default()
+        };
+        let config = resolve(&flags, &variables, project, user).unwrap();
+        assert_eq!(
+            config.threads,
+            Sourced {
+                value: 2,
+                origin: Origin::Flag("--threads")
+            }
+        );
+        assert_eq!(
+            config.queue.batch,
+            Sourced {
+                value: 3,
+                origin: Origin::Environment("WORDFREQ_QUEUE_BATCH")
+            }
+        );
+        assert_eq!(config.min_length.value, 4);
+        assert!(matches!(&config.min_length.origin, Origin::File(path) if !path.starts_with("home")));
+        assert_eq!(config.watch.value, [Path::new("a"), Path::new("b")]);
+        assert!(config.watch.explicit().is_some());
+        assert_eq!(
+            config.profile,
+            Sourced {
+                value: ProfileName::Unicode,
+                origin: Origin::Default
+            }
+        );
+        assert_eq!(config.profile.explicit(), None);
+        assert_eq!(config.queue.visibility_timeout.value, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn every_setting_is_listed_once() {
+        let config = resolve(&Flags::default(), &[], "", "").unwrap();
+        let listed: Vec<_> = config
+            .effective()
+            .iter()
+            .map(|effective| effective.setting.name)
+            .collect();
+        assert_eq!(listed, SETTINGS.map(|setting| setting.name));
+        for setting in SETTINGS {
+            let expected = setting.name.to_uppercase().replace('.', "_");
+            assert_eq!(setting.environment, format!("{ENVIRONMENT_PREFIX}{expected}"));
+            assert!(reference_table().contains(setting.environment));
+        }
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_setting_origin_value_and_mend() {
+        let message = |variables: &[_], project, user| {
+            resolve(&Flags::default(), variables, project, user)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            message(&[("WORDFREQ_THREADS", "0")], "", ""),
+            "setting `threads` from environment variable WORDFREQ_THREADS is `0`: \
+             must be a whole number from 1 to 1024",
+        );
+        for (variable, value, mend) in [
+            ("WORDFREQ_MIN_LENGTH", "-1", "from 0 to 1024"),
+            ("WORDFREQ_MIN_LENGTH", "1025", "from 0 to 1024"),
+            (
+                "WORDFREQ_QUEUE_VISIBILITY_TIMEOUT_SECONDS",
+                "43201",
+                "from 1 to 43200",
+            ),
+            ("WORDFREQ_QUEUE_MAX_RECEIVE_COUNT", "1001", "from 1 to 1000"),
+            ("WORDFREQ_QUEUE_BATCH", "many", "from 1 to 1000"),
+            ("WORDFREQ_FLEET_MIN", "0", "from 1 to 1024"),
+            ("WORDFREQ_LOG_FORMAT", "xml", "must be auto, text or json"),
+            ("WORDFREQ_PROFILE", "french", "go-sample"),
+            ("WORDFREQ_DATA_DIR", "", "must not be empty"),
+            ("WORDFREQ_DATA_DIR", "~/corpus", "write the path out"),
+            ("WORDFREQ_WATCH", "a::b", "must not be empty"),
+        ] {
+            let message = message(&[(variable, value)], "", "");
+            assert!(message.contains(variable) && message.contains(mend), "{message}");
+        }
+        for (file, mend) in [
+            ("threads = \"2\"", "must be a whole number"),
+            ("threads = 2.5", "must be a whole number"),
+            ("watch = \"inbox\"", "must be a list of paths"),
+            ("watch = [1]", "must be one path in quotes"),
+            ("data_dir = 7", "must be one path in quotes"),
+            ("profile = true", "must be a name in quotes"),
+            ("queue = 7", "write it as a table `[queue]`"),
+            ("thread = 7", "did you mean `threads`?"),
+            ("[queue]\nbatches = 7", "did you mean `queue.batch`?"),
+            ("[listen]\nport = 7", "unknown setting `listen`"),
+            ("threads = 1\nthreads = 2", "not valid TOML"),
+        ] {
+            let in_project = message(&[], file, "");
+            assert!(
+                in_project.contains(mend) && in_project.contains(FILE_NAME),
+                "{in_project}"
+            );
+            // A weaker layer is held to the same rules, even where a stronger one would win.
+            let in_user = message(&[("WORDFREQ_THREADS", "1")], "threads = 1", file);
+            assert!(
+                in_user.contains(mend) && in_user.contains(".config/wordfreq"),
+                "{in_user}"
+            );
+        }
+    }
+
+    #[test]
+    fn flags_are_checked_as_the_other_layers_are() {
+        let flags = Flags {
+            min_workers: Some(0),
+            ..Flags::default()
+        };
+        let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "setting `fleet.min` from flag --min is `0`: must be a whole number from 1 to 1024"
+        );
+        let flags = Flags {
+            watch: vec![PathBuf::from("a:b"), PathBuf::new()],
+            ..Flags::default()
+        };
+        let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
+        assert!(message.contains("flag --watch"), "{message}");
+    }
+
+    #[test]
+    fn unknown_variables_are_refused_with_the_nearest() {
+        let message = |name| {
+            resolve(&Flags::default(), &[(name, "1")], "", "")
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(message("WORDFREQ_THREAD").contains("did you mean WORDFREQ_THREADS?"));
+        assert!(message("WORDFREQ_DATADIR").contains("did you mean WORDFREQ_DATA_DIR?"));
+        assert!(resolve(&Flags::default(), &[("WORDFREQUENCY", "1")], "", "").is_ok());
+    }
+
+    #[test]
+    fn failpoints_are_known_only_to_a_build_that_has_them() {
+        let outcome = resolve(
+            &Flags::default(),
+            &[("WORDFREQ_FAILPOINTS", "commit=abort@1")],
+            "",
+            "",
+        );
+        assert_eq!(outcome.is_ok(), cfg!(feature = "failpoints"));
+    }
+
+    #[test]
+    fn one_bound_of_the_fleet_sets_both_and_two_must_agree() {
+        let flags = Flags {
+            min_workers: Some(3),
+            ..Flags::default()
+        };
+        let config = resolve(&flags, &[], "", "").unwrap();
+        assert_eq!(
+            (config.fleet.min_workers.value, config.fleet.max_workers.value),
+            (3, 3)
+        );
+        let config = resolve(&Flags::default(), &[("WORDFREQ_FLEET_MAX", "4")], "", "").unwrap();
+        assert_eq!(
+            (config.fleet.min_workers.value, config.fleet.max_workers.value),
+            (4, 4)
+        );
+        let message = resolve(&flags, &[], "[fleet]\nmax = 5", "")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("3 from flag --min") && message.contains("fixed size"),
+            "{message}"
+        );
+        assert!(resolve(&flags, &[("WORDFREQ_FLEET_MAX", "3")], "", "").is_ok());
+    }
+
+    #[test]
+    fn the_user_file_is_where_xdg_says() {
+        let file = |variables: &[_]| environment(variables).user_file();
+        let at_home = Some(PathBuf::from("/h/.config/wordfreq/wordfreq.toml"));
+        assert_eq!(file(&[("HOME", "/h")]), at_home);
+        assert_eq!(file(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "relative")]), at_home);
+        assert_eq!(
+            file(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")]),
+            Some(PathBuf::from("/x/wordfreq/wordfreq.toml"))
+        );
+        assert_eq!(file(&[]), None);
+    }
+}

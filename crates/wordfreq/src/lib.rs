@@ -1,0 +1,16 @@
+//! The command line of wordfreq: what is asked for, with which settings, and how the answer is printed.
+//!
+//! This is the only crate that knows the command line, the environment, configuration files and the printed forms of
+//! results. Not here: how words are counted (`wordfreq-core`), and the life of a document (`wordfreq-pipeline`).
+//! The library exists for the binary beside it and makes no promise to anyone else.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod data_directory;
+pub mod exit;
+pub mod logging;
+pub mod output;
+pub mod signals;
+pub mod supervise;
+pub mod upkeep;

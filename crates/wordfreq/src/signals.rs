@@ -1,0 +1,35 @@
+//! SIGINT and SIGTERM: the first asks for a drain, the second ends the process at once.
+
+use anyhow::Context as _;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use wordfreq_pipeline::Drain;
+
+/// Listens from now on, for the rest of the process. `at_once` is called on the second signal, just before the end.
+///
+/// # Errors
+/// When the operating system refuses the handlers or the thread.
+pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
+    let listen = move || {
+        let mut at_once = Some(at_once);
+        for signal in signals.forever() {
+            if drain.requested()
+                && let Some(at_once) = at_once.take()
+            {
+                tracing::warn!(signal, "stopping at once");
+                at_once();
+                if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
+                    tracing::error!(%error, "cannot end the process");
+                }
+            }
+            tracing::info!(signal, "draining; a second signal stops at once");
+            drain.request();
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(listen)
+        .context("cannot start a thread")?;
+    Ok(())
+}

@@ -1,0 +1,48 @@
+//! What a data directory needs done while work goes on: the log copied back into the database, and objects nobody
+//! refers to removed. Not here: who may do it; the locks of the data directory see to that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wordfreq_pipeline::Drain;
+use wordfreq_pipeline::embedded::Embedded;
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// Whether to sweep too: one process at a time may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// At once, and every ten minutes.
+    Yes,
+    /// Leave it to `up`.
+    No,
+}
+
+/// Sees to a data directory until `drain` is requested.
+pub fn keep_up(embedded: &Arc<Embedded>, sweep: Sweep, drain: &Drain) {
+    let mut swept: Option<Instant> = None;
+    loop {
+        if sweep == Sweep::Yes && swept.is_none_or(|swept| swept.elapsed() >= SWEEP_EVERY) {
+            swept = Some(Instant::now());
+            sweep_once(embedded);
+        }
+        if drain.wait(CHECKPOINT_EVERY) {
+            return;
+        }
+        if let Err(error) = embedded.checkpoint() {
+            tracing::warn!(%error, "cannot checkpoint, trying again");
+        }
+    }
+}
+
+/// Sweeps, and says what was removed.
+pub fn sweep_once(embedded: &Embedded) {
+    match embedded.bucket.sweep() {
+        Ok(swept) if swept.objects + swept.incoming > 0 => {
+            tracing::info!(objects = swept.objects, incoming = swept.incoming, "swept");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot sweep, trying again later"),
+    }
+}
