@@ -37,6 +37,10 @@ mod enabled {
     }
 
     static ARMED: LazyLock<Mutex<HashMap<String, Armed>>> = LazyLock::new(|| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "no setting of the product: compiled for tests only"
+        )]
         let text = std::env::var("WORDFREQ_FAILPOINTS").unwrap_or_default();
         let mut armed = HashMap::new();
         for entry in text.split(';').filter(|entry| !entry.is_empty()) {
@@ -64,6 +68,20 @@ mod enabled {
         }
         Mutex::new(armed)
     });
+
+    /// `WORDFREQ_FAILPOINT_MAX_PAGES`: how many pages the database may have before it counts as full.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "no setting of the product: compiled for tests only"
+    )]
+    pub(crate) fn max_database_pages() -> Option<i64> {
+        let pages = std::env::var("WORDFREQ_FAILPOINT_MAX_PAGES").ok()?;
+        Some(
+            pages
+                .parse()
+                .unwrap_or_else(|_| panic!("WORDFREQ_FAILPOINT_MAX_PAGES: cannot read `{pages}`")),
+        )
+    }
 
     /// A place where a test can kill the process.
     pub fn hit(name: &str) {
@@ -93,5 +111,7 @@ mod enabled {
         }
     }
 }
+#[cfg(feature = "failpoints")]
+pub(crate) use enabled::max_database_pages;
 #[cfg(feature = "failpoints")]
 pub use enabled::{hit, io};

@@ -11,11 +11,8 @@ use crate::embedded::Opened;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::queue::Message;
-use crate::reading::{ReadError, count_file, count_reader};
+use crate::reading::{LARGE_BYTES, ReadError, count_file, count_reader};
 use crate::results::Effect;
-
-/// Documents larger than this are counted by several threads; smaller ones would not gain.
-const LARGE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The longest time a failed document rests before it is tried again.
 const LONGEST_REST: Duration = Duration::from_secs(300);
@@ -121,7 +118,7 @@ fn count(
             let hashed = hashing
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            hasher = hashed?;
+            hasher = hashed.map_err(|source| ReadError::Io { offset: 0, source })?;
             counted
         })
     } else {
@@ -137,10 +134,8 @@ fn count(
         Err(ReadError::Count(error)) => {
             return Err(JobError::Poison(format!("profile {}: {error}", profile.name)));
         }
-        Err(ReadError::Io(error)) => {
-            return Err(JobError::Retry(format!(
-                "cannot read the document's bytes: {error}"
-            )));
+        Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
+            return Err(JobError::Retry(format!("the document's bytes: {error}")));
         }
     };
     if hasher.finalize().as_bytes() != &object.digest {

@@ -12,21 +12,46 @@ use wordfreq_core::{CountError, Counter, Counts, Profile, certain_boundary};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A file is cut into parts of this size, and read by one thread if it is not larger.
-const PART_BYTES: u64 = 16 * 1024 * 1024;
+/// Bounds of a part's length. Long parts cost nothing but balance at the end; short ones cost a seek and a scan.
+const SHORTEST_PART_BYTES: u64 = 1024 * 1024;
+const LONGEST_PART_BYTES: u64 = 16 * 1024 * 1024;
+
+/// How many parts of a file each thread should get, so that the others make up for a slow one.
+const PARTS_PER_THREAD: u64 = 4;
+
+/// A smaller file is not worth a second thread.
+pub const LARGE_BYTES: u64 = 2 * SHORTEST_PART_BYTES;
 
 /// Why a document was not counted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// Its bytes cannot be read.
-    #[error("{0}")]
-    Io(#[from] io::Error),
+    #[error("reading failed at byte {offset}: {source}")]
+    Io {
+        /// How far it was read.
+        offset: u64,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not as long as it was said to be.
+    #[error("it became shorter while it was read: count it when nobody writes it")]
+    Shortened,
     /// Its profile refuses it.
     #[error("{0}")]
     Count(#[from] CountError),
     /// `observe` asked to stop.
     #[error("stopped")]
     Stopped,
+}
+
+impl ReadError {
+    /// Where in the document it happened, as far as that is known.
+    fn offset(&self) -> u64 {
+        match self {
+            Self::Io { offset, .. } | Self::Count(CountError::TokenTooLong { offset }) => *offset,
+            Self::Shortened | Self::Stopped => u64::MAX,
+        }
+    }
 }
 
 /// Counts a stream to its end. `observe` sees every piece as it is read, in order, and returns `false` to stop.
@@ -37,6 +62,7 @@ pub fn count_reader(
 ) -> Result<Counts, ReadError> {
     let mut counter = Counter::new(profile);
     let mut buffer = vec![0; BUFFER_BYTES];
+    let mut offset = 0;
     loop {
         match reader.read(&mut buffer) {
             Ok(0) => return Ok(counter.finish()?),
@@ -45,18 +71,16 @@ pub fn count_reader(
                     return Err(ReadError::Stopped);
                 }
                 counter.feed(&buffer[..read]);
+                offset += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
+            Err(source) => return Err(ReadError::Io { offset, source }),
         }
     }
 }
 
 /// Counts the first `bytes` of a file with up to `threads` threads; the counts do not depend on their number.
 /// `observe` learns how many bytes each piece had, from any thread, and returns `false` to stop.
-///
-/// # Errors
-/// `UnexpectedEof` if the file is shorter than `bytes`.
 pub fn count_file(
     file: &File,
     bytes: u64,
@@ -64,30 +88,56 @@ pub fn count_file(
     threads: usize,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Counts, ReadError> {
-    let parts = bytes.div_ceil(PART_BYTES).max(1);
+    let part_bytes = bytes / (threads as u64 * PARTS_PER_THREAD).max(1);
+    let part_bytes = part_bytes.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES);
+    count_in_parts(file, bytes, part_bytes, profile, threads, observe)
+}
+
+fn count_in_parts(
+    file: &File,
+    bytes: u64,
+    part_bytes: u64,
+    profile: &Profile,
+    threads: usize,
+    observe: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<Counts, ReadError> {
+    let parts = bytes.div_ceil(part_bytes).max(1);
     let threads = threads.clamp(1, usize::try_from(parts).unwrap_or(usize::MAX));
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
-    let count_parts = || -> Result<Counts, (u64, ReadError)> {
+    let count_share = || {
+        let mut share = Share {
+            counter: Counter::new(profile),
+            fed: 0,
+            pieces: Vec::new(),
+            end: 0,
+        };
         let mut buffer = vec![0; BUFFER_BYTES];
-        let mut counts = Counts::new();
-        loop {
+        let outcome = loop {
             let part = next.fetch_add(1, Ordering::Relaxed);
             if part >= parts || failed.load(Ordering::Relaxed) {
-                return Ok(counts);
+                break Ok(());
             }
-            match count_part(file, bytes, part, profile, &mut buffer, observe) {
-                Ok(part) => counts.merge(part),
-                Err(error) => {
-                    failed.store(true, Ordering::Relaxed);
-                    return Err((part, error));
-                }
+            let nominal = Part {
+                start: part * part_bytes,
+                end: ((part + 1) * part_bytes).min(bytes),
+                bytes,
+            };
+            let read = read_part(file, nominal, &mut buffer, |offset, piece| {
+                share.feed(offset, piece);
+                observe(piece.len() as u64)
+            });
+            if let Err(error) = read {
+                break Err(error);
             }
-        }
+        };
+        let outcome = outcome.and_then(|()| share.finish());
+        failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+        outcome
     };
     let outcomes: Vec<_> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(count_parts)).collect();
-        let mut outcomes = vec![count_parts()];
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(count_share)).collect();
+        let mut outcomes = vec![count_share()];
         outcomes.extend(others.into_iter().map(|other| {
             other
                 .join()
@@ -96,44 +146,82 @@ pub fn count_file(
         outcomes
     });
     let mut counts = Counts::new();
-    let mut first_error: Option<(u64, ReadError)> = None;
+    let mut first_error: Option<ReadError> = None;
     for outcome in outcomes {
         match outcome {
-            Ok(part) => counts.merge(part),
-            // The earliest in the file, whichever thread met one first. Parts are handed out in order, so every
-            // part before a failed one was counted or has failed too.
-            Err(error) if first_error.as_ref().is_none_or(|first| error.0 < first.0) => {
-                first_error = Some(error)
+            Ok(share) => counts.merge(share),
+            Err(error)
+                if first_error
+                    .as_ref()
+                    .is_none_or(|first| error.offset() < first.offset()) =>
+            {
+                first_error = Some(error);
             }
             Err(_) => {}
         }
     }
-    match first_error {
-        Some((_, error)) => Err(error),
-        None => Ok(counts),
+    first_error.map_or(Ok(counts), Err)
+}
+
+/// What one thread counts of a file. Parts are handed out in ascending order and each but the last ends at a certain
+/// boundary, so one counter can take them all, and tables are merged once for every thread only.
+struct Share {
+    counter: Counter,
+    fed: u64,
+    /// Where the text goes on after a gap: bytes fed before it, and its position in the file.
+    pieces: Vec<(u64, u64)>,
+    /// Position after the last byte fed.
+    end: u64,
+}
+
+impl Share {
+    fn feed(&mut self, offset: u64, piece: &[u8]) {
+        if self.pieces.is_empty() || offset != self.end {
+            self.pieces.push((self.fed, offset));
+        }
+        self.counter.feed(piece);
+        self.fed += piece.len() as u64;
+        self.end = offset + piece.len() as u64;
+    }
+
+    fn finish(self) -> Result<Counts, ReadError> {
+        self.counter
+            .finish()
+            .map_err(|CountError::TokenTooLong { offset }| {
+                let piece = self.pieces.iter().rfind(|(fed, _)| *fed <= offset);
+                let offset = piece.map_or(offset, |(fed, position)| position + (offset - fed));
+                CountError::TokenTooLong { offset }.into()
+            })
     }
 }
 
-/// Counts what part `part` owns: the text after the first certain boundary at or behind its nominal start, up to the
-/// first one at or behind its nominal end. A part that holds no boundary owns nothing, and its text belongs to the
-/// part before it; so even a file without any boundary is read at most twice.
-fn count_part(
-    file: &File,
+/// A part of a file by its nominal bounds. It owns the text from the first certain boundary at or behind its start to
+/// the first one at or behind its end; so neighbours agree, without a word between them, on who counts what. A part
+/// without a boundary in it owns nothing and the one before it reads on: a file that is one line costs one more scan,
+/// not one for every part.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    start: u64,
+    end: u64,
+    /// Of the whole file.
     bytes: u64,
-    part: u64,
-    profile: &Profile,
+}
+
+/// Passes on the text a part owns, in order, each piece with its position in the file.
+fn read_part(
+    file: &File,
+    part: Part,
     buffer: &mut [u8],
-    observe: &(dyn Fn(u64) -> bool + Sync),
-) -> Result<Counts, ReadError> {
-    let nominal_end = ((part + 1) * PART_BYTES).min(bytes);
-    let mut position = part * PART_BYTES;
-    if part > 0 {
-        // A boundary exactly at the nominal start shows in the byte before it.
-        position -= 1;
+    mut feed: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<(), ReadError> {
+    let is_last = part.end == part.bytes;
+    // A boundary exactly at a nominal bound shows in the byte before it.
+    let mut position = part.start.saturating_sub(1);
+    if part.start > 0 {
         loop {
-            let window = read_window(file, buffer, position, nominal_end.saturating_sub(1))?;
+            let window = read_window(file, buffer, position, part.end - 1)?;
             if window.is_empty() {
-                return Ok(Counts::new());
+                return Ok(());
             }
             if let Some(boundary) = certain_boundary(window) {
                 position += boundary as u64;
@@ -142,42 +230,41 @@ fn count_part(
             position += window.len() as u64;
         }
     }
-    // Up to here everything is this part's; beyond it, only what comes before the next boundary.
-    let own_until = if nominal_end == bytes {
-        bytes
-    } else {
-        nominal_end - 1
-    };
-    let start = position;
-    let mut counter = Counter::new(profile);
-    let mut at_end = false;
-    while !at_end {
-        let limit = if position < own_until { own_until } else { bytes };
+    // Up to here everything is this part's; behind it, what comes before the next boundary.
+    let own_until = if is_last { part.bytes } else { part.end - 1 };
+    loop {
+        let limit = if position < own_until {
+            own_until
+        } else {
+            part.bytes
+        };
         let mut window = read_window(file, buffer, position, limit)?;
+        let boundary = if position >= own_until {
+            certain_boundary(window)
+        } else {
+            None
+        };
+        window = boundary.map_or(window, |boundary| &window[..boundary]);
         if window.is_empty() {
-            break;
+            return Ok(());
         }
-        if position >= own_until
-            && let Some(boundary) = certain_boundary(window)
-        {
-            window = &window[..boundary];
-            at_end = true;
-        }
-        if !observe(window.len() as u64) {
+        if !feed(position, window) {
             return Err(ReadError::Stopped);
         }
-        counter.feed(window);
+        if boundary.is_some() {
+            return Ok(());
+        }
         position += window.len() as u64;
     }
-    Ok(counter
-        .finish()
-        .map_err(|CountError::TokenTooLong { offset }| CountError::TokenTooLong {
-            offset: start + offset,
-        })?)
 }
 
 /// Reads from `position`, at most to `limit`; empty only at `limit`.
-fn read_window<'a>(file: &File, buffer: &'a mut [u8], position: u64, limit: u64) -> io::Result<&'a [u8]> {
+fn read_window<'a>(
+    file: &File,
+    buffer: &'a mut [u8],
+    position: u64,
+    limit: u64,
+) -> Result<&'a [u8], ReadError> {
     let wanted = buffer
         .len()
         .min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
@@ -186,15 +273,139 @@ fn read_window<'a>(file: &File, buffer: &'a mut [u8], position: u64, limit: u64)
     }
     loop {
         match file.read_at(&mut buffer[..wanted], position) {
-            Ok(0) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "the file became shorter while it was read",
-                ));
-            }
+            Ok(0) => return Err(ReadError::Shortened),
             Ok(read) => return Ok(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(source) => {
+                return Err(ReadError::Io {
+                    offset: position,
+                    source,
+                });
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use wordfreq_core::{MAX_TOKEN_BYTES, ProfileName, count};
+
+    use super::*;
+
+    fn file_of(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    /// What each part owns, in order.
+    fn owned(bytes: &[u8], part_bytes: u64, buffer_bytes: usize) -> Vec<Vec<u8>> {
+        let file = file_of(bytes);
+        let len = bytes.len() as u64;
+        let mut buffer = vec![0; buffer_bytes];
+        (0..len.div_ceil(part_bytes))
+            .map(|part| {
+                let part = Part {
+                    start: part * part_bytes,
+                    end: ((part + 1) * part_bytes).min(len),
+                    bytes: len,
+                };
+                let mut text = Vec::new();
+                read_part(&file, part, &mut buffer, |position, piece| {
+                    assert_eq!(&bytes[position as usize..][..piece.len()], piece, "{part:?}");
+                    text.extend(piece);
+                    true
+                })
+                .unwrap();
+                text
+            })
+            .collect()
+    }
+
+    #[test]
+    fn parts_own_every_byte_once_and_end_at_boundaries() {
+        let texts: [&[u8]; 9] = [
+            b"one line without an end",
+            b"a\nb\nc\nd\n",
+            b"\n\n\n\n\n\n\n",
+            b"\nleading",
+            b"trailing in the last byte\n",
+            b"a long first line\nx",
+            b"x\na long last line",
+            b"x",
+            b"ab\ncdefgh\n\nijklmnopqrstuvw\nx\r\ny",
+        ];
+        for text in texts {
+            for part_bytes in 1..=text.len() as u64 + 1 {
+                for buffer_bytes in [1, 2, 3, 7, 64] {
+                    let parts = owned(text, part_bytes, buffer_bytes);
+                    assert_eq!(parts.concat(), text, "{part_bytes} {buffer_bytes}");
+                    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                    for part in &parts[..parts.len() - 1] {
+                        assert!(part.ends_with(b"\n"), "{parts:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_line_belongs_to_the_first_part_alone() {
+        let parts = owned(&[b'x'; 1000], 10, 16);
+        assert_eq!(parts[0].len(), 1000);
+        assert!(parts[1..].iter().all(Vec::is_empty));
+    }
+
+    #[test]
+    fn counts_do_not_depend_on_parts_or_threads() {
+        let text = "One line, two Lines.\nthree don't\r\n\nκόσμος КНИГА \u{e9}t\u{301}\n".repeat(40);
+        let file = file_of(text.as_bytes());
+        for name in ProfileName::ALL {
+            let profile = Profile::new(name);
+            let expected = count(&profile, text.as_bytes()).unwrap();
+            for part_bytes in [1, 7, 64, 1000, 1 << 20] {
+                for threads in [1, 2, 5] {
+                    let counts =
+                        count_in_parts(&file, text.len() as u64, part_bytes, &profile, threads, &|_| true)
+                            .unwrap();
+                    assert_eq!(counts, expected, "{name} {part_bytes} {threads}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_became_shorter_is_an_error() {
+        let file = file_of(b"a\nb\nc\n");
+        let error = count_file(&file, 100, &Profile::default(), 2, &|_| true).unwrap_err();
+        assert!(matches!(error, ReadError::Shortened), "{error}");
+    }
+
+    #[test]
+    fn the_first_token_that_is_too_long_is_told_by_its_place_in_the_file() {
+        let mut text = b"short words\n".repeat(20_000);
+        let first = text.len() as u64;
+        text.extend(vec![b'x'; MAX_TOKEN_BYTES]);
+        text.extend(b"\nmore\n".repeat(20_000));
+        text.extend(vec![b'y'; MAX_TOKEN_BYTES]);
+        let profile = Profile::new(ProfileName::GoSample);
+        let file = file_of(&text);
+        for threads in [1, 2, 4] {
+            let error =
+                count_in_parts(&file, text.len() as u64, 40_000, &profile, threads, &|_| true).unwrap_err();
+            assert!(
+                matches!(error, ReadError::Count(CountError::TokenTooLong { offset }) if offset == first),
+                "{threads}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn observing_can_stop_it() {
+        let file = file_of(b"a\nb\n");
+        let error = count_file(&file, 4, &Profile::default(), 1, &|_| false).unwrap_err();
+        assert!(matches!(error, ReadError::Stopped));
     }
 }

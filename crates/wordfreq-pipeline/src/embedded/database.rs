@@ -128,8 +128,8 @@ impl Database {
             },
         )?;
         #[cfg(feature = "failpoints")]
-        if let Some(pages) = std::env::var_os("WORDFREQ_FAILPOINT_MAX_PAGES") {
-            connection.pragma_update(None, "max_page_count", pages.to_string_lossy().as_ref())?;
+        if let Some(pages) = failpoint::max_database_pages() {
+            connection.pragma_update(None, "max_page_count", pages)?;
         }
         Ok(Self {
             connection: Mutex::new(connection),

@@ -463,7 +463,7 @@ fn an_endless_word_fails_its_document_under_the_go_profile_only() {
     assert_eq!((&count["documents"], &count["bytes"]), (&json!(1), &json!(11)));
     let message = ended.ended(3);
     assert!(
-        message.starts_with("error: could not count bad: the word at byte 4 is longer than"),
+        message.starts_with("error: could not count bad: the token at byte 4 does not fit"),
         "{message}"
     );
     let ended = program.run(&["count", "--profile", "go-sample", "bad"]);
@@ -486,7 +486,7 @@ fn the_place_of_an_endless_word_is_the_same_on_any_number_of_threads() {
             .ended(1);
         assert!(
             message.contains(&format!(
-                "could not count bad: the word at byte {offset} is longer"
+                "could not count bad: the token at byte {offset} does not fit"
             )),
             "{message}"
         );
