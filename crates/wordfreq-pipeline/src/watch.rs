@@ -29,7 +29,8 @@ use crate::time::Timestamp;
 /// How long a file must have rested that was not seen being written and closed.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// A new file that is neither written to nor closed may be a hard link, which makes no further event.
+/// A new file that is neither written to nor closed may have been a hard link when it came, which makes no further
+/// event.
 const SILENT_AFTER: Duration = Duration::from_secs(60);
 
 /// A file system's clock may be this coarse: a file taken in so soon after its last change is looked at again after a
@@ -340,7 +341,7 @@ impl Intake {
                     // Again when files that came before it was watched have settled.
                     Pending::after(SETTLE)
                 }
-                EventKind::Create(_) if closes => Pending::after(SILENT_AFTER),
+                EventKind::Create(_) if closes => created(path),
                 EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) if closes => {
                     Pending::now(Writer::Busy)
                 }
@@ -425,6 +426,9 @@ impl Intake {
             let path = self.path_of(place);
             match self.look(place, &path, *writer) {
                 Ok(look) => {
+                    if matches!(look, Look::Settled | Look::Gone(_) | Look::Failed(_)) {
+                        self.give_up_claim(place);
+                    }
                     if !matches!(look, Look::Failed(_)) {
                         self.progress
                             .lock()
@@ -447,6 +451,7 @@ impl Intake {
                         }
                         Look::Changed(put) => {
                             bytes += put.staged.bytes();
+                            self.keys.insert(put.id.key().to_owned(), place.clone());
                             puts.push((place.clone(), put));
                         }
                         Look::Gone(files) => {
@@ -475,6 +480,16 @@ impl Intake {
         looked < due.len() || self.next_due().is_some_and(|due| due <= Instant::now())
     }
 
+    /// A file that was staged once but never taken in no longer holds its key.
+    fn give_up_claim(&mut self, place: &Place) {
+        if let Some(key) = key(&place.1)
+            && !self.known[place.0].contains_key(&place.1)
+            && self.keys.get(&key) == Some(place)
+        {
+            self.keys.remove(&key);
+        }
+    }
+
     fn failed(&self, path: PathBuf, reason: String) {
         tracing::error!(path = %path.display(), reason, "cannot take in");
         self.progress
@@ -501,7 +516,6 @@ impl Intake {
                 for ((place, file), sequence) in places.into_iter().zip(remembered).zip(&sequences) {
                     tracing::info!(document = %file.id, sequence = sequence.0, bytes = file.bytes, "taken in");
                     self.pending.remove(&place);
-                    self.keys.insert(file.id.key().to_owned(), place.clone());
                     self.known[place.0].insert(place.1, file);
                 }
                 self.progress.lock().unwrap_or_else(PoisonError::into_inner).taken += sequences.len() as u64;
@@ -527,6 +541,12 @@ impl Intake {
                         }
                     }
                     self.keys.remove(file.id.key());
+                    // A file of the same name below another root may have waited for this.
+                    for root in 0..self.roots.len() {
+                        self.pending
+                            .entry((root, file.path.clone()))
+                            .or_insert(Pending::now(Writer::Unknown));
+                    }
                 }
             }
             Err(error) => {
@@ -674,6 +694,14 @@ impl Intake {
         } else {
             Look::Gone(files)
         }
+    }
+}
+
+/// A new file is somebody's to write and close, unless it is a link to a whole one or no file at all.
+fn created(path: &Path) -> Pending {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => Pending::after(SILENT_AFTER),
+        _ => Pending::now(Writer::Unknown),
     }
 }
 
