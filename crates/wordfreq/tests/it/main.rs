@@ -4,3 +4,4 @@ mod completions;
 mod config;
 mod count;
 mod program;
+mod system;
