@@ -132,7 +132,7 @@ fn count(
         Ok(counts) => counts,
         Err(ReadError::Stopped) => return Err(JobError::LeaseLost),
         Err(ReadError::Count(error)) => {
-            return Err(JobError::Poison(format!("profile {}: {error}", profile.name)));
+            return Err(JobError::Poison(error.to_string()));
         }
         Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
             return Err(JobError::Retry(format!("the document's bytes: {error}")));

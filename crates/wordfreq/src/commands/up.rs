@@ -233,9 +233,10 @@ fn failures(embedded: &Embedded, progress: &Progress) -> anyhow::Result<Exit> {
     if num_failed == 0 {
         return Ok(Exit::Done);
     }
+    let plural = if num_failed == 1 { "" } else { "s" };
     output::remark(format!(
-        "{num_failed} documents failed; `wordfreq queue dead-letters` lists those in the queue, `wordfreq queue redrive` \
-         tries them again"
+        "{num_failed} document{plural} failed; `wordfreq queue dead-letters` lists what is in the queue, `wordfreq \
+         queue redrive` tries it again"
     ));
     let committed = embedded.results.totals(Some(0))?.documents;
     Ok(if committed == 0 {

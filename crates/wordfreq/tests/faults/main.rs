@@ -1,0 +1,13 @@
+//! What goes wrong in the life of a system, done to the real program: killed, frozen, poisoned, out of space, started
+//! twice. Each test runs real processes on a data directory of its own and compares what is left with a recount.
+//!
+//! Not here: what the program prints when all is well (`it`).
+
+mod disk;
+mod fencing;
+mod kill;
+mod lifecycle;
+mod oracle;
+mod poison;
+mod schema;
+mod system;
