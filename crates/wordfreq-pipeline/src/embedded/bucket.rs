@@ -329,9 +329,10 @@ impl Bucket {
                 swept.incoming += u64::from(remove(&entry)?);
             }
         }
+        let objects = list(&self.objects)?;
         let candidates = self.database.read(|transaction| {
             let mut candidates = Vec::new();
-            for entry in list(&self.objects)? {
+            for entry in objects {
                 if !is_referred_to(transaction, &entry)? {
                     candidates.push(entry);
                 }

@@ -191,9 +191,9 @@ impl Embedded {
     ///
     /// One process at a time checkpoints; all others leave the log alone.
     pub fn checkpoint(&self) -> Result<bool, BackendError> {
-        match Lock::take(&self.directory.join("checkpoint.lock"))? {
+        match lock(&self.directory.join("checkpoint.lock"))? {
             Ok(_held) => self.leases.checkpoint().map(|()| true),
-            Err(_holder) => Ok(false),
+            Err(_held_by_another) => Ok(false),
         }
     }
 
@@ -220,28 +220,38 @@ impl Lock {
     /// Takes the lock, or answers what its holder wrote about itself.
     pub fn take(path: &Path) -> Result<Result<Self, String>, BackendError> {
         let context = |error| BackendError::io("lock", path, error);
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(context)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        match lock(path)? {
+            Ok(mut file) => {
+                let holder = format!("process {}\n", std::process::id());
+                file.set_len(0)
+                    .and_then(|()| file.seek(SeekFrom::Start(0)))
+                    .and_then(|_| file.write_all(holder.as_bytes()))
+                    .map_err(context)?;
+                Ok(Ok(Self { _file: file }))
+            }
+            Err(mut file) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(context)?;
-                return Ok(Err(holder.trim().to_owned()));
+                Ok(Err(holder.trim().to_owned()))
             }
-            Err(TryLockError::Error(error)) => return Err(context(error)),
         }
-        let holder = format!("process {}\n", std::process::id());
-        file.set_len(0)
-            .and_then(|()| file.seek(SeekFrom::Start(0)))
-            .and_then(|_| file.write_all(holder.as_bytes()))
-            .map_err(context)?;
-        Ok(Ok(Self { _file: file }))
+    }
+}
+
+/// Opens a file and locks it; `Err` holds it unlocked, when another process has it locked.
+fn lock(path: &Path) -> Result<Result<File, File>, BackendError> {
+    let context = |error| BackendError::io("lock", path, error);
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Ok(file)),
+        Err(TryLockError::WouldBlock) => Ok(Err(file)),
+        Err(TryLockError::Error(error)) => Err(context(error)),
     }
 }
 

@@ -368,21 +368,32 @@ impl Results for EmbeddedResults {
                 other_documents,
                 counts: Vec::new(),
             };
-            let mut top = Top::new(limit.unwrap_or(usize::MAX));
-            let mut select = transaction.prepare_cached("SELECT word, count FROM totals WHERE profile_id = ?1")?;
+            let mut top = limit.map(Top::new);
+            let mut select = transaction
+                .prepare_cached("SELECT word, count, documents FROM totals WHERE profile_id = ?1")?;
             let mut rows = select.query([profile_id])?;
             while let Some(row) = rows.next()? {
                 let count: u64 = row.get(1)?;
                 totals.distinct += 1;
                 totals.words += count;
-                let word = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-                top.offer(as_word(word)?, count);
+                let word = as_word(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+                match &mut top {
+                    Some(top) => top.offer(word, count),
+                    None => totals.counts.push(TotalWord { word: word.to_owned(), count, documents: row.get(2)? }),
+                }
             }
-            let mut documents_of = transaction
-                .prepare_cached("SELECT documents FROM totals WHERE profile_id = ?1 AND word = ?2")?;
-            for (word, count) in top.into_ranked() {
-                let documents = documents_of.query_row(params![profile_id, word.as_bytes()], |row| row.get(0))?;
-                totals.counts.push(TotalWord { word, count, documents });
+            match top {
+                // Rows come in the order of words, which a stable sort keeps among equal counts.
+                None => totals.counts.sort_by_key(|total| std::cmp::Reverse(total.count)),
+                Some(top) => {
+                    let mut documents_of = transaction
+                        .prepare_cached("SELECT documents FROM totals WHERE profile_id = ?1 AND word = ?2")?;
+                    for (word, count) in top.into_ranked() {
+                        let documents =
+                            documents_of.query_row(params![profile_id, word.as_bytes()], |row| row.get(0))?;
+                        totals.counts.push(TotalWord { word, count, documents });
+                    }
+                }
             }
             Ok(totals)
         })
