@@ -19,6 +19,7 @@ mod results;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,9 +113,7 @@ impl Embedded {
             ));
         }
         for sub in ["objects", "incoming", "bell"] {
-            let path = directory.join(sub);
-            fs::create_dir_all(&path)
-                .map_err(|error| BackendError::io("make the directory", &path, error))?;
+            make_directory(&directory.join(sub))?;
         }
         sync_directory(directory)?;
         let durable = Arc::new(Database::open(directory, database::Durability::Full)?);
@@ -253,6 +252,15 @@ fn lock(path: &Path) -> Result<Result<File, File>, BackendError> {
         Err(TryLockError::WouldBlock) => Ok(Err(file)),
         Err(TryLockError::Error(error)) => Err(context(error)),
     }
+}
+
+/// Makes a directory, and those above it that are missing, for its owner alone: documents may be anyone's secrets.
+pub fn make_directory(path: &Path) -> Result<(), BackendError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| BackendError::io("make the directory", path, error))
 }
 
 /// Makes the names in a directory durable.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use anyhow::bail;
 use wordfreq_core::Profile;
 use wordfreq_pipeline::embedded::{Embedded, IfMissing};
-use wordfreq_pipeline::results::{ResultSummary, Results as _};
+use wordfreq_pipeline::results::{ResultSummary, Results as _, Totals};
 use wordfreq_pipeline::{BackendError, DocumentId, Queue as _, Timestamp};
 
 use crate::cli::{ResultsArgs, ResultsCommand};
@@ -51,17 +51,18 @@ pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_count(out, &report, style))?;
         }
         ResultsCommand::Totals(_) => {
-            let report = totals_report(&embedded, limit)?;
+            let totals = embedded.results.totals(limit)?;
+            let other_documents = totals.other_documents;
+            let report = totals_report(&embedded, totals)?;
             output::to_stdout(|out| output::write_count(out, &report, style))?;
-            remark_on_what_is_missing(&embedded)?;
+            remark_on_what_is_missing(&embedded, other_documents)?;
         }
     }
     Ok(Exit::Done)
 }
 
-/// The totals as a report, with the `limit` first of the ranking.
-pub(super) fn totals_report(embedded: &Embedded, limit: Option<usize>) -> Result<CountReport, BackendError> {
-    let totals = embedded.results.totals(limit)?;
+/// The totals as a report.
+pub(super) fn totals_report(embedded: &Embedded, totals: Totals) -> Result<CountReport, BackendError> {
     Ok(CountReport {
         profile: name_of(embedded, &totals.fingerprint)?,
         fingerprint: totals.fingerprint,
@@ -79,7 +80,12 @@ pub(super) fn totals_report(embedded: &Embedded, limit: Option<usize>) -> Result
 }
 
 /// Totals are exact over what is committed; a person wants to know when that is not everything.
-fn remark_on_what_is_missing(embedded: &Embedded) -> anyhow::Result<()> {
+fn remark_on_what_is_missing(embedded: &Embedded, other_documents: u64) -> anyhow::Result<()> {
+    if other_documents > 0 {
+        output::remark(format!(
+            "not in these totals: {other_documents} documents counted by another profile"
+        ));
+    }
     let depth = embedded.queue.depth()?;
     if !depth.is_idle() {
         output::remark(format!("not in these totals yet: {depth}"));

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, make_directory};
 use wordfreq_pipeline::watch::{Progress, Watch};
 use wordfreq_pipeline::{BackendError, DocumentEvent, Drain, ErrorKind, Queue as _, Results as _};
 
@@ -40,8 +40,7 @@ enum Happened {
 pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let directory = &config.data_dir.value;
-    std::fs::create_dir_all(directory)
-        .map_err(|error| BackendError::io("make the data directory", directory, error))?;
+    make_directory(directory)?;
     let _lock = match Lock::take(&directory.join(LOCK_FILE))? {
         Ok(lock) => lock,
         Err(holder) => bail!(
@@ -117,7 +116,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         bail!(reason);
     }
     if args.exit_when_idle && !interrupted {
-        let report = totals_report(&embedded, Some(10))?;
+        let report = totals_report(&embedded, embedded.results.totals(Some(10))?)?;
         output::to_stdout(|out| output::write_count(out, &report, Style::default()))?;
         return failures(&embedded, &progress);
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, StagedPut};
-use wordfreq_pipeline::{DocumentId, Sequence};
+use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, Staged, StagedPut};
+use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Sequence};
 
 use crate::cli::{DeleteArgs, UploadArgs};
 use crate::config::Config;
@@ -37,11 +37,11 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
                     watched: None,
                 });
             }
-            Err(error) if error.is::<std::io::Error>() => {
-                output::remark(format!("error: {}: {error}", path.display()));
+            Err(NotStaged::Document(reason)) => {
+                output::remark(format!("error: {}: {reason}", path.display()));
                 num_failed += 1;
             }
-            Err(error) => return Err(error),
+            Err(NotStaged::Store(error)) => return Err(error.into()),
         }
         if batch.len() >= BATCH_DOCUMENTS || batch_bytes >= BATCH_BYTES {
             put(&embedded, &mut batch, &mut uploaded)?;
@@ -130,6 +130,10 @@ fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, 
                             add(entry.path().to_owned(), name, &mut fail)?;
                         }
                         Ok(entry) if entry.file_type().is_dir() => {}
+                        Ok(entry) if entry.file_type().is_symlink() => output::remark(format!(
+                            "note: {}: a symbolic link, not followed; name it to upload what it points at",
+                            entry.path().display()
+                        )),
                         Ok(entry) => fail(entry.path(), "it is not a regular file".into()),
                         Err(error) => {
                             let path = error.path().unwrap_or(path).to_owned();
@@ -148,9 +152,21 @@ fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, 
     Ok((sources, num_failed))
 }
 
-fn stage(embedded: &Embedded, path: &Path) -> anyhow::Result<wordfreq_pipeline::embedded::Staged> {
-    let mut file = File::open(path)?;
-    Ok(embedded.bucket.stage(&mut file)?)
+/// Whose fault it is: one document's, or the store's and so every document's.
+enum NotStaged {
+    Document(String),
+    Store(BackendError),
+}
+
+fn stage(embedded: &Embedded, path: &Path) -> Result<Staged, NotStaged> {
+    let mut file = File::open(path).map_err(|error| NotStaged::Document(error.to_string()))?;
+    embedded
+        .bucket
+        .stage(&mut file)
+        .map_err(|error| match error.kind() {
+            ErrorKind::Invalid => NotStaged::Document(error.to_string()),
+            _ => NotStaged::Store(error),
+        })
 }
 
 fn put(
