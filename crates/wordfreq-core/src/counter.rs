@@ -34,10 +34,7 @@ pub struct Counter {
 impl Counter {
     /// A counter for one document under `profile`.
     pub fn new(profile: &Profile) -> Self {
-        Self {
-            tokenizer: Tokenizer::new(profile.name),
-            tally: Tally::new(profile),
-        }
+        Self { tokenizer: Tokenizer::new(profile.name), tally: Tally::new(profile) }
     }
 
     /// Takes the next bytes of the document. After an error, which [`finish`](Self::finish) reports, it ignores
@@ -111,8 +108,5 @@ pub fn count(profile: &Profile, bytes: &[u8]) -> Result<Counts, CountError> {
 /// It holds for every profile: LF is white space; UAX #29 always breaks after it (WB3a); and no sequence of UTF-8,
 /// valid or not, continues across it. Only the offset in [`CountError::TokenTooLong`] is then relative to the part.
 pub fn certain_boundary(window: &[u8]) -> Option<usize> {
-    window
-        .iter()
-        .position(|&byte| byte == b'\n')
-        .map(|position| position + 1)
+    window.iter().position(|&byte| byte == b'\n').map(|position| position + 1)
 }

@@ -99,10 +99,7 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        let mut ranked: Vec<_> = self
-            .iter()
-            .map(|(word, count)| WordCount { word, count })
-            .collect();
+        let mut ranked: Vec<_> = self.iter().map(|(word, count)| WordCount { word, count }).collect();
         let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
         if n < ranked.len() {
             // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.

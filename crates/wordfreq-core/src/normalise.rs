@@ -11,11 +11,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 /// something to compose.
 #[inline]
 pub(crate) fn normalise<'a>(source: &'a str, scratch: &'a mut String) -> &'a str {
-    if source.is_ascii() {
-        lower_ascii(source, scratch)
-    } else {
-        normalise_any(source, scratch)
-    }
+    if source.is_ascii() { lower_ascii(source, scratch) } else { normalise_any(source, scratch) }
 }
 
 #[inline]

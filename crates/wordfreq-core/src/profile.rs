@@ -90,11 +90,7 @@ impl Profile {
     /// ```
     pub fn fingerprint(&self) -> String {
         let (major, minor, update) = UNICODE_VERSION;
-        let mut fingerprint = format!(
-            "{}-v{}-ucd{major}.{minor}.{update}",
-            self.name,
-            self.name.version()
-        );
+        let mut fingerprint = format!("{}-v{}-ucd{major}.{minor}.{update}", self.name, self.name.version());
         if self.min_length > 1 {
             fingerprint.push_str(&format!("-min{}", self.min_length));
         }

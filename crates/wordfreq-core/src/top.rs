@@ -47,19 +47,13 @@ impl PartialOrd for Row {
 impl Top {
     /// Will keep the `n` best; `usize::MAX` keeps and ranks all.
     pub fn new(n: usize) -> Self {
-        Self {
-            n,
-            kept: BinaryHeap::new(),
-        }
+        Self { n, kept: BinaryHeap::new() }
     }
 
     /// Offers a word with its final count. A word offered twice is two rows.
     pub fn offer(&mut self, word: &str, count: u64) {
         if self.kept.len() < self.n {
-            self.kept.push(Row {
-                word: word.to_owned(),
-                count,
-            });
+            self.kept.push(Row { word: word.to_owned(), count });
         } else if let Some(mut worst) = self.kept.peek_mut()
             && rank((word, count), worst.key()).is_lt()
         {
@@ -70,10 +64,6 @@ impl Top {
 
     /// The kept words with their counts, best first.
     pub fn into_ranked(self) -> Vec<(String, u64)> {
-        self.kept
-            .into_sorted_vec()
-            .into_iter()
-            .map(|row| (row.word, row.count))
-            .collect()
+        self.kept.into_sorted_vec().into_iter().map(|row| (row.word, row.count)).collect()
     }
 }

@@ -64,29 +64,13 @@ proptest! {
 #[test]
 fn totals_follow_what_is_added() {
     let mut counts = Counts::new();
-    assert_eq!(
-        (
-            counts.words(),
-            counts.distinct(),
-            counts.bytes(),
-            counts.over_long()
-        ),
-        (0, 0, 0, 0)
-    );
+    assert_eq!((counts.words(), counts.distinct(), counts.bytes(), counts.over_long()), (0, 0, 0, 0));
     counts.add("one", 2);
     counts.add("", 1);
     counts.add("one", 3);
     counts.add("none", 0);
     counts.add_totals(10, 1);
-    assert_eq!(
-        (
-            counts.words(),
-            counts.distinct(),
-            counts.bytes(),
-            counts.over_long()
-        ),
-        (6, 2, 10, 1)
-    );
+    assert_eq!((counts.words(), counts.distinct(), counts.bytes(), counts.over_long()), (6, 2, 10, 1));
     assert_eq!((counts.get("one"), counts.get(""), counts.get("none")), (5, 1, 0));
 }
 
@@ -99,8 +83,5 @@ fn ties_rank_in_code_point_order() {
     }
     counts.add("z", 2);
     let words: Vec<&str> = counts.ranked().into_iter().map(|row| row.word).collect();
-    assert_eq!(
-        words,
-        ["z", "", "B", "a", "ab", "b", "é", "\u{FF5E}", "\u{10000}"]
-    );
+    assert_eq!(words, ["z", "", "B", "a", "ab", "b", "é", "\u{FF5E}", "\u{10000}"]);
 }

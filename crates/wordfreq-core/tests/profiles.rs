@@ -164,10 +164,7 @@ fn chunks<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 /// The same counts with U+FFFD written out, but for the bytes, which are more.
 fn assert_same_words(a: &Counts, b: &Counts) {
     assert_eq!(a.ranked(), b.ranked());
-    assert_eq!(
-        (a.words(), a.distinct(), a.over_long()),
-        (b.words(), b.distinct(), b.over_long())
-    );
+    assert_eq!((a.words(), a.distinct(), a.over_long()), (b.words(), b.distinct(), b.over_long()));
 }
 
 proptest! {
@@ -272,30 +269,20 @@ fn every_cut_of_every_nasty_input_counts_the_same() {
                     "{name}, cut at {cut}"
                 );
             }
-            assert_eq!(
-                count_chunks(&profile, bytes.chunks(1)),
-                whole,
-                "{name}, byte by byte"
-            );
+            assert_eq!(count_chunks(&profile, bytes.chunks(1)), whole, "{name}, byte by byte");
         }
     }
 }
 
 fn words(counts: &Counts) -> Vec<(&str, u64)> {
-    counts
-        .ranked()
-        .into_iter()
-        .map(|row| (row.word, row.count))
-        .collect()
+    counts.ranked().into_iter().map(|row| (row.word, row.count)).collect()
 }
 
 #[test]
 fn unicode_by_example() {
     let of = |text: &str| count_whole(ProfileName::Unicode, text.as_bytes());
     assert_eq!(
-        words(&of(
-            "The quick (“brown”) fox can’t jump 32.3 feet, right? The end."
-        )),
+        words(&of("The quick (“brown”) fox can’t jump 32.3 feet, right? The end.")),
         [
             ("the", 2),
             ("32.3", 1),
@@ -375,11 +362,7 @@ fn the_limit_counts_what_is_held_only_once_it_belongs() {
         for size in [1, 7, 1023, 1024, 1025, 1 << 16] {
             let counts = count_chunks(&Profile::new(ProfileName::Unicode), text.as_bytes().chunks(size));
             let counts = counts.expect("no limit on tokens");
-            assert_eq!(
-                (counts.words(), counts.over_long()),
-                (words, over_long),
-                "chunks of {size}"
-            );
+            assert_eq!((counts.words(), counts.over_long()), (words, over_long), "chunks of {size}");
         }
     }
 }
@@ -394,10 +377,7 @@ fn the_minimum_is_in_characters_of_the_counted_word() {
         words(&counts(ProfileName::Unicode, "é e\u{301}\u{301} ab éàü abc")),
         [("abc", 1), ("éàü", 1)]
     );
-    assert_eq!(
-        words(&counts(ProfileName::Whitespace, "a. é. é.. ,,,")),
-        [(",,,", 1), ("é..", 1)]
-    );
+    assert_eq!(words(&counts(ProfileName::Whitespace, "a. é. é.. ,,,")), [(",,,", 1), ("é..", 1)]);
 }
 
 #[test]

@@ -25,9 +25,7 @@ impl DocumentId {
         let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let bytes = bucket.as_bytes();
         let well_formed = (3..=63).contains(&bytes.len())
-            && bytes
-                .iter()
-                .all(|&byte| alphanumeric(byte) || byte == b'-' || byte == b'.')
+            && bytes.iter().all(|&byte| alphanumeric(byte) || byte == b'-' || byte == b'.')
             && alphanumeric(bytes[0])
             && alphanumeric(bytes[bytes.len() - 1]);
         if !well_formed {
@@ -42,10 +40,7 @@ impl DocumentId {
             let shown: String = key.chars().take(40).collect();
             return Err(BackendError::new(
                 ErrorKind::Invalid,
-                format!(
-                    "the key {shown:?} has {} bytes: a key has 1 to {MAX_KEY_BYTES}",
-                    key.len()
-                ),
+                format!("the key {shown:?} has {} bytes: a key has 1 to {MAX_KEY_BYTES}", key.len()),
             ));
         }
         Ok(Self { bucket, key })

@@ -50,10 +50,7 @@ impl Drain {
             if left.is_zero() {
                 return false;
             }
-            state = condition
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = condition.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -69,10 +66,7 @@ impl Drain {
         let id = state.next_listener;
         state.next_listener += 1;
         state.listeners.insert(id, Box::new(listener));
-        Subscription {
-            drain: self.clone(),
-            id,
-        }
+        Subscription { drain: self.clone(), id }
     }
 }
 
@@ -85,20 +79,12 @@ pub struct Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.drain
-            .0
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .listeners
-            .remove(&self.id);
+        self.drain.0.0.lock().unwrap_or_else(PoisonError::into_inner).listeners.remove(&self.id);
     }
 }
 
 impl std::fmt::Debug for Drain {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Drain")
-            .field("requested", &self.requested())
-            .finish()
+        out.debug_struct("Drain").field("requested", &self.requested()).finish()
     }
 }

@@ -24,11 +24,7 @@ pub fn encode(counts: &Counts) -> Vec<u8> {
         let mut before: &[u8] = b"";
         for entry in group {
             let word = entry.word.as_bytes();
-            let shared = before
-                .iter()
-                .zip(word)
-                .take_while(|(left, right)| left == right)
-                .count();
+            let shared = before.iter().zip(word).take_while(|(left, right)| left == right).count();
             put_varint(&mut out, shared as u64);
             put_varint(&mut out, (word.len() - shared) as u64);
             out.extend_from_slice(&word[shared..]);
@@ -49,22 +45,15 @@ pub fn decode(
     limit: Option<usize>,
     mut visit: impl FnMut(&str, u64),
 ) -> Result<(), BackendError> {
-    let corrupt = || {
-        BackendError::new(
-            ErrorKind::Corrupt,
-            "a stored count table does not match its checksum",
-        )
-    };
+    let corrupt =
+        || BackendError::new(ErrorKind::Corrupt, "a stored count table does not match its checksum");
     let body = encoded.len().checked_sub(CHECKSUM_BYTES).ok_or_else(corrupt)?;
     let (body, checksum) = encoded.split_at(body);
     if blake3::hash(body).as_bytes()[..CHECKSUM_BYTES] != *checksum {
         return Err(corrupt());
     }
     let mut input = body.strip_prefix(&[FORMAT]).ok_or_else(|| {
-        BackendError::new(
-            ErrorKind::Corrupt,
-            "a stored count table has a format this version does not know",
-        )
+        BackendError::new(ErrorKind::Corrupt, "a stored count table has a format this version does not know")
     })?;
     let mut left = limit.unwrap_or(usize::MAX);
     let mut word = Vec::new();

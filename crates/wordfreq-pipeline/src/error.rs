@@ -33,11 +33,7 @@ pub struct BackendError {
 impl BackendError {
     /// An error without a deeper cause.
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self {
-            kind,
-            context: context.into(),
-            source: None,
-        }
+        Self { kind, context: context.into(), source: None }
     }
 
     /// An operating system error met while doing `context` to `path`.
@@ -49,11 +45,7 @@ impl BackendError {
             Io::NotFound => ErrorKind::NotFound,
             _ => ErrorKind::Other,
         };
-        Self {
-            kind,
-            context: format!("cannot {context} {}", path.display()),
-            source: Some(source.into()),
-        }
+        Self { kind, context: format!("cannot {context} {}", path.display()), source: Some(source.into()) }
     }
 
     /// What a caller can do about it.
@@ -94,10 +86,6 @@ impl From<rusqlite::Error> for BackendError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
             _ => ErrorKind::Other,
         };
-        Self {
-            kind,
-            context: "the data directory's database failed".into(),
-            source: Some(source.into()),
-        }
+        Self { kind, context: "the data directory's database failed".into(), source: Some(source.into()) }
     }
 }

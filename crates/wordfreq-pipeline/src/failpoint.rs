@@ -37,10 +37,7 @@ mod enabled {
     }
 
     static ARMED: LazyLock<Mutex<HashMap<String, Armed>>> = LazyLock::new(|| {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "no setting of the product: compiled for tests only"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "no setting of the product: compiled for tests only")]
         let text = std::env::var("WORDFREQ_FAILPOINTS").unwrap_or_default();
         let mut armed = HashMap::new();
         for entry in text.split(';').filter(|entry| !entry.is_empty()) {
@@ -52,14 +49,7 @@ mod enabled {
                     "eio" => Action::Fail(rustix::io::Errno::IO.raw_os_error()),
                     _ => return None,
                 };
-                Some((
-                    name.to_owned(),
-                    Armed {
-                        action,
-                        at: at.parse().ok()?,
-                        hits: 0,
-                    },
-                ))
+                Some((name.to_owned(), Armed { action, at: at.parse().ok()?, hits: 0 }))
             });
             match parsed {
                 Some((name, point)) => armed.insert(name, point),
@@ -70,17 +60,10 @@ mod enabled {
     });
 
     /// `WORDFREQ_FAILPOINT_MAX_PAGES`: how many pages the database may have before it counts as full.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "no setting of the product: compiled for tests only"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "no setting of the product: compiled for tests only")]
     pub(crate) fn max_database_pages() -> Option<i64> {
         let pages = std::env::var("WORDFREQ_FAILPOINT_MAX_PAGES").ok()?;
-        Some(
-            pages
-                .parse()
-                .unwrap_or_else(|_| panic!("WORDFREQ_FAILPOINT_MAX_PAGES: cannot read `{pages}`")),
-        )
+        Some(pages.parse().unwrap_or_else(|_| panic!("WORDFREQ_FAILPOINT_MAX_PAGES: cannot read `{pages}`")))
     }
 
     /// A place where a test can kill the process.

@@ -115,9 +115,7 @@ fn count(
                 Ok::<_, std::io::Error>(hasher)
             });
             let counted = count_file(file, object.bytes, profile, threads, &|_| held());
-            let hashed = hashing
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             hasher = hashed.map_err(|source| ReadError::Io { offset: 0, source })?;
             counted
         })
@@ -144,30 +142,22 @@ fn count(
                 .into(),
         ));
     }
-    Ok(Outcome::Counted {
-        counts,
-        duration: started.elapsed(),
-    })
+    Ok(Outcome::Counted { counts, duration: started.elapsed() })
 }
 
 /// The one place that decides what becomes of a message.
 pub fn settle(outcome: Result<Outcome, JobError>, profile: &Profile, receive_count: u32) -> Settlement {
     match outcome {
-        Ok(Outcome::Counted { counts, duration }) => Settlement::Commit(Effect::Counted {
-            counts,
-            fingerprint: profile.fingerprint(),
-            duration,
-        }),
+        Ok(Outcome::Counted { counts, duration }) => {
+            Settlement::Commit(Effect::Counted { counts, fingerprint: profile.fingerprint(), duration })
+        }
         Ok(Outcome::Removed) => Settlement::Commit(Effect::Removed),
         Ok(Outcome::Superseded) => Settlement::Ack,
         Err(JobError::Poison(reason)) => Settlement::DeadLetter { reason },
         Err(JobError::Retry(reason)) => {
             // 1 s, 2 s, 4 s ...: whatever passes by itself gets time to pass.
             let doublings = receive_count.saturating_sub(1).min(16);
-            Settlement::Release {
-                after: Duration::from_secs(1 << doublings).min(LONGEST_REST),
-                reason,
-            }
+            Settlement::Release { after: Duration::from_secs(1 << doublings).min(LONGEST_REST), reason }
         }
         Err(JobError::LeaseLost) => Settlement::Abandon,
     }
@@ -181,19 +171,13 @@ mod tests {
     fn every_outcome_settles_its_message_in_one_way() {
         let profile = Profile::default();
         let settle = |outcome, receive_count| settle(outcome, &profile, receive_count);
-        assert!(matches!(
-            settle(Ok(Outcome::Removed), 1),
-            Settlement::Commit(Effect::Removed)
-        ));
+        assert!(matches!(settle(Ok(Outcome::Removed), 1), Settlement::Commit(Effect::Removed)));
         assert!(matches!(settle(Ok(Outcome::Superseded), 1), Settlement::Ack));
         assert!(matches!(settle(Err(JobError::LeaseLost), 1), Settlement::Abandon));
         assert!(
             matches!(settle(Err(JobError::Poison("p".into())), 1), Settlement::DeadLetter { reason } if reason == "p")
         );
-        let counted = Outcome::Counted {
-            counts: Counts::new(),
-            duration: Duration::ZERO,
-        };
+        let counted = Outcome::Counted { counts: Counts::new(), duration: Duration::ZERO };
         assert!(matches!(
             settle(Ok(counted), 1),
             Settlement::Commit(Effect::Counted { fingerprint, .. }) if fingerprint == profile.fingerprint()
@@ -204,11 +188,9 @@ mod tests {
     fn a_retry_rests_longer_each_time_and_never_too_long() {
         let mut before = Duration::ZERO;
         for receive_count in 1..100 {
-            let Settlement::Release { after, .. } = settle(
-                Err(JobError::Retry("r".into())),
-                &Profile::default(),
-                receive_count,
-            ) else {
+            let Settlement::Release { after, .. } =
+                settle(Err(JobError::Retry("r".into())), &Profile::default(), receive_count)
+            else {
                 panic!("a retry is a release")
             };
             assert!(after >= before && after <= LONGEST_REST);

@@ -106,23 +106,14 @@ fn count_in_parts(
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let count_share = || {
-        let mut share = Share {
-            counter: Counter::new(profile),
-            fed: 0,
-            pieces: Vec::new(),
-            end: 0,
-        };
+        let mut share = Share { counter: Counter::new(profile), fed: 0, pieces: Vec::new(), end: 0 };
         let mut buffer = vec![0; BUFFER_BYTES];
         let outcome = loop {
             let part = next.fetch_add(1, Ordering::Relaxed);
             if part >= parts || failed.load(Ordering::Relaxed) {
                 break Ok(());
             }
-            let nominal = Part {
-                start: part * part_bytes,
-                end: ((part + 1) * part_bytes).min(bytes),
-                bytes,
-            };
+            let nominal = Part { start: part * part_bytes, end: ((part + 1) * part_bytes).min(bytes), bytes };
             let read = read_part(file, nominal, &mut buffer, |offset, piece| {
                 share.feed(offset, piece);
                 observe(piece.len() as u64)
@@ -138,11 +129,11 @@ fn count_in_parts(
     let outcomes: Vec<_> = thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(count_share)).collect();
         let mut outcomes = vec![count_share()];
-        outcomes.extend(others.into_iter().map(|other| {
-            other
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        }));
+        outcomes.extend(
+            others
+                .into_iter()
+                .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
         outcomes
     });
     let mut counts = Counts::new();
@@ -150,11 +141,7 @@ fn count_in_parts(
     for outcome in outcomes {
         match outcome {
             Ok(share) => counts.merge(share),
-            Err(error)
-                if first_error
-                    .as_ref()
-                    .is_none_or(|first| error.offset() < first.offset()) =>
-            {
+            Err(error) if first_error.as_ref().is_none_or(|first| error.offset() < first.offset()) => {
                 first_error = Some(error);
             }
             Err(_) => {}
@@ -185,13 +172,11 @@ impl Share {
     }
 
     fn finish(self) -> Result<Counts, ReadError> {
-        self.counter
-            .finish()
-            .map_err(|CountError::TokenTooLong { offset }| {
-                let piece = self.pieces.iter().rfind(|(fed, _)| *fed <= offset);
-                let offset = piece.map_or(offset, |(fed, position)| position + (offset - fed));
-                CountError::TokenTooLong { offset }.into()
-            })
+        self.counter.finish().map_err(|CountError::TokenTooLong { offset }| {
+            let piece = self.pieces.iter().rfind(|(fed, _)| *fed <= offset);
+            let offset = piece.map_or(offset, |(fed, position)| position + (offset - fed));
+            CountError::TokenTooLong { offset }.into()
+        })
     }
 }
 
@@ -233,17 +218,9 @@ fn read_part(
     // Up to here everything is this part's; behind it, what comes before the next boundary.
     let own_until = if is_last { part.bytes } else { part.end - 1 };
     loop {
-        let limit = if position < own_until {
-            own_until
-        } else {
-            part.bytes
-        };
+        let limit = if position < own_until { own_until } else { part.bytes };
         let mut window = read_window(file, buffer, position, limit)?;
-        let boundary = if position >= own_until {
-            certain_boundary(window)
-        } else {
-            None
-        };
+        let boundary = if position >= own_until { certain_boundary(window) } else { None };
         window = boundary.map_or(window, |boundary| &window[..boundary]);
         if window.is_empty() {
             return Ok(());
@@ -265,9 +242,7 @@ fn read_window<'a>(
     position: u64,
     limit: u64,
 ) -> Result<&'a [u8], ReadError> {
-    let wanted = buffer
-        .len()
-        .min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
+    let wanted = buffer.len().min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
     if wanted == 0 {
         return Ok(&[]);
     }
@@ -277,10 +252,7 @@ fn read_window<'a>(
             Ok(read) => return Ok(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(source) => {
-                return Err(ReadError::Io {
-                    offset: position,
-                    source,
-                });
+                return Err(ReadError::Io { offset: position, source });
             }
         }
     }
@@ -307,11 +279,8 @@ mod tests {
         let mut buffer = vec![0; buffer_bytes];
         (0..len.div_ceil(part_bytes))
             .map(|part| {
-                let part = Part {
-                    start: part * part_bytes,
-                    end: ((part + 1) * part_bytes).min(len),
-                    bytes: len,
-                };
+                let part =
+                    Part { start: part * part_bytes, end: ((part + 1) * part_bytes).min(len), bytes: len };
                 let mut text = Vec::new();
                 read_part(&file, part, &mut buffer, |position, piece| {
                     assert_eq!(&bytes[position as usize..][..piece.len()], piece, "{part:?}");

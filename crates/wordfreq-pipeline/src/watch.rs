@@ -118,20 +118,12 @@ impl Watch {
             .map_err(|error| {
                 BackendError::new(ErrorKind::Other, format!("cannot start a thread: {error}"))
             })?;
-        Ok(Self {
-            progress,
-            _watcher: watcher,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { progress, _watcher: watcher, stop: Some(stop), thread: Some(thread) })
     }
 
     /// What it has done so far.
     pub fn progress(&self) -> Progress {
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -151,19 +143,15 @@ impl Drop for Watch {
 
 fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>, BackendError> {
     let invalid = |message: String| BackendError::new(ErrorKind::Invalid, message);
-    let data_directory = data_directory
-        .canonicalize()
-        .map_err(|error| BackendError::io("find", data_directory, error))?;
+    let data_directory =
+        data_directory.canonicalize().map_err(|error| BackendError::io("find", data_directory, error))?;
     let mut roots: Vec<PathBuf> = Vec::new();
     for directory in directories {
         let root = directory
             .canonicalize()
             .map_err(|error| invalid(format!("cannot watch {}: {error}", directory.display())))?;
         if !root.is_dir() {
-            return Err(invalid(format!(
-                "cannot watch {}: it is not a directory",
-                directory.display()
-            )));
+            return Err(invalid(format!("cannot watch {}: it is not a directory", directory.display())));
         }
         if data_directory.starts_with(&root) || root.starts_with(&data_directory) {
             return Err(invalid(format!(
@@ -172,10 +160,7 @@ fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>,
                 data_directory.display()
             )));
         }
-        if let Some(other) = roots
-            .iter()
-            .find(|other| root.starts_with(other) || other.starts_with(&root))
-        {
+        if let Some(other) = roots.iter().find(|other| root.starts_with(other) || other.starts_with(&root)) {
             return Err(invalid(format!(
                 "cannot watch both {} and {}: one lies in the other; name the outer one only",
                 other.display(),
@@ -209,17 +194,11 @@ enum Writer {
 
 impl Pending {
     fn now(writer: Writer) -> Self {
-        Self {
-            due: Instant::now(),
-            writer,
-        }
+        Self { due: Instant::now(), writer }
     }
 
     fn after(pause: Duration) -> Self {
-        Self {
-            due: Instant::now() + pause,
-            writer: Writer::Unknown,
-        }
+        Self { due: Instant::now() + pause, writer: Writer::Unknown }
     }
 }
 
@@ -257,8 +236,7 @@ impl Intake {
     fn remember_known(&mut self) -> Result<(), BackendError> {
         for root in 0..self.roots.len() {
             for file in self.bucket.watched(self.roots[root].as_os_str().as_bytes())? {
-                self.keys
-                    .insert(file.id.key().to_owned(), (root, file.path.clone()));
+                self.keys.insert(file.id.key().to_owned(), (root, file.path.clone()));
                 self.known[root].insert(file.path.clone(), file);
             }
         }
@@ -271,11 +249,7 @@ impl Intake {
             let work_left = self.take_in_what_is_due();
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).idle = self.pending.is_empty();
             changed();
-            let next = if work_left {
-                Some(Instant::now())
-            } else {
-                self.next_due()
-            };
+            let next = if work_left { Some(Instant::now()) } else { self.next_due() };
             let signal = match next {
                 Some(due) => signals.recv_timeout(due.saturating_duration_since(Instant::now())),
                 None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -307,12 +281,9 @@ impl Intake {
         for root in 0..self.roots.len() {
             let known: Vec<_> = self.known[root].keys().cloned().collect();
             for path in known {
-                self.pending
-                    .entry((root, path))
-                    .or_insert(Pending::now(Writer::Unknown));
+                self.pending.entry((root, path)).or_insert(Pending::now(Writer::Unknown));
             }
-            self.pending
-                .insert((root, Vec::new()), Pending::now(Writer::Unknown));
+            self.pending.insert((root, Vec::new()), Pending::now(Writer::Unknown));
         }
     }
 
@@ -329,10 +300,7 @@ impl Intake {
         let closes = cfg!(target_os = "linux");
         for path in &event.paths {
             let Some(place) = self.place(path) else { continue };
-            let busy = self
-                .pending
-                .get(&place)
-                .is_some_and(|pending| pending.writer == Writer::Busy);
+            let busy = self.pending.get(&place).is_some_and(|pending| pending.writer == Writer::Busy);
             let pending = match event.kind {
                 EventKind::Access(AccessKind::Close(AccessMode::Write)) => Pending::now(Writer::Done),
                 EventKind::Access(_) => continue,
@@ -374,11 +342,7 @@ impl Intake {
     }
 
     fn path_of(&self, (root, below): &Place) -> PathBuf {
-        if below.is_empty() {
-            self.roots[*root].clone()
-        } else {
-            self.roots[*root].join(as_path(below))
-        }
+        if below.is_empty() { self.roots[*root].clone() } else { self.roots[*root].join(as_path(below)) }
     }
 
     /// Makes everything below a directory pending.
@@ -394,9 +358,7 @@ impl Intake {
                 }
                 // Gone again before it was looked at: its removal has an event of its own.
                 Err(error)
-                    if error
-                        .io_error()
-                        .is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
+                    if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
                 Err(error) => {
                     let path = error.path().unwrap_or(&directory).to_owned();
                     self.failed(path, error.to_string());
@@ -430,24 +392,14 @@ impl Intake {
                         self.give_up_claim(place);
                     }
                     if !matches!(look, Look::Failed(_)) {
-                        self.progress
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .failures
-                            .remove(&path);
+                        self.progress.lock().unwrap_or_else(PoisonError::into_inner).failures.remove(&path);
                     }
                     match look {
                         Look::Settled => {
                             self.pending.remove(place);
                         }
                         Look::Later(due) => {
-                            self.pending.insert(
-                                place.clone(),
-                                Pending {
-                                    due,
-                                    writer: Writer::Unknown,
-                                },
-                            );
+                            self.pending.insert(place.clone(), Pending { due, writer: Writer::Unknown });
                         }
                         Look::Changed(put) => {
                             bytes += put.staged.bytes();
@@ -492,18 +444,13 @@ impl Intake {
 
     fn failed(&self, path: PathBuf, reason: String) {
         tracing::error!(path = %path.display(), reason, "cannot take in");
-        self.progress
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .failures
-            .insert(path, reason);
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).failures.insert(path, reason);
     }
 
     /// The store failed, not the file: it stays pending.
     fn put_off(&mut self, place: &Place, error: &BackendError) {
         tracing::warn!(path = %self.path_of(place).display(), %error, "cannot take in now, trying again");
-        self.pending
-            .insert(place.clone(), Pending::after(REST_AFTER_FAILURE));
+        self.pending.insert(place.clone(), Pending::after(REST_AFTER_FAILURE));
     }
 
     fn put(&mut self, puts: Vec<(Place, Box<StagedPut>)>) {
@@ -529,10 +476,7 @@ impl Intake {
         match self.bucket.delete_watched(&gone) {
             Ok(()) => {
                 failpoint::hit("watch.after_delete");
-                self.progress
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .deleted += gone.len() as u64;
+                self.progress.lock().unwrap_or_else(PoisonError::into_inner).deleted += gone.len() as u64;
                 for file in gone {
                     tracing::info!(document = %file.id, "deleted with its file");
                     for (root, directory) in self.roots.iter().enumerate() {
@@ -551,10 +495,7 @@ impl Intake {
             }
             Err(error) => {
                 for file in gone {
-                    let root = self
-                        .roots
-                        .iter()
-                        .position(|root| root.as_os_str().as_bytes() == file.root);
+                    let root = self.roots.iter().position(|root| root.as_os_str().as_bytes() == file.root);
                     if let Some(root) = root {
                         self.put_off(&(root, file.path), &error);
                     }
@@ -569,12 +510,7 @@ impl Intake {
         let known = self.known[*root].get(below);
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(self.gone(place));
             }
             Err(error) => return Ok(Look::Failed(error.to_string())),
@@ -595,9 +531,8 @@ impl Intake {
             }
         }
         if writer == Writer::Unknown
-            && let Ok(age) = metadata
-                .modified()
-                .and_then(|modified| modified.elapsed().map_err(io::Error::other))
+            && let Ok(age) =
+                metadata.modified().and_then(|modified| modified.elapsed().map_err(io::Error::other))
             && age < SETTLE
         {
             return Ok(Look::Later(Instant::now() + (SETTLE - age)));
@@ -666,11 +601,7 @@ impl Intake {
             self.bucket.remember_watched(&watched)?;
             return Ok(Look::Settled);
         }
-        Ok(Look::Changed(Box::new(StagedPut {
-            id,
-            staged,
-            watched: Some(watched),
-        })))
+        Ok(Look::Changed(Box::new(StagedPut { id, staged, watched: Some(watched) })))
     }
 
     fn gone(&self, (root, below): &Place) -> Look {
@@ -689,11 +620,7 @@ impl Intake {
             .filter(|(path, _)| *path == below || path.starts_with(&prefix))
             .map(|(_, file)| file.clone())
             .collect();
-        if files.is_empty() {
-            Look::Settled
-        } else {
-            Look::Gone(files)
-        }
+        if files.is_empty() { Look::Settled } else { Look::Gone(files) }
     }
 }
 
@@ -715,8 +642,5 @@ fn as_path(bytes: &[u8]) -> &Path {
 }
 
 fn modified_ns(metadata: &Metadata) -> i64 {
-    metadata
-        .mtime()
-        .saturating_mul(1_000_000_000)
-        .saturating_add(metadata.mtime_nsec())
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }

@@ -104,13 +104,7 @@ pub fn run(backend: &Backend, options: &WorkerOptions, drain: &Drain) -> Result<
     std::thread::scope(|scope| {
         let (queue, held, lease) = (&*backend.queue, &leases, options.lease);
         scope.spawn(move || heartbeat(queue, held, lease, &stopped));
-        let mut worker = Worker {
-            backend,
-            options,
-            drain,
-            leases: &leases,
-            tally: Tally::default(),
-        };
+        let mut worker = Worker { backend, options, drain, leases: &leases, tally: Tally::default() };
         let worked = worker.work();
         drop(stop);
         worked.map(|()| worker.tally)
@@ -238,9 +232,7 @@ impl Worker<'_> {
                 continue;
             }
             let (event, outcome) = process(message, profile, self.options.threads, &self.backend.open, lost);
-            let name = event
-                .as_ref()
-                .map_or_else(|| format!("message {}", message.id), shown_name);
+            let name = event.as_ref().map_or_else(|| format!("message {}", message.id), shown_name);
             match (settle(outcome, profile, message.receive_count), event) {
                 (Settlement::Commit(effect), Some(event)) => {
                     if finished.is_empty() {
@@ -273,16 +265,8 @@ impl Worker<'_> {
                     self.tally.released += 1;
                 }
                 (Settlement::DeadLetter { reason }, _) => {
-                    tracing::error!(
-                        document = name,
-                        reason,
-                        tries = message.receive_count,
-                        "dead letter"
-                    );
-                    self.settled(
-                        &message.receipt,
-                        self.backend.queue.dead_letter(&message.receipt, &reason),
-                    );
+                    tracing::error!(document = name, reason, tries = message.receive_count, "dead letter");
+                    self.settled(&message.receipt, self.backend.queue.dead_letter(&message.receipt, &reason));
                     self.tally.dead_letters += 1;
                 }
                 (Settlement::Abandon, _) => {
@@ -315,12 +299,7 @@ impl Worker<'_> {
             }
         };
         for (completion, committed) in finished.drain(..).zip(committed) {
-            let document: String = completion
-                .document
-                .to_string()
-                .chars()
-                .take(LOGGED_NAME_CHARS)
-                .collect();
+            let document: String = completion.document.to_string().chars().take(LOGGED_NAME_CHARS).collect();
             let sequence = completion.sequence.0;
             let receipt = &completion.receipt;
             let acknowledge = match committed.outcome {

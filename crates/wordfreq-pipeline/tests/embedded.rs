@@ -18,10 +18,8 @@ use wordfreq_pipeline::{
 };
 
 fn open(directory: &Path) -> Arc<Embedded> {
-    let options = QueueOptions {
-        max_receive_count: conformance::queue::MAX_RECEIVE_COUNT,
-        ..QueueOptions::default()
-    };
+    let options =
+        QueueOptions { max_receive_count: conformance::queue::MAX_RECEIVE_COUNT, ..QueueOptions::default() };
     Arc::new(Embedded::open(directory, IfMissing::Create, options).unwrap())
 }
 
@@ -34,25 +32,14 @@ fn with_profile(directory: &Path, name: ProfileName) -> Arc<Embedded> {
 fn put(embedded: &Embedded, key: &str, text: &[u8]) -> Sequence {
     let staged = embedded.bucket.stage(&mut &text[..]).unwrap();
     let id = DocumentId::new("processing", key).unwrap();
-    embedded
-        .bucket
-        .put(vec![StagedPut {
-            id,
-            staged,
-            watched: None,
-        }])
-        .unwrap()[0]
+    embedded.bucket.put(vec![StagedPut { id, staged, watched: None }]).unwrap()[0]
 }
 
 /// Works in this process until the queue is idle.
 fn work_until_idle(embedded: &Arc<Embedded>) -> worker::Tally {
     let drain = Drain::new();
     let backend = Backend::embedded(embedded.clone());
-    let options = WorkerOptions {
-        lease: Duration::from_secs(5),
-        max_batch: 8,
-        threads: 1,
-    };
+    let options = WorkerOptions { lease: Duration::from_secs(5), max_batch: 8, threads: 1 };
     std::thread::scope(|scope| {
         let working = scope.spawn(|| worker::run(&backend, &options, &drain));
         let mut seen = embedded.settled_so_far().unwrap();
@@ -101,11 +88,7 @@ fn history() -> impl Strategy<Value = Vec<Delivery>> {
                 "three ".repeat(number as usize)
             )),
         };
-        Delivery {
-            document,
-            sequence,
-            change,
-        }
+        Delivery { document, sequence, change }
     });
     proptest::collection::vec(delivery, 1..24)
 }
@@ -165,21 +148,9 @@ fn any_key_is_only_data() {
         );
     }
     for bad in ["", &"k".repeat(1025)] {
-        assert_eq!(
-            DocumentId::new("processing", bad).unwrap_err().kind(),
-            ErrorKind::Invalid
-        );
+        assert_eq!(DocumentId::new("processing", bad).unwrap_err().kind(), ErrorKind::Invalid);
     }
-    for bad in [
-        "",
-        "ab",
-        "Has-Capitals",
-        "under_score",
-        "../x",
-        "-dash",
-        "dot.",
-        "a/b",
-    ] {
+    for bad in ["", "ab", "Has-Capitals", "under_score", "../x", "-dash", "dot.", "a/b"] {
         assert!(DocumentId::new(bad, "key").is_err(), "{bad:?} is no bucket");
     }
 }
@@ -191,14 +162,8 @@ fn a_version_is_superseded_by_the_next_and_by_a_deletion() {
     let id = DocumentId::new("processing", "a").unwrap();
     let first = put(&embedded, "a", b"old old");
     let second = put(&embedded, "a", b"new");
-    assert!(matches!(
-        embedded.bucket.open(&id, first).unwrap(),
-        Opened::Superseded
-    ));
-    assert!(matches!(
-        embedded.bucket.open(&id, second).unwrap(),
-        Opened::Current(_)
-    ));
+    assert!(matches!(embedded.bucket.open(&id, first).unwrap(), Opened::Superseded));
+    assert!(matches!(embedded.bucket.open(&id, second).unwrap(), Opened::Current(_)));
     work_until_idle(&embedded);
     assert_eq!(embedded.results.totals(None).unwrap().words, 1);
     assert!(embedded.bucket.delete(&id).unwrap());
@@ -219,34 +184,16 @@ fn a_sweep_removes_what_nothing_refers_to_and_nothing_else() {
     put(&embedded, "b", b"shared bytes");
     put(&embedded, "c", b"shared bytes");
     put(&embedded, "a", b"second version");
-    embedded
-        .bucket
-        .delete(&DocumentId::new("processing", "b").unwrap())
-        .unwrap();
+    embedded.bucket.delete(&DocumentId::new("processing", "b").unwrap()).unwrap();
     assert_eq!(object_names(directory.path()).len(), 3);
-    fs::write(
-        directory.path().join("incoming/4194305-0"),
-        "left by a dead process",
-    )
-    .unwrap();
+    fs::write(directory.path().join("incoming/4194305-0"), "left by a dead process").unwrap();
     fs::write(directory.path().join("objects/README"), "not an object").unwrap();
     let in_hand = embedded.bucket.stage(&mut &b"still owned"[..]).unwrap();
     let swept = embedded.bucket.sweep().unwrap();
     assert_eq!((swept.objects, swept.incoming), (1, 1));
-    assert_eq!(
-        object_names(directory.path()).len(),
-        3,
-        "a, the shared one, and the stranger's file"
-    );
+    assert_eq!(object_names(directory.path()).len(), 3, "a, the shared one, and the stranger's file");
     let id = DocumentId::new("processing", "d").unwrap();
-    embedded
-        .bucket
-        .put(vec![StagedPut {
-            id,
-            staged: in_hand,
-            watched: None,
-        }])
-        .unwrap();
+    embedded.bucket.put(vec![StagedPut { id, staged: in_hand, watched: None }]).unwrap();
     work_until_idle(&embedded);
     assert_eq!(embedded.results.totals(None).unwrap().documents, 3);
 }
@@ -258,24 +205,13 @@ fn damaged_bytes_become_a_dead_letter_not_a_count() {
     put(&embedded, "a", b"good words");
     put(&embedded, "b", b"other words");
     let damaged = blake3::hash(b"good words").to_hex();
-    fs::write(
-        directory.path().join("objects").join(damaged.as_str()),
-        b"evil words",
-    )
-    .unwrap();
+    fs::write(directory.path().join("objects").join(damaged.as_str()), b"evil words").unwrap();
     let tally = work_until_idle(&embedded);
     assert_eq!((tally.committed, tally.dead_letters), (1, 1));
     let letters = embedded.queue.dead_letters(10).unwrap();
-    assert!(
-        letters[0].reason.contains("do not match their digest"),
-        "{}",
-        letters[0].reason
-    );
+    assert!(letters[0].reason.contains("do not match their digest"), "{}", letters[0].reason);
     fs::remove_file(directory.path().join("objects").join(damaged.as_str())).unwrap();
-    embedded
-        .queue
-        .redrive(&wordfreq_pipeline::queue::Redrive::All)
-        .unwrap();
+    embedded.queue.redrive(&wordfreq_pipeline::queue::Redrive::All).unwrap();
     work_until_idle(&embedded);
     let letters = embedded.queue.dead_letters(10).unwrap();
     assert!(letters[0].reason.contains("are missing"), "{}", letters[0].reason);
@@ -292,33 +228,17 @@ fn another_profile_counts_every_document_again_and_totals_never_mix() {
     put(&embedded, "b", b"stop");
     work_until_idle(&embedded);
     let words = |embedded: &Embedded| -> Vec<String> {
-        embedded
-            .results
-            .totals(None)
-            .unwrap()
-            .counts
-            .into_iter()
-            .map(|total| total.word)
-            .collect()
+        embedded.results.totals(None).unwrap().counts.into_iter().map(|total| total.word).collect()
     };
     assert_eq!(words(&embedded), ["don't,", "stop", "stop."]);
-    assert_eq!(
-        embedded.set_profile(&Profile::new(ProfileName::Unicode)).unwrap(),
-        2
-    );
+    assert_eq!(embedded.set_profile(&Profile::new(ProfileName::Unicode)).unwrap(), 2);
     let between = embedded.results.totals(None).unwrap();
-    assert_eq!(
-        (between.documents, between.other_documents, between.words),
-        (0, 2, 0)
-    );
+    assert_eq!((between.documents, between.other_documents, between.words), (0, 2, 0));
     work_until_idle(&embedded);
     assert_eq!(words(&embedded), ["stop", "don't"]);
     let after = embedded.results.totals(None).unwrap();
     assert_eq!((after.documents, after.other_documents), (2, 0));
-    assert_eq!(
-        embedded.set_profile(&Profile::new(ProfileName::Unicode)).unwrap(),
-        0
-    );
+    assert_eq!(embedded.set_profile(&Profile::new(ProfileName::Unicode)).unwrap(), 0);
 }
 
 #[test]
@@ -327,10 +247,7 @@ fn a_message_that_is_no_event_is_a_dead_letter_and_harms_nobody() {
     let embedded = with_profile(directory.path(), ProfileName::Unicode);
     let bad_key = serde_json::json!({"event": "created", "bucket": "processing", "key": "", "sequence": 1});
     for body in ["not json", "{}", "[1,2]", &bad_key.to_string()] {
-        let message = wordfreq_pipeline::queue::Outgoing {
-            body: body.into(),
-            delay: Duration::ZERO,
-        };
+        let message = wordfreq_pipeline::queue::Outgoing { body: body.into(), delay: Duration::ZERO };
         embedded.queue.send(&[message]).unwrap();
     }
     put(&embedded, "a", b"fine");
@@ -377,8 +294,5 @@ fn a_worker_that_lost_its_lease_commits_nothing_even_if_nobody_took_over() {
         sequence,
         effect: wordfreq_pipeline::results::Effect::Removed,
     };
-    assert_eq!(
-        embedded.results.commit(&[completion]).unwrap()[0].outcome,
-        CommitOutcome::LeaseLost
-    );
+    assert_eq!(embedded.results.commit(&[completion]).unwrap()[0].outcome, CommitOutcome::LeaseLost);
 }

@@ -30,12 +30,9 @@ impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("in")).unwrap();
-        let embedded = Embedded::open(
-            &directory.path().join("data"),
-            IfMissing::Create,
-            QueueOptions::default(),
-        )
-        .unwrap();
+        let embedded =
+            Embedded::open(&directory.path().join("data"), IfMissing::Create, QueueOptions::default())
+                .unwrap();
         Self { directory, embedded }
     }
 
@@ -72,10 +69,7 @@ impl Fixture {
     fn documents(&self) -> BTreeMap<String, u64> {
         let root = self.path("").canonicalize().unwrap();
         let files = self.embedded.bucket.watched(root.as_os_str().as_bytes()).unwrap();
-        files
-            .into_iter()
-            .map(|file| (file.id.key().to_owned(), file.bytes))
-            .collect()
+        files.into_iter().map(|file| (file.id.key().to_owned(), file.bytes)).collect()
     }
 }
 
@@ -89,22 +83,15 @@ impl Watching {
                 return progress;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                self.changed.recv_timeout(left).is_ok(),
-                "never {what}: {progress:?}"
-            );
+            assert!(self.changed.recv_timeout(left).is_ok(), "never {what}: {progress:?}");
         }
     }
 
     #[track_caller]
     fn wait_for(&self, fixture: &Fixture, expected: &[(&str, u64)]) -> Progress {
-        let expected: BTreeMap<_, _> = expected
-            .iter()
-            .map(|(key, bytes)| ((*key).to_owned(), *bytes))
-            .collect();
-        self.wait_until(&format!("{expected:?}"), |progress| {
-            progress.idle && fixture.documents() == expected
-        })
+        let expected: BTreeMap<_, _> =
+            expected.iter().map(|(key, bytes)| ((*key).to_owned(), *bytes)).collect();
+        self.wait_until(&format!("{expected:?}"), |progress| progress.idle && fixture.documents() == expected)
     }
 }
 
@@ -115,10 +102,7 @@ fn files_are_taken_in_changed_renamed_and_deleted() {
     fixture.write("deep/er/before.txt", "deep");
     fixture.write("empty", "");
     let watching = fixture.watch();
-    watching.wait_for(
-        &fixture,
-        &[("before.txt", 21), ("deep/er/before.txt", 4), ("empty", 0)],
-    );
+    watching.wait_for(&fixture, &[("before.txt", 21), ("deep/er/before.txt", 4), ("empty", 0)]);
 
     fixture.write("after.txt", "new");
     fixture.write("before.txt", "changed");
@@ -138,32 +122,17 @@ fn files_are_taken_in_changed_renamed_and_deleted() {
     fs::rename(fixture.path("new"), fixture.path("moved")).unwrap();
     fs::remove_file(fixture.path("empty")).unwrap();
     fs::remove_dir_all(fixture.path("deep")).unwrap();
-    watching.wait_for(
-        &fixture,
-        &[("before.txt", 7), ("moved/directory/file", 5), ("renamed.txt", 3)],
-    );
+    watching.wait_for(&fixture, &[("before.txt", 7), ("moved/directory/file", 5), ("renamed.txt", 3)]);
 
     // Saved as editors do: written beside and moved over.
     fixture.write("renamed.txt~", "longer than before");
     fs::rename(fixture.path("renamed.txt~"), fixture.path("renamed.txt")).unwrap();
-    watching.wait_for(
-        &fixture,
-        &[
-            ("before.txt", 7),
-            ("moved/directory/file", 5),
-            ("renamed.txt", 18),
-        ],
-    );
+    watching.wait_for(&fixture, &[("before.txt", 7), ("moved/directory/file", 5), ("renamed.txt", 18)]);
     // A link to a whole file is whole.
     fs::hard_link(fixture.path("renamed.txt"), fixture.path("linked.txt")).unwrap();
     watching.wait_for(
         &fixture,
-        &[
-            ("before.txt", 7),
-            ("linked.txt", 18),
-            ("moved/directory/file", 5),
-            ("renamed.txt", 18),
-        ],
+        &[("before.txt", 7), ("linked.txt", 18), ("moved/directory/file", 5), ("renamed.txt", 18)],
     );
 }
 
@@ -179,31 +148,20 @@ fn a_half_written_file_waits_for_its_writer_to_close() {
     for round in 0..3 {
         // Each of these comes and goes through the whole intake while the other stays open.
         fixture.write("whole", &"x".repeat(round + 1));
-        watching.wait_until("taken in", |_| {
-            fixture.documents().get("whole") == Some(&(round as u64 + 1))
-        });
+        watching.wait_until("taken in", |_| fixture.documents().get("whole") == Some(&(round as u64 + 1)));
         assert!(!fixture.documents().contains_key("half"), "taken in half-written");
-        assert!(
-            !watching.watch.progress().idle,
-            "idle although a file is being written"
-        );
+        assert!(!watching.watch.progress().idle, "idle although a file is being written");
         half.write_all(b"more, ").unwrap();
     }
     // Still the same writer's after a rename.
     fs::rename(fixture.path("half"), fixture.path("renamed")).unwrap();
     fixture.write("whole", "last");
     watching.wait_until("taken in", |_| fixture.documents().get("whole") == Some(&4));
-    assert!(
-        !fixture.documents().contains_key("renamed"),
-        "taken in half-written after a rename"
-    );
+    assert!(!fixture.documents().contains_key("renamed"), "taken in half-written after a rename");
     half.write_all(b"done").unwrap();
     drop(half);
     let progress = watching.wait_for(&fixture, &[("renamed", 34), ("whole", 4)]);
-    assert_eq!(
-        progress.taken, 5,
-        "every version once: four of `whole`, one of the other"
-    );
+    assert_eq!(progress.taken, 5, "every version once: four of `whole`, one of the other");
 }
 
 #[test]
@@ -213,20 +171,14 @@ fn a_restart_takes_in_only_what_changed() {
         fixture.write(name, name);
     }
     let watching = fixture.watch();
-    watching.wait_for(
-        &fixture,
-        &[("changed", 7), ("gone", 4), ("same", 4), ("touched", 7)],
-    );
+    watching.wait_for(&fixture, &[("changed", 7), ("gone", 4), ("same", 4), ("touched", 7)]);
     drop(watching);
     fs::remove_file(fixture.path("gone")).unwrap();
     fixture.write("changed", "CHANGED");
     fixture.write("touched", "touched");
     fixture.write("new", "new");
     let watching = fixture.watch();
-    let progress = watching.wait_for(
-        &fixture,
-        &[("changed", 7), ("new", 3), ("same", 4), ("touched", 7)],
-    );
+    let progress = watching.wait_for(&fixture, &[("changed", 7), ("new", 3), ("same", 4), ("touched", 7)]);
     assert_eq!((progress.taken, progress.deleted), (2, 1));
     let depth = fixture.embedded.queue.depth().unwrap();
     assert_eq!(depth.visible, 4 + 2 + 1, "one message for each change");
@@ -236,11 +188,7 @@ fn a_restart_takes_in_only_what_changed() {
 fn what_cannot_be_taken_in_is_named_and_harms_nobody() {
     let fixture = Fixture::new();
     fixture.write("good", "good");
-    fs::write(
-        fixture.path("").join(std::ffi::OsStr::from_bytes(b"bad\xff")),
-        "x",
-    )
-    .unwrap();
+    fs::write(fixture.path("").join(std::ffi::OsStr::from_bytes(b"bad\xff")), "x").unwrap();
     let long: PathBuf = fixture.path("").join(vec!["d".repeat(200); 6].join("/"));
     fs::create_dir_all(&long).unwrap();
     fs::write(long.join("too-long"), "x").unwrap();
@@ -251,10 +199,7 @@ fn what_cannot_be_taken_in_is_named_and_harms_nobody() {
     let mut reasons: Vec<_> = progress.failures.values().map(String::as_str).collect();
     reasons.sort_unstable();
     assert_eq!(reasons.len(), 3, "{reasons:?}");
-    assert!(
-        reasons[0].contains("not a regular file") && reasons[1].contains("not UTF-8"),
-        "{reasons:?}"
-    );
+    assert!(reasons[0].contains("not a regular file") && reasons[1].contains("not UTF-8"), "{reasons:?}");
     assert!(reasons[2].contains("has 1214 bytes"), "{reasons:?}");
     drop(socket);
     fs::remove_file(fixture.path("socket")).unwrap();
@@ -271,9 +216,7 @@ fn two_directories_cannot_fight_over_a_key() {
     let reason = &progress.failures[&fixture.path("two/same").canonicalize().unwrap()];
     assert!(reason.contains("watch a directory above both"), "{reason}");
     fs::remove_file(fixture.path("one/same")).unwrap();
-    watching.wait_until("taken over", |progress| {
-        progress.taken == 2 && progress.failures.is_empty()
-    });
+    watching.wait_until("taken over", |progress| progress.taken == 2 && progress.failures.is_empty());
 }
 
 #[test]

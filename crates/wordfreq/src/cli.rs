@@ -107,10 +107,7 @@ pub struct FormatFlags {
 impl FormatFlags {
     /// The same as the printing functions want it.
     pub fn style(&self) -> Style {
-        Style {
-            format: self.format,
-            raw_csv: self.raw_csv,
-        }
+        Style { format: self.format, raw_csv: self.raw_csv }
     }
 }
 
@@ -373,10 +370,9 @@ impl Command {
         let none = Flags::default();
         match self {
             Self::Count(args) => none.with_profile(&args.profile).with_counting(&args.counting),
-            Self::Up(args) => none
-                .with_data_dir(&args.data_dir)
-                .with_profile(&args.profile)
-                .with_up(&args.settings),
+            Self::Up(args) => {
+                none.with_data_dir(&args.data_dir).with_profile(&args.profile).with_up(&args.settings)
+            }
             Self::Upload(args) => none.with_data_dir(&args.data_dir),
             Self::Delete(args) => none.with_data_dir(&args.data_dir),
             Self::Results(args) => none.with_data_dir(&args.command.output().data_dir),

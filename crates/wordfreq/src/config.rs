@@ -327,9 +327,7 @@ impl Environment {
 
 impl FromIterator<(OsString, OsString)> for Environment {
     fn from_iter<I: IntoIterator<Item = (OsString, OsString)>>(variables: I) -> Self {
-        Self {
-            variables: variables.into_iter().collect(),
-        }
+        Self { variables: variables.into_iter().collect() }
     }
 }
 
@@ -442,10 +440,7 @@ impl Config {
     ) -> Result<Self, Misconfiguration> {
         environment.refuse_unknown()?;
         let mut files = Vec::new();
-        let paths = environment
-            .user_file()
-            .into_iter()
-            .chain([working_directory.join(FILE_NAME)]);
+        let paths = environment.user_file().into_iter().chain([working_directory.join(FILE_NAME)]);
         for path in paths {
             if let Some(values) = read_file(&path)? {
                 files.push((path, values));
@@ -457,10 +452,7 @@ impl Config {
         let data_dir = layers
             .resolve(
                 &DATA_DIR,
-                flags
-                    .data_dir
-                    .as_deref()
-                    .map(|path| Raw::Text(path.as_os_str().into())),
+                flags.data_dir.as_deref().map(|path| Raw::Text(path.as_os_str().into())),
                 directory,
             )?
             .or_default(|| PathBuf::from(DATA_DIR.default));
@@ -468,17 +460,13 @@ impl Config {
             .resolve(&PROFILE, Raw::of(flags.profile), name::<ProfileName>)?
             .or_default(ProfileName::default);
         let min_length = layers
-            .resolve(&MIN_LENGTH, Raw::of(flags.min_length), |raw| {
-                integer(raw, 0..=MAX_WORD_BYTES as u64)
-            })?
+            .resolve(&MIN_LENGTH, Raw::of(flags.min_length), |raw| integer(raw, 0..=MAX_WORD_BYTES as u64))?
             .or_default(|| 0);
         let threads = layers
             .resolve(&THREADS, Raw::of(flags.threads), |raw| integer(raw, 1..=1024))?
             .or_default(|| cores);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
-        let watch = layers
-            .resolve(&WATCH, watch_flag, directories)?
-            .or_default(Vec::new);
+        let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
         let queue = QueueConfig {
             visibility_timeout: layers
                 .resolve(&QUEUE_VISIBILITY, None, |raw| {
@@ -488,13 +476,9 @@ impl Config {
             max_receive_count: layers
                 .resolve(&QUEUE_MAX_RECEIVES, None, |raw| integer(raw, 1..=1000))?
                 .or_default(|| 5),
-            batch: layers
-                .resolve(&QUEUE_BATCH, None, |raw| integer(raw, 1..=1000))?
-                .or_default(|| 64),
+            batch: layers.resolve(&QUEUE_BATCH, None, |raw| integer(raw, 1..=1000))?.or_default(|| 64),
         };
-        let format = layers
-            .resolve(&LOG_FORMAT, None, name::<LogFormat>)?
-            .or_default(LogFormat::default);
+        let format = layers.resolve(&LOG_FORMAT, None, name::<LogFormat>)?.or_default(LogFormat::default);
         Ok(Self {
             data_dir,
             profile,
@@ -503,19 +487,13 @@ impl Config {
             watch,
             fleet: FleetConfig::resolve(&layers, flags, cores)?,
             queue,
-            log: LogConfig {
-                format,
-                color: environment.wants_color(),
-            },
+            log: LogConfig { format, color: environment.wants_color() },
         })
     }
 
     /// The whole profile, as `count` uses it.
     pub fn profile(&self) -> Profile {
-        Profile {
-            min_length: self.min_length.value,
-            ..Profile::new(self.profile.value)
-        }
+        Profile { min_length: self.min_length.value, ..Profile::new(self.profile.value) }
     }
 
     /// Every setting with its value and origin, in the order of [`SETTINGS`].
@@ -528,40 +506,12 @@ impl Config {
         );
         let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
             (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
-            (
-                &PROFILE,
-                Cell::from(self.profile.value.to_string()),
-                &self.profile.origin,
-            ),
-            (
-                &MIN_LENGTH,
-                Cell::from(u64::from(self.min_length.value)),
-                &self.min_length.origin,
-            ),
-            (
-                &THREADS,
-                Cell::from(self.threads.value as u64),
-                &self.threads.origin,
-            ),
-            (
-                &WATCH,
-                if watch.is_empty() {
-                    Cell::Missing
-                } else {
-                    Cell::Text(watch)
-                },
-                &self.watch.origin,
-            ),
-            (
-                &FLEET_MIN,
-                Cell::from(self.fleet.min_workers.value as u64),
-                &self.fleet.min_workers.origin,
-            ),
-            (
-                &FLEET_MAX,
-                Cell::from(self.fleet.max_workers.value as u64),
-                &self.fleet.max_workers.origin,
-            ),
+            (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
+            (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
+            (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
+            (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
+            (&FLEET_MIN, Cell::from(self.fleet.min_workers.value as u64), &self.fleet.min_workers.origin),
+            (&FLEET_MAX, Cell::from(self.fleet.max_workers.value as u64), &self.fleet.max_workers.origin),
             (
                 &QUEUE_VISIBILITY,
                 Cell::from(self.queue.visibility_timeout.value.as_secs()),
@@ -572,35 +522,17 @@ impl Config {
                 Cell::from(u64::from(self.queue.max_receive_count.value)),
                 &self.queue.max_receive_count.origin,
             ),
-            (
-                &QUEUE_BATCH,
-                Cell::from(self.queue.batch.value as u64),
-                &self.queue.batch.origin,
-            ),
-            (
-                &LOG_FORMAT,
-                Cell::from(self.log.format.value.to_string()),
-                &self.log.format.origin,
-            ),
+            (&QUEUE_BATCH, Cell::from(self.queue.batch.value as u64), &self.queue.batch.origin),
+            (&LOG_FORMAT, Cell::from(self.log.format.value.to_string()), &self.log.format.origin),
         ];
-        rows.into_iter()
-            .map(|(setting, value, origin)| Effective {
-                setting,
-                value,
-                origin,
-            })
-            .collect()
+        rows.into_iter().map(|(setting, value, origin)| Effective { setting, value, origin }).collect()
     }
 }
 
 impl FleetConfig {
     fn resolve(layers: &Layers<'_>, flags: &Flags, cores: usize) -> Result<Self, Misconfiguration> {
-        let min = layers.resolve(&FLEET_MIN, Raw::of(flags.min_workers), |raw| {
-            integer(raw, 1..=1024)
-        })?;
-        let max = layers.resolve(&FLEET_MAX, Raw::of(flags.max_workers), |raw| {
-            integer(raw, 1..=1024)
-        })?;
+        let min = layers.resolve(&FLEET_MIN, Raw::of(flags.min_workers), |raw| integer(raw, 1..=1024))?;
+        let max = layers.resolve(&FLEET_MAX, Raw::of(flags.max_workers), |raw| integer(raw, 1..=1024))?;
         let (min_workers, max_workers) = match (min.0, max.0) {
             (Some(min), Some(max)) if min.value != max.value => {
                 return Err(Misconfiguration::ElasticFleet {
@@ -613,17 +545,11 @@ impl FleetConfig {
             (Some(min), Some(max)) => (min, max),
             (Some(one), None) | (None, Some(one)) => (one.clone(), one),
             (None, None) => {
-                let cores = Sourced {
-                    value: cores,
-                    origin: Origin::Default,
-                };
+                let cores = Sourced { value: cores, origin: Origin::Default };
                 (cores.clone(), cores)
             }
         };
-        Ok(Self {
-            min_workers,
-            max_workers,
-        })
+        Ok(Self { min_workers, max_workers })
     }
 }
 
@@ -632,18 +558,9 @@ pub fn reference_table() -> String {
     let mut table = String::from(
         "| setting | environment | flag | default | meaning |\n| --- | --- | --- | --- | --- |\n",
     );
-    for Setting {
-        name,
-        environment,
-        flag,
-        default,
-        doc,
-    } in SETTINGS
-    {
+    for Setting { name, environment, flag, default, doc } in SETTINGS {
         let flag = flag.map_or_else(|| "-".to_owned(), |flag| format!("`{flag}`"));
-        table.push_str(&format!(
-            "| `{name}` | `{environment}` | {flag} | {default} | {doc} |\n"
-        ));
+        table.push_str(&format!("| `{name}` | `{environment}` | {flag} | {default} | {doc} |\n"));
     }
     table
 }
@@ -683,10 +600,7 @@ struct Found<T>(Option<Sourced<T>>);
 
 impl<T> Found<T> {
     fn or_default(self, default: impl FnOnce() -> T) -> Sourced<T> {
-        self.0.unwrap_or_else(|| Sourced {
-            value: default(),
-            origin: Origin::Default,
-        })
+        self.0.unwrap_or_else(|| Sourced { value: default(), origin: Origin::Default })
     }
 }
 
@@ -705,10 +619,7 @@ impl Layers<'_> {
             }
         }
         if let Some(text) = self.environment.get(setting.environment) {
-            layers.push((
-                Raw::Text(Cow::Borrowed(text)),
-                Origin::Environment(setting.environment),
-            ));
+            layers.push((Raw::Text(Cow::Borrowed(text)), Origin::Environment(setting.environment)));
         }
         if let Some(raw) = flag {
             layers.push((raw, Origin::Flag(setting.flag.unwrap_or(setting.name))));
@@ -719,12 +630,7 @@ impl Layers<'_> {
                 Ok(value) => Some(Sourced { value, origin }),
                 Err(mend) => {
                     let value = raw.to_string();
-                    return Err(Misconfiguration::Value {
-                        setting: setting.name,
-                        origin,
-                        value,
-                        mend,
-                    });
+                    return Err(Misconfiguration::Value { setting: setting.name, origin, value, mend });
                 }
             };
         }
@@ -769,21 +675,16 @@ fn read_file(path: &Path) -> Result<Option<BTreeMap<&'static str, toml::Value>>,
 /// The setting of this name, as the registry spells it.
 fn known(key: &str, file: &Path) -> Result<&'static str, Misconfiguration> {
     let mut names = SETTINGS.iter().map(|setting| setting.name);
-    names
-        .clone()
-        .find(|name| *name == key)
-        .ok_or_else(|| Misconfiguration::UnknownKey {
-            file: file.to_owned(),
-            key: key.to_owned(),
-            nearest: nearest(key, &mut names),
-        })
+    names.clone().find(|name| *name == key).ok_or_else(|| Misconfiguration::UnknownKey {
+        file: file.to_owned(),
+        key: key.to_owned(),
+        nearest: nearest(key, &mut names),
+    })
 }
 
 /// The candidate most like `name`. There is always one, as the registry is not empty.
 fn nearest(name: &str, candidates: impl Iterator<Item = &'static str>) -> &'static str {
-    candidates
-        .min_by_key(|candidate| strsim::osa_distance(name, candidate))
-        .unwrap_or_default()
+    candidates.min_by_key(|candidate| strsim::osa_distance(name, candidate)).unwrap_or_default()
 }
 
 fn integer<T: TryFrom<u64>>(raw: &Raw<'_>, bounds: RangeInclusive<u64>) -> Result<T, String> {
@@ -795,13 +696,7 @@ fn integer<T: TryFrom<u64>>(raw: &Raw<'_>, bounds: RangeInclusive<u64>) -> Resul
     number
         .filter(|number| bounds.contains(number))
         .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| {
-            format!(
-                "must be a whole number from {} to {}",
-                bounds.start(),
-                bounds.end()
-            )
-        })
+        .ok_or_else(|| format!("must be a whole number from {} to {}", bounds.start(), bounds.end()))
 }
 
 fn name<T: FromStr<Err: fmt::Display>>(raw: &Raw<'_>) -> Result<T, String> {
@@ -810,9 +705,7 @@ fn name<T: FromStr<Err: fmt::Display>>(raw: &Raw<'_>) -> Result<T, String> {
         Raw::Toml(value) => value.as_str(),
         Raw::Paths(_) => None,
     };
-    text.ok_or("must be a name in quotes")?
-        .parse()
-        .map_err(|error: T::Err| error.to_string())
+    text.ok_or("must be a name in quotes")?.parse().map_err(|error: T::Err| error.to_string())
 }
 
 fn directory(raw: &Raw<'_>) -> Result<PathBuf, String> {
@@ -825,9 +718,7 @@ fn directory(raw: &Raw<'_>) -> Result<PathBuf, String> {
 
 fn directories(raw: &Raw<'_>) -> Result<Vec<PathBuf>, String> {
     match raw {
-        Raw::Text(text) => std::env::split_paths(text)
-            .map(|path| checked_directory(&path))
-            .collect(),
+        Raw::Text(text) => std::env::split_paths(text).map(|path| checked_directory(&path)).collect(),
         Raw::Paths(paths) => paths.iter().map(|path| checked_directory(path)).collect(),
         Raw::Toml(toml::Value::Array(paths)) => {
             paths.iter().map(|path| directory(&Raw::Toml(path))).collect()
@@ -853,10 +744,7 @@ mod tests {
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Environment {
-        variables
-            .iter()
-            .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-            .collect()
+        variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect()
     }
 
     /// Resolves in a directory that holds `project` as its file, with a user file of `user`.
@@ -881,36 +769,18 @@ mod tests {
         let variables = [("WORDFREQ_QUEUE_BATCH", "3"), ("WORDFREQ_THREADS", "3")];
         let project = "threads = 4\nmin_length = 4\n[queue]\nbatch = 4";
         let user = "threads = 5\nmin_length = 5\nwatch = [\"a\", \"b\"]";
-        let flags = Flags {
-            threads: Some(2),
-            ..Flags::default()
-        };
+        let flags = Flags { threads: Some(2), ..Flags::default() };
         let config = resolve(&flags, &variables, project, user).unwrap();
-        assert_eq!(
-            config.threads,
-            Sourced {
-                value: 2,
-                origin: Origin::Flag("--threads")
-            }
-        );
+        assert_eq!(config.threads, Sourced { value: 2, origin: Origin::Flag("--threads") });
         assert_eq!(
             config.queue.batch,
-            Sourced {
-                value: 3,
-                origin: Origin::Environment("WORDFREQ_QUEUE_BATCH")
-            }
+            Sourced { value: 3, origin: Origin::Environment("WORDFREQ_QUEUE_BATCH") }
         );
         assert_eq!(config.min_length.value, 4);
         assert!(matches!(&config.min_length.origin, Origin::File(path) if !path.starts_with("home")));
         assert_eq!(config.watch.value, [Path::new("a"), Path::new("b")]);
         assert!(config.watch.explicit().is_some());
-        assert_eq!(
-            config.profile,
-            Sourced {
-                value: ProfileName::Unicode,
-                origin: Origin::Default
-            }
-        );
+        assert_eq!(config.profile, Sourced { value: ProfileName::Unicode, origin: Origin::Default });
         assert_eq!(config.profile.explicit(), None);
         assert_eq!(config.queue.visibility_timeout.value, Duration::from_secs(30));
     }
@@ -918,11 +788,7 @@ mod tests {
     #[test]
     fn every_setting_is_listed_once() {
         let config = resolve(&Flags::default(), &[], "", "").unwrap();
-        let listed: Vec<_> = config
-            .effective()
-            .iter()
-            .map(|effective| effective.setting.name)
-            .collect();
+        let listed: Vec<_> = config.effective().iter().map(|effective| effective.setting.name).collect();
         assert_eq!(listed, SETTINGS.map(|setting| setting.name));
         for setting in SETTINGS {
             let expected = setting.name.to_uppercase().replace('.', "_");
@@ -934,9 +800,7 @@ mod tests {
     #[test]
     fn bad_values_are_refused_with_setting_origin_value_and_mend() {
         let message = |variables: &[_], project, user| {
-            resolve(&Flags::default(), variables, project, user)
-                .unwrap_err()
-                .to_string()
+            resolve(&Flags::default(), variables, project, user).unwrap_err().to_string()
         };
         assert_eq!(
             message(&[("WORDFREQ_THREADS", "0")], "", ""),
@@ -946,11 +810,7 @@ mod tests {
         for (variable, value, mend) in [
             ("WORDFREQ_MIN_LENGTH", "-1", "from 0 to 1024"),
             ("WORDFREQ_MIN_LENGTH", "1025", "from 0 to 1024"),
-            (
-                "WORDFREQ_QUEUE_VISIBILITY_TIMEOUT_SECONDS",
-                "43201",
-                "from 1 to 43200",
-            ),
+            ("WORDFREQ_QUEUE_VISIBILITY_TIMEOUT_SECONDS", "43201", "from 1 to 43200"),
             ("WORDFREQ_QUEUE_MAX_RECEIVE_COUNT", "1001", "from 1 to 1000"),
             ("WORDFREQ_QUEUE_BATCH", "many", "from 1 to 1000"),
             ("WORDFREQ_FLEET_MIN", "0", "from 1 to 1024"),
@@ -977,45 +837,29 @@ mod tests {
             ("threads = 1\nthreads = 2", "not valid TOML"),
         ] {
             let in_project = message(&[], file, "");
-            assert!(
-                in_project.contains(mend) && in_project.contains(FILE_NAME),
-                "{in_project}"
-            );
+            assert!(in_project.contains(mend) && in_project.contains(FILE_NAME), "{in_project}");
             // A weaker layer is held to the same rules, even where a stronger one would win.
             let in_user = message(&[("WORDFREQ_THREADS", "1")], "threads = 1", file);
-            assert!(
-                in_user.contains(mend) && in_user.contains(".config/wordfreq"),
-                "{in_user}"
-            );
+            assert!(in_user.contains(mend) && in_user.contains(".config/wordfreq"), "{in_user}");
         }
     }
 
     #[test]
     fn flags_are_checked_as_the_other_layers_are() {
-        let flags = Flags {
-            min_workers: Some(0),
-            ..Flags::default()
-        };
+        let flags = Flags { min_workers: Some(0), ..Flags::default() };
         let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
         assert_eq!(
             message,
             "setting `fleet.min` from flag --min is `0`: must be a whole number from 1 to 1024"
         );
-        let flags = Flags {
-            watch: vec![PathBuf::from("a:b"), PathBuf::new()],
-            ..Flags::default()
-        };
+        let flags = Flags { watch: vec![PathBuf::from("a:b"), PathBuf::new()], ..Flags::default() };
         let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
         assert!(message.contains("flag --watch"), "{message}");
     }
 
     #[test]
     fn unknown_variables_are_refused_with_the_nearest() {
-        let message = |name| {
-            resolve(&Flags::default(), &[(name, "1")], "", "")
-                .unwrap_err()
-                .to_string()
-        };
+        let message = |name| resolve(&Flags::default(), &[(name, "1")], "", "").unwrap_err().to_string();
         assert!(message("WORDFREQ_THREAD").contains("did you mean WORDFREQ_THREADS?"));
         assert!(message("WORDFREQ_DATADIR").contains("did you mean WORDFREQ_DATA_DIR?"));
         assert!(resolve(&Flags::default(), &[("WORDFREQUENCY", "1")], "", "").is_ok());
@@ -1023,38 +867,19 @@ mod tests {
 
     #[test]
     fn failpoints_are_known_only_to_a_build_that_has_them() {
-        let outcome = resolve(
-            &Flags::default(),
-            &[("WORDFREQ_FAILPOINTS", "commit=abort@1")],
-            "",
-            "",
-        );
+        let outcome = resolve(&Flags::default(), &[("WORDFREQ_FAILPOINTS", "commit=abort@1")], "", "");
         assert_eq!(outcome.is_ok(), cfg!(feature = "failpoints"));
     }
 
     #[test]
     fn one_bound_of_the_fleet_sets_both_and_two_must_agree() {
-        let flags = Flags {
-            min_workers: Some(3),
-            ..Flags::default()
-        };
+        let flags = Flags { min_workers: Some(3), ..Flags::default() };
         let config = resolve(&flags, &[], "", "").unwrap();
-        assert_eq!(
-            (config.fleet.min_workers.value, config.fleet.max_workers.value),
-            (3, 3)
-        );
+        assert_eq!((config.fleet.min_workers.value, config.fleet.max_workers.value), (3, 3));
         let config = resolve(&Flags::default(), &[("WORDFREQ_FLEET_MAX", "4")], "", "").unwrap();
-        assert_eq!(
-            (config.fleet.min_workers.value, config.fleet.max_workers.value),
-            (4, 4)
-        );
-        let message = resolve(&flags, &[], "[fleet]\nmax = 5", "")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("3 from flag --min") && message.contains("fixed size"),
-            "{message}"
-        );
+        assert_eq!((config.fleet.min_workers.value, config.fleet.max_workers.value), (4, 4));
+        let message = resolve(&flags, &[], "[fleet]\nmax = 5", "").unwrap_err().to_string();
+        assert!(message.contains("3 from flag --min") && message.contains("fixed size"), "{message}");
         assert!(resolve(&flags, &[("WORDFREQ_FLEET_MAX", "3")], "", "").is_ok());
     }
 

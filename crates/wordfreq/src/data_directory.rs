@@ -11,10 +11,8 @@ use crate::config::Config;
 /// # Errors
 /// Those of [`Embedded::open`].
 pub fn open(config: &Config, if_missing: IfMissing) -> Result<Embedded, BackendError> {
-    let options = QueueOptions {
-        max_receive_count: config.queue.max_receive_count.value,
-        ..QueueOptions::default()
-    };
+    let options =
+        QueueOptions { max_receive_count: config.queue.max_receive_count.value, ..QueueOptions::default() };
     Embedded::open(&config.data_dir.value, if_missing, options)
 }
 

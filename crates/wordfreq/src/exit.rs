@@ -31,9 +31,7 @@ impl Exit {
     /// The exit that an error stands for: [`Exit::Usage`] when a [`Misconfiguration`] or a [`UsageError`] is anywhere
     /// in its chain, [`Exit::Failed`] otherwise.
     pub fn of(error: &anyhow::Error) -> Self {
-        let is_usage = error
-            .chain()
-            .any(|cause| cause.is::<Misconfiguration>() || cause.is::<UsageError>());
+        let is_usage = error.chain().any(|cause| cause.is::<Misconfiguration>() || cause.is::<UsageError>());
         if is_usage { Self::Usage } else { Self::Failed }
     }
 }
@@ -50,9 +48,7 @@ mod tests {
 
     #[test]
     fn usage_errors_are_found_under_their_context() {
-        let wrong_usage = Err::<(), _>(UsageError("no".into()))
-            .context("while starting")
-            .unwrap_err();
+        let wrong_usage = Err::<(), _>(UsageError("no".into())).context("while starting").unwrap_err();
         assert_eq!(Exit::of(&wrong_usage), Exit::Usage);
         assert_eq!(Exit::of(&anyhow::anyhow!("disk on fire")), Exit::Failed);
     }

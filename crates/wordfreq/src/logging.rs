@@ -149,9 +149,6 @@ mod tests {
         let log = logged(|writer| text(false, writer));
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(!log.trim_end().contains(char::is_control), "{log:?}");
-        assert!(
-            log.contains(r"counted a\u{1b}[2J\u{9b}31m\nb") && log.contains("attempt=2"),
-            "{log}"
-        );
+        assert!(log.contains(r"counted a\u{1b}[2J\u{9b}31m\nb") && log.contains("attempt=2"), "{log}");
     }
 }

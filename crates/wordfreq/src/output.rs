@@ -72,10 +72,7 @@ impl CountReport {
             words: counts.words(),
             distinct: counts.distinct(),
             over_long: counts.over_long(),
-            counts: ranked
-                .into_iter()
-                .map(|ranked| (ranked.word.to_owned(), ranked.count))
-                .collect(),
+            counts: ranked.into_iter().map(|ranked| (ranked.word.to_owned(), ranked.count)).collect(),
         }
     }
 }
@@ -157,17 +154,13 @@ pub fn write_count(out: &mut dyn Write, report: &CountReport, style: Style) -> i
         Format::Tsv => {
             out.write_all(b"word\tcount\n")?;
             // No profile has white space in a word, so it needs no escaping.
-            report
-                .counts
-                .iter()
-                .try_for_each(|(word, count)| writeln!(out, "{word}\t{count}"))
+            report.counts.iter().try_for_each(|(word, count)| writeln!(out, "{word}\t{count}"))
         }
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(["word", "count"]).map_err(csv_error)?;
             for (word, count) in &report.counts {
-                csv.write_record([&*csv_cell(word, style), &count.to_string()])
-                    .map_err(csv_error)?;
+                csv.write_record([&*csv_cell(word, style), &count.to_string()]).map_err(csv_error)?;
             }
             csv.flush()
         }
@@ -224,22 +217,9 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
 /// Count first and unpadded word last: nothing has to be measured, so a million rows need no memory, and a word of
 /// any script and width cannot spoil a column.
 fn write_count_table(out: &mut dyn Write, report: &CountReport) -> io::Result<()> {
-    let CountReport {
-        fingerprint,
-        documents,
-        bytes,
-        words,
-        distinct,
-        over_long,
-        ..
-    } = report;
+    let CountReport { fingerprint, documents, bytes, words, distinct, over_long, .. } = report;
     let plural = |number: u64| if number == 1 { "" } else { "s" };
-    write!(
-        out,
-        "{documents} document{}, {bytes} byte{}",
-        plural(*documents),
-        plural(*bytes)
-    )?;
+    write!(out, "{documents} document{}, {bytes} byte{}", plural(*documents), plural(*bytes))?;
     write!(out, ", {words} word{}, {distinct} distinct", plural(*words))?;
     if *over_long > 0 {
         write!(out, ", {over_long} over-long word{} left out", plural(*over_long))?;
@@ -253,11 +233,7 @@ fn write_count_table(out: &mut dyn Write, report: &CountReport) -> io::Result<()
     writeln!(out, "\n{:>width$}  word", "count")?;
     for (word, count) in &report.counts {
         // The go-sample profile counts an empty word.
-        let shown = if word.is_empty() {
-            Cow::Borrowed("\"\"")
-        } else {
-            escaped(word)
-        };
+        let shown = if word.is_empty() { Cow::Borrowed("\"\"") } else { escaped(word) };
         writeln!(out, "{count:>width$}  {shown}")?;
     }
     Ok(())
@@ -319,11 +295,7 @@ pub struct Listing<const N: usize> {
 impl<const N: usize> Listing<N> {
     /// An empty listing. The names become JSON keys and headers: lower case, joined by underscores.
     pub fn new(name: &'static str, columns: [&'static str; N]) -> Self {
-        Self {
-            name,
-            columns,
-            rows: Vec::new(),
-        }
+        Self { name, columns, rows: Vec::new() }
     }
 
     /// Appends a row.
@@ -346,10 +318,7 @@ impl<const N: usize> Serialize for Rows<'_, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut rows = serializer.serialize_seq(Some(self.0.rows.len()))?;
         for row in &self.0.rows {
-            rows.serialize_element(&Row {
-                columns: &self.0.columns,
-                row,
-            })?;
+            rows.serialize_element(&Row { columns: &self.0.columns, row })?;
         }
         rows.end()
     }
@@ -398,8 +367,7 @@ pub fn write_listing<const N: usize>(
                     Cell::Number(number) => Cow::Owned(number.to_string()),
                     Cell::Missing => Cow::Borrowed(""),
                 });
-                csv.write_record(cells.iter().map(|cell| cell.as_bytes()))
-                    .map_err(csv_error)?;
+                csv.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(csv_error)?;
             }
             csv.flush()
         }
@@ -525,10 +493,7 @@ mod tests {
     #[test]
     fn only_hostile_characters_are_escaped() {
         assert_eq!(escaped("naïve 日本 \\ \u{200d}"), "naïve 日本 \\ \u{200d}");
-        assert_eq!(
-            escaped("\0\n\u{7f}\u{85}\u{2066}"),
-            "\\u{0}\\n\\u{7f}\\u{85}\\u{2066}"
-        );
+        assert_eq!(escaped("\0\n\u{7f}\u{85}\u{2066}"), "\\u{0}\\n\\u{7f}\\u{85}\\u{2066}");
     }
 
     #[test]
@@ -545,15 +510,7 @@ mod tests {
         };
         let write = |format| {
             let mut out = Vec::new();
-            write_count(
-                &mut out,
-                &report,
-                Style {
-                    format,
-                    raw_csv: false,
-                },
-            )
-            .unwrap();
+            write_count(&mut out, &report, Style { format, raw_csv: false }).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert!(write(Format::Table).ends_with("\n    3  \"\"\n"));

@@ -27,9 +27,6 @@ pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) ->
             drain.request();
         }
     };
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(listen)
-        .context("cannot start a thread")?;
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
     Ok(())
 }

@@ -53,13 +53,7 @@ pub struct KillAll(Slots);
 impl KillAll {
     /// Does it.
     pub fn run(&self) {
-        for running in self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .flatten()
-        {
+        for running in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten() {
             if let Err(error) = running.child.kill() {
                 tracing::error!(worker = running.child.id(), %error, "cannot kill a worker");
             }
@@ -91,10 +85,7 @@ impl Supervisor {
             };
             let name = format!("worker-{slot}");
             threads.push(
-                std::thread::Builder::new()
-                    .name(name)
-                    .spawn(supervise)
-                    .context("cannot start a thread")?,
+                std::thread::Builder::new().name(name).spawn(supervise).context("cannot start a thread")?,
             );
         }
         Ok(Self { slots, threads })
@@ -108,10 +99,7 @@ impl Supervisor {
     /// Waits for every worker to finish what it has in hand. `drain` must have been requested.
     pub fn join(self) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots
-            .iter_mut()
-            .flatten()
-            .for_each(|running| drop(running.stdin.take()));
+        slots.iter_mut().flatten().for_each(|running| drop(running.stdin.take()));
         drop(slots);
         for thread in self.threads {
             if thread.join().is_err() {
@@ -170,14 +158,8 @@ fn refused(status: ExitStatus) -> bool {
 
 fn spawn(launch: &Launch) -> io::Result<Running> {
     let mut command = Command::new(&launch.program);
-    command
-        .args(&launch.arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null());
+    command.args(&launch.arguments).stdin(Stdio::piped()).stdout(Stdio::null());
     let child = SharedChild::spawn(&mut command)?;
     let stdin = child.take_stdin();
-    Ok(Running {
-        child: Arc::new(child),
-        stdin,
-    })
+    Ok(Running { child: Arc::new(child), stdin })
 }

@@ -103,9 +103,7 @@ impl Scanner {
     /// The first failure is the one that counts: the sample stops reading there.
     fn fail(&mut self) {
         if self.failed.is_none() {
-            self.failed = Some(CountError::TokenTooLong {
-                offset: self.offset - self.token_bytes as u64,
-            });
+            self.failed = Some(CountError::TokenTooLong { offset: self.offset - self.token_bytes as u64 });
             self.token = String::new();
         }
     }

@@ -47,21 +47,14 @@ fn segments_are_those_of_the_unicode_test_file() {
             .map(str::trim)
             .filter(|segment| !segment.is_empty())
             .map(|segment| {
-                let scalars = segment
-                    .split('×')
-                    .map(|hex| u32::from_str_radix(hex.trim(), 16).expect("a code point"));
-                scalars
-                    .map(|scalar| char::from_u32(scalar).expect("a scalar value"))
-                    .collect()
+                let scalars =
+                    segment.split('×').map(|hex| u32::from_str_radix(hex.trim(), 16).expect("a code point"));
+                scalars.map(|scalar| char::from_u32(scalar).expect("a scalar value")).collect()
             })
             .collect();
         let text = expected.concat();
         assert_eq!(segments([text.as_str()]), expected, "{line}");
-        assert_eq!(
-            segments(characters(&text)),
-            expected,
-            "{line}, a character at a time"
-        );
+        assert_eq!(segments(characters(&text)), expected, "{line}, a character at a time");
         cases += 1;
     }
     assert_eq!(cases, 1944);
@@ -174,15 +167,10 @@ fn segments_of_the_peer(text: &str) -> Option<Vec<&str>> {
     let departs = (1..classes.len()).any(|at| match (classes[at - 1], classes[at]) {
         (C::Zwj, C::PictographicALetter) => true,
         (C::Zwj, C::Pictographic) => {
-            let held = classes[..at]
-                .iter()
-                .rev()
-                .find(|class| !matches!(class, C::Extend | C::Format | C::Zwj));
+            let held =
+                classes[..at].iter().rev().find(|class| !matches!(class, C::Extend | C::Format | C::Zwj));
             held.is_some_and(|class| {
-                matches!(
-                    class,
-                    C::SingleQuote | C::DoubleQuote | C::MidNumLet | C::MidLetter | C::MidNum
-                )
+                matches!(class, C::SingleQuote | C::DoubleQuote | C::MidNumLet | C::MidLetter | C::MidNum)
             })
         }
         _ => false,
@@ -281,10 +269,7 @@ fn memory_is_bounded_whatever_never_ends() {
     ];
     for (unit, prefix, expected) in inputs {
         let (held, _, over_long, end) = feed_much_of(ProfileName::Unicode, prefix, unit);
-        assert!(
-            held <= 4 * MAX_WORD_BYTES,
-            "{held} bytes held of {unit:?} after {prefix:?}"
-        );
+        assert!(held <= 4 * MAX_WORD_BYTES, "{held} bytes held of {unit:?} after {prefix:?}");
         assert_eq!(over_long, expected, "{unit:?} after {prefix:?}");
         assert_eq!(end, Ok(()));
     }
@@ -296,10 +281,7 @@ fn memory_is_bounded_whatever_never_ends() {
     for unit in ["a", "é", "\u{301}"] {
         let (held, words, over_long, end) = feed_much_of(ProfileName::GoSample, "one ", unit);
         assert!(held <= 4 * MAX_TOKEN_BYTES, "{held} bytes held");
-        assert_eq!(
-            (words, over_long, end),
-            (1, 0, Err(CountError::TokenTooLong { offset: 4 }))
-        );
+        assert_eq!((words, over_long, end), (1, 0, Err(CountError::TokenTooLong { offset: 4 })));
     }
 }
 

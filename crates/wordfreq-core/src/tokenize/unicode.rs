@@ -23,10 +23,7 @@ impl Unicode {
     }
 
     pub(super) fn finish(self, sink: &mut impl FnMut(Token<'_>)) {
-        let Self {
-            decoder,
-            mut segmenter,
-        } = self;
+        let Self { decoder, mut segmenter } = self;
         let mut keep = |segment: Segment<'_>| keep_words(segment, sink);
         decoder.finish(&mut |piece| segmenter.take(piece, &mut keep));
         segmenter.end_text("", &mut keep);
@@ -224,11 +221,7 @@ impl Segmenter {
             };
             let end = position + c.len_utf8();
             // Newline is a boundary on both sides whatever the neighbours, which is what U+FFFD is to be.
-            let class = if c == char::REPLACEMENT_CHARACTER {
-                WordBreak::Newline
-            } else {
-                WordBreak::of(c)
-            };
+            let class = if c == char::REPLACEMENT_CHARACTER { WordBreak::Newline } else { WordBreak::of(c) };
 
             if self.left == Left::Boundary {
                 self.left = Left::of(class);
@@ -300,9 +293,7 @@ impl Segmenter {
         }
         self.carried.push(last);
         sink(if self.carried.over_long {
-            Segment::OverLong {
-                alphanumeric: self.carried.alphanumeric,
-            }
+            Segment::OverLong { alphanumeric: self.carried.alphanumeric }
         } else {
             Segment::Text(&self.carried.text)
         });

@@ -145,9 +145,7 @@ mod tests {
         let mut sequences: Vec<Vec<u8>> = vec![Vec::new()];
         for _ in 0..3 {
             let longer = sequences.iter().flat_map(|head| {
-                TRICKY
-                    .iter()
-                    .map(|&byte| head.iter().copied().chain([byte]).collect::<Vec<u8>>())
+                TRICKY.iter().map(|&byte| head.iter().copied().chain([byte]).collect::<Vec<u8>>())
             });
             sequences = longer.collect();
             for bytes in &sequences {

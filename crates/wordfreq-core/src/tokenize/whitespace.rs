@@ -49,10 +49,7 @@ impl Runs {
                 (matches!(bytes[position], b'\t'..=b'\r' | b' '), 1)
             } else {
                 let c = char_at(text, position);
-                (
-                    c.is_whitespace() || c == char::REPLACEMENT_CHARACTER,
-                    c.len_utf8(),
-                )
+                (c.is_whitespace() || c == char::REPLACEMENT_CHARACTER, c.len_utf8())
             };
             if separates {
                 self.end(&text[start..position], sink);
@@ -70,26 +67,15 @@ impl Runs {
     fn end(&mut self, last: &str, sink: &mut impl FnMut(Token<'_>)) {
         if !self.carried.is_empty() {
             self.carried.push(last);
-            sink(if self.carried.over_long {
-                Token::OverLong
-            } else {
-                Token::Word(&self.carried.text)
-            });
+            sink(if self.carried.over_long { Token::OverLong } else { Token::Word(&self.carried.text) });
             self.carried.clear();
         } else if !last.is_empty() {
-            sink(if last.len() > MAX_WORD_BYTES {
-                Token::OverLong
-            } else {
-                Token::Word(last)
-            });
+            sink(if last.len() > MAX_WORD_BYTES { Token::OverLong } else { Token::Word(last) });
         }
     }
 }
 
 /// The character that starts at `position`, which must be a character's start within `text`.
 fn char_at(text: &str, position: usize) -> char {
-    text[position..]
-        .chars()
-        .next()
-        .unwrap_or(char::REPLACEMENT_CHARACTER)
+    text[position..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER)
 }

@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use super::WordBreak;
 
 fn data_file(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../testdata/unicode")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/unicode").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
 }
 
@@ -22,10 +20,7 @@ fn rows(text: &str) -> Vec<(u32, u32, String)> {
             continue;
         }
         let (range, value) = line.split_once(';').expect("a row has a semicolon");
-        let (first, last) = range
-            .trim()
-            .split_once("..")
-            .unwrap_or((range.trim(), range.trim()));
+        let (first, last) = range.trim().split_once("..").unwrap_or((range.trim(), range.trim()));
         let scalar = |hex| u32::from_str_radix(hex, 16).expect("a code point in hexadecimal");
         rows.push((scalar(first), scalar(last), value.trim().to_owned()));
     }
@@ -130,9 +125,7 @@ fn classes_of_the_data_files() -> Vec<WordBreak> {
 
 /// Unicode's version as the header of the data files names it.
 fn version_of(text: &str) -> String {
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("# Unicode Version "));
+    let line = text.lines().find_map(|line| line.strip_prefix("# Unicode Version "));
     line.expect("a data file names its version").to_owned()
 }
 
@@ -155,57 +148,35 @@ fn generated(classes: &[WordBreak]) -> String {
 
     let mut text = String::new();
     let mut line = |args: std::fmt::Arguments<'_>| writeln!(text, "{args}").expect("a String takes any text");
-    line(format_args!(
-        "//! Word_Break of every character, Unicode {version}. GENERATED: do not edit."
-    ));
+    line(format_args!("//! Word_Break of every character, Unicode {version}. GENERATED: do not edit."));
     line(format_args!("//!"));
     line(format_args!(
         "//! Made from WordBreakProperty.txt and the Extended_Pictographic rows of emoji-data.txt, which are in"
     ));
-    line(format_args!(
-        "//! `testdata/unicode`. To make it anew after changing them:"
-    ));
-    line(format_args!(
-        "//! `UPDATE_WORD_BREAK_TABLE=1 cargo test -p wordfreq-core word_break`."
-    ));
+    line(format_args!("//! `testdata/unicode`. To make it anew after changing them:"));
+    line(format_args!("//! `UPDATE_WORD_BREAK_TABLE=1 cargo test -p wordfreq-core word_break`."));
     line(format_args!(""));
     line(format_args!("use crate::word_break::WordBreak;"));
     line(format_args!(""));
     line(format_args!("/// The version of Unicode the table is of."));
-    line(format_args!(
-        "pub(crate) const UNICODE_VERSION: (u8, u8, u8) = ({});",
-        version.replace('.', ", ")
-    ));
+    line(format_args!("pub(crate) const UNICODE_VERSION: (u8, u8, u8) = ({});", version.replace('.', ", ")));
     line(format_args!(""));
     for class in EVERY_CLASS {
-        line(format_args!(
-            "const {}: WordBreak = WordBreak::{class:?};",
-            letter(class)
-        ));
+        line(format_args!("const {}: WordBreak = WordBreak::{class:?};", letter(class)));
     }
     line(format_args!(""));
-    line(format_args!(
-        "/// For each 256 code points, which of `BLOCKS` has their classes."
-    ));
+    line(format_args!("/// For each 256 code points, which of `BLOCKS` has their classes."));
     line(format_args!("#[rustfmt::skip]"));
-    line(format_args!(
-        "pub(crate) static BLOCK_OF: [u8; {}] = [",
-        block_of.len()
-    ));
+    line(format_args!("pub(crate) static BLOCK_OF: [u8; {}] = [", block_of.len()));
     for row in block_of.chunks(32) {
         let row: Vec<String> = row.iter().map(u8::to_string).collect();
         line(format_args!("    {},", row.join(",")));
     }
     line(format_args!("];"));
     line(format_args!(""));
-    line(format_args!(
-        "/// The classes of 256 code points at a time, each different block once."
-    ));
+    line(format_args!("/// The classes of 256 code points at a time, each different block once."));
     line(format_args!("#[rustfmt::skip]"));
-    line(format_args!(
-        "pub(crate) static BLOCKS: [[WordBreak; 256]; {}] = [",
-        blocks.len()
-    ));
+    line(format_args!("pub(crate) static BLOCKS: [[WordBreak; 256]; {}] = [", blocks.len()));
     for block in blocks {
         line(format_args!("    ["));
         for row in block.chunks(64) {
@@ -227,10 +198,7 @@ fn the_table_is_the_data_files_for_every_scalar_value() {
 }
 
 #[test]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a request to the test, which is no setting of the product"
-)]
+#[expect(clippy::disallowed_methods, reason = "a request to the test, which is no setting of the product")]
 fn the_table_is_what_the_generator_writes() {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/word_break_table.rs");
     let text = generated(&classes_of_the_data_files());

@@ -18,13 +18,8 @@ const SHORT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn send(queue: &dyn Queue, bodies: &[&str]) {
-    let messages: Vec<_> = bodies
-        .iter()
-        .map(|body| Outgoing {
-            body: (*body).to_owned(),
-            delay: Duration::ZERO,
-        })
-        .collect();
+    let messages: Vec<_> =
+        bodies.iter().map(|body| Outgoing { body: (*body).to_owned(), delay: Duration::ZERO }).collect();
     queue.send(&messages).expect("send");
 }
 
@@ -35,9 +30,7 @@ fn receive_one(queue: &dyn Queue, lease: Duration) -> Message {
 }
 
 fn assert_nothing_visible(queue: &dyn Queue, why: &str) {
-    let messages = queue
-        .receive(10, LEASE, Duration::ZERO, &Drain::new())
-        .expect("receive");
+    let messages = queue.receive(10, LEASE, Duration::ZERO, &Drain::new()).expect("receive");
     assert!(messages.is_empty(), "{why}: received {messages:?}");
 }
 
@@ -59,21 +52,13 @@ pub fn run(queue: &dyn Queue) {
 
 /// Nothing is lost, doubled or invented; acknowledged messages are gone; depth counts along.
 pub fn sent_messages_are_received_once_each(queue: &dyn Queue) {
-    let sent: BTreeSet<String> = (0..25)
-        .map(|number| format!("message {number} \u{1F600} \"'\\"))
-        .collect();
+    let sent: BTreeSet<String> = (0..25).map(|number| format!("message {number} \u{1F600} \"'\\")).collect();
     send(queue, &sent.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(queue.depth().expect("depth").visible, 25);
     let mut received = Vec::new();
     while received.len() < sent.len() {
-        let messages = queue
-            .receive(10, LEASE, PATIENCE, &Drain::new())
-            .expect("receive");
-        assert!(
-            (1..=10).contains(&messages.len()),
-            "asked for 1 to 10, got {}",
-            messages.len()
-        );
+        let messages = queue.receive(10, LEASE, PATIENCE, &Drain::new()).expect("receive");
+        assert!((1..=10).contains(&messages.len()), "asked for 1 to 10, got {}", messages.len());
         received.extend(messages);
     }
     let bodies: BTreeSet<String> = received.iter().map(|message| message.body.clone()).collect();
@@ -94,20 +79,11 @@ pub fn sent_messages_are_received_once_each(queue: &dyn Queue) {
 /// `delay` hides a message and counts it as delayed.
 pub fn a_delay_hides_at_first(queue: &dyn Queue) {
     let sent = Instant::now();
-    queue
-        .send(&[Outgoing {
-            body: "later".into(),
-            delay: SHORT,
-        }])
-        .expect("send");
+    queue.send(&[Outgoing { body: "later".into(), delay: SHORT }]).expect("send");
     assert_eq!(queue.depth().expect("depth").delayed, 1);
     assert_nothing_visible(queue, "it is delayed");
     let message = receive_one(queue, LEASE);
-    assert!(
-        sent.elapsed() >= SHORT - Duration::from_millis(50),
-        "came after {:?}",
-        sent.elapsed()
-    );
+    assert!(sent.elapsed() >= SHORT - Duration::from_millis(50), "came after {:?}", sent.elapsed());
     queue.ack(&[message.receipt]).expect("ack");
 }
 
@@ -127,15 +103,8 @@ pub fn only_the_latest_receipt_counts(queue: &dyn Queue) {
     send(queue, &["fenced"]);
     let stale = receive_one(queue, SHORT).receipt;
     let latest = receive_one(queue, LEASE).receipt;
-    queue
-        .ack(std::slice::from_ref(&stale))
-        .expect("a stale ack is no error");
-    assert_eq!(
-        queue
-            .extend(&[stale.clone(), latest.clone()], LEASE)
-            .expect("extend"),
-        [false, true]
-    );
+    queue.ack(std::slice::from_ref(&stale)).expect("a stale ack is no error");
+    assert_eq!(queue.extend(&[stale.clone(), latest.clone()], LEASE).expect("extend"), [false, true]);
     queue.release(&stale, Duration::ZERO, None).expect("release");
     queue.dead_letter(&stale, "stale").expect("dead letter");
     let depth = queue.depth().expect("depth");
@@ -152,25 +121,12 @@ pub fn only_the_latest_receipt_counts(queue: &dyn Queue) {
 pub fn an_extension_holds_the_lease(queue: &dyn Queue) {
     send(queue, &["held", "let go"]);
     let messages = [receive_one(queue, SHORT), receive_one(queue, SHORT)];
-    let (held, let_go) = if messages[0].body == "held" {
-        (&messages[0], &messages[1])
-    } else {
-        (&messages[1], &messages[0])
-    };
-    assert_eq!(
-        queue
-            .extend(std::slice::from_ref(&held.receipt), LEASE)
-            .expect("extend"),
-        [true]
-    );
+    let (held, let_go) =
+        if messages[0].body == "held" { (&messages[0], &messages[1]) } else { (&messages[1], &messages[0]) };
+    assert_eq!(queue.extend(std::slice::from_ref(&held.receipt), LEASE).expect("extend"), [true]);
     let again = receive_one(queue, LEASE);
     assert_eq!(again.body, "let go", "the extended one came back");
-    assert_eq!(
-        queue
-            .extend(std::slice::from_ref(&let_go.receipt), LEASE)
-            .expect("extend"),
-        [false]
-    );
+    assert_eq!(queue.extend(std::slice::from_ref(&let_go.receipt), LEASE).expect("extend"), [false]);
     queue.ack(&[held.receipt.clone(), again.receipt]).expect("ack");
     assert!(queue.depth().expect("depth").is_idle());
 }
@@ -179,17 +135,12 @@ pub fn an_extension_holds_the_lease(queue: &dyn Queue) {
 pub fn a_release_makes_visible_now_or_later(queue: &dyn Queue) {
     send(queue, &["given back"]);
     let first = receive_one(queue, LEASE);
-    queue
-        .release(&first.receipt, Duration::ZERO, Some("not now"))
-        .expect("release");
+    queue.release(&first.receipt, Duration::ZERO, Some("not now")).expect("release");
     let second = receive_one(queue, LEASE);
     let released = Instant::now();
     queue.release(&second.receipt, SHORT, None).expect("release");
     assert_nothing_visible(queue, "it rests");
-    assert!(
-        !queue.depth().expect("depth").is_idle(),
-        "a resting message is not done"
-    );
+    assert!(!queue.depth().expect("depth").is_idle(), "a resting message is not done");
     let third = receive_one(queue, LEASE);
     assert!(released.elapsed() >= SHORT - Duration::from_millis(50));
     assert_eq!(third.receive_count, 3);
@@ -203,19 +154,14 @@ pub fn too_many_receives_lead_to_the_dead_letters(queue: &dyn Queue) {
         let message = receive_one(queue, LEASE);
         assert_eq!(message.receive_count, receive_count);
         assert_eq!(queue.depth().expect("depth").dead_letters, 0);
-        queue
-            .release(&message.receipt, Duration::ZERO, Some("no hope"))
-            .expect("release");
+        queue.release(&message.receipt, Duration::ZERO, Some("no hope")).expect("release");
     }
     assert_nothing_visible(queue, "it was received too often");
     let depth = queue.depth().expect("depth");
     assert!(depth.is_idle());
     assert_eq!(depth.dead_letters, 1);
     let letters = queue.dead_letters(10).expect("dead letters");
-    assert_eq!(
-        (letters[0].body.as_str(), letters[0].receive_count),
-        ("hopeless", MAX_RECEIVE_COUNT)
-    );
+    assert_eq!((letters[0].body.as_str(), letters[0].receive_count), ("hopeless", MAX_RECEIVE_COUNT));
     assert!(!letters[0].reason.is_empty());
     assert_eq!(queue.redrive(&Redrive::All).expect("redrive"), 1);
     let message = receive_one(queue, LEASE);
@@ -228,9 +174,7 @@ pub fn a_dead_letter_keeps_its_reason_and_comes_back_new(queue: &dyn Queue) {
     send(queue, &["first", "second"]);
     for _ in 0..2 {
         let message = receive_one(queue, LEASE);
-        queue
-            .dead_letter(&message.receipt, &format!("{} is bad", message.body))
-            .expect("dead letter");
+        queue.dead_letter(&message.receipt, &format!("{} is bad", message.body)).expect("dead letter");
     }
     let letters = queue.dead_letters(10).expect("dead letters");
     assert_eq!(letters.len(), 2);
@@ -240,21 +184,9 @@ pub fn a_dead_letter_keeps_its_reason_and_comes_back_new(queue: &dyn Queue) {
     }
     assert_eq!(queue.dead_letters(1).expect("dead letters").len(), 1);
     let unknown = Redrive::Only(vec![letters[0].id.clone(), "no such message".into()]);
-    assert_eq!(
-        queue.redrive(&unknown).expect_err("an unknown id").kind(),
-        ErrorKind::NotFound
-    );
-    assert_eq!(
-        queue.depth().expect("depth").dead_letters,
-        2,
-        "a refused redrive moved something"
-    );
-    assert_eq!(
-        queue
-            .redrive(&Redrive::Only(vec![letters[0].id.clone()]))
-            .expect("redrive"),
-        1
-    );
+    assert_eq!(queue.redrive(&unknown).expect_err("an unknown id").kind(), ErrorKind::NotFound);
+    assert_eq!(queue.depth().expect("depth").dead_letters, 2, "a refused redrive moved something");
+    assert_eq!(queue.redrive(&Redrive::Only(vec![letters[0].id.clone()])).expect("redrive"), 1);
     let back = receive_one(queue, LEASE);
     assert_eq!(back.body, letters[0].body);
     assert_eq!(queue.redrive(&Redrive::All).expect("redrive"), 1);
@@ -272,11 +204,7 @@ pub fn a_drain_ends_a_long_poll(queue: &dyn Queue) {
         drain.request();
         assert!(waiting.join().expect("no panic").expect("receive").is_empty());
     });
-    assert!(
-        started.elapsed() < PATIENCE,
-        "the drain was not heard for {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < PATIENCE, "the drain was not heard for {:?}", started.elapsed());
 }
 
 /// A waiting receive gets what is sent meanwhile.
@@ -293,12 +221,8 @@ pub fn a_send_ends_a_long_poll(queue: &dyn Queue) {
 
 /// SQS refuses an empty body; so does everyone, and nothing of that batch is sent.
 pub fn an_empty_body_is_refused(queue: &dyn Queue) {
-    let error = queue
-        .send(&[Outgoing {
-            body: String::new(),
-            delay: Duration::ZERO,
-        }])
-        .expect_err("an empty body");
+    let error =
+        queue.send(&[Outgoing { body: String::new(), delay: Duration::ZERO }]).expect_err("an empty body");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(queue.depth().expect("depth").is_idle());
 }

@@ -43,16 +43,8 @@ pub struct Delivery {
 
 impl Subject<'_> {
     fn lease(&self, lease: Duration) -> Receipt {
-        self.queue
-            .send(&[Outgoing {
-                body: "{}".into(),
-                delay: Duration::ZERO,
-            }])
-            .expect("send");
-        let messages = self
-            .queue
-            .receive(1, lease, Duration::from_secs(10), &Drain::new())
-            .expect("receive");
+        self.queue.send(&[Outgoing { body: "{}".into(), delay: Duration::ZERO }]).expect("send");
+        let messages = self.queue.receive(1, lease, Duration::from_secs(10), &Drain::new()).expect("receive");
         messages[0].receipt.clone()
     }
 
@@ -95,23 +87,15 @@ impl Subject<'_> {
                 None => assert!(found.is_none(), "{id} was removed"),
                 Some(counts) => {
                     let found = found.unwrap_or_else(|| panic!("{id} has no result"));
-                    let expected: Vec<_> = counts
-                        .ranked()
-                        .iter()
-                        .map(|entry| (entry.word.to_owned(), entry.count))
-                        .collect();
+                    let expected: Vec<_> =
+                        counts.ranked().iter().map(|entry| (entry.word.to_owned(), entry.count)).collect();
                     assert_eq!(found.counts, expected, "table of {id}");
                     assert_eq!(found.summary.sequence, Sequence(*sequence));
                     assert_eq!(found.summary.words, counts.words());
                     assert_eq!(found.summary.distinct, counts.distinct());
                     assert_eq!(found.summary.bytes, counts.bytes());
                     assert_eq!(found.summary.fingerprint, self.profile.fingerprint());
-                    let best = self
-                        .results
-                        .read(id, Some(2))
-                        .expect("read")
-                        .expect("a result")
-                        .counts;
+                    let best = self.results.read(id, Some(2)).expect("read").expect("a result").counts;
                     assert_eq!(best, expected[..expected.len().min(2)]);
                     for (word, _) in counts.iter() {
                         *documents.entry(word.to_owned()).or_default() += 1;
@@ -133,11 +117,8 @@ impl Subject<'_> {
             .iter()
             .map(|entry| (entry.word.to_owned(), entry.count, documents[entry.word]))
             .collect();
-        let found: Vec<_> = totals
-            .counts
-            .iter()
-            .map(|total| (total.word.clone(), total.count, total.documents))
-            .collect();
+        let found: Vec<_> =
+            totals.counts.iter().map(|total| (total.word.clone(), total.count, total.documents)).collect();
         assert_eq!(found, expected, "totals are not the sum over the documents");
         let mut pages = Vec::new();
         loop {
@@ -154,11 +135,8 @@ impl Subject<'_> {
 fn document(number: u8) -> DocumentId {
     let keys = ["a.txt", "a//b", "../up", "nul\0key", "\u{1F600}/\u{e9}"];
     let number = usize::from(number);
-    DocumentId::new(
-        "processing",
-        format!("{}{}", keys[number % keys.len()], number / keys.len()),
-    )
-    .expect("a key")
+    DocumentId::new("processing", format!("{}{}", keys[number % keys.len()], number / keys.len()))
+        .expect("a key")
 }
 
 /// Delivers a history in its order and compares with the model after every step.
@@ -213,27 +191,11 @@ pub fn a_lost_lease_commits_nothing(subject: &Subject<'_>) {
     let committed = subject.results.commit(&[completion(&lost)]).expect("commit")[0];
     assert_eq!(committed.outcome, CommitOutcome::LeaseLost);
     assert!(!committed.acknowledged);
-    assert!(
-        subject
-            .results
-            .read(&document(200), None)
-            .expect("read")
-            .is_none()
-    );
-    assert_eq!(
-        subject.queue.depth().expect("depth").in_flight,
-        1,
-        "the other worker's message is gone"
-    );
-    assert_eq!(
-        subject.commit(completion(&again.receipt)),
-        CommitOutcome::Committed
-    );
-    let removal = Completion {
-        effect: Effect::Removed,
-        sequence: Sequence(2),
-        ..completion(&subject.lease(LEASE))
-    };
+    assert!(subject.results.read(&document(200), None).expect("read").is_none());
+    assert_eq!(subject.queue.depth().expect("depth").in_flight, 1, "the other worker's message is gone");
+    assert_eq!(subject.commit(completion(&again.receipt)), CommitOutcome::Committed);
+    let removal =
+        Completion { effect: Effect::Removed, sequence: Sequence(2), ..completion(&subject.lease(LEASE)) };
     assert_eq!(subject.commit(removal), CommitOutcome::Committed);
 }
 
@@ -257,25 +219,14 @@ pub fn another_profile_commits_nothing(subject: &Subject<'_>) {
         .expect("commit")[0];
     assert_eq!(committed.outcome, CommitOutcome::ProfileChanged);
     assert!(!committed.acknowledged);
-    assert!(
-        subject
-            .results
-            .read(&document(201), None)
-            .expect("read")
-            .is_none()
-    );
+    assert!(subject.results.read(&document(201), None).expect("read").is_none());
     subject.queue.ack(&[receipt]).expect("ack");
 }
 
 /// Several versions and documents in one commit have the effect of one after the other.
 pub fn a_batch_is_answered_in_order(subject: &Subject<'_>) {
-    let deliveries = [
-        (202, 5, "five five"),
-        (203, 1, "one"),
-        (202, 4, "four"),
-        (202, 6, "six"),
-        (203, 1, "one"),
-    ];
+    let deliveries =
+        [(202, 5, "five five"), (203, 1, "one"), (202, 4, "four"), (202, 6, "six"), (203, 1, "one")];
     let completions: Vec<_> = deliveries
         .iter()
         .map(|(document, sequence, text)| {
@@ -286,10 +237,7 @@ pub fn a_batch_is_answered_in_order(subject: &Subject<'_>) {
             })
         })
         .collect();
-    let receipts: Vec<_> = completions
-        .iter()
-        .map(|completion| completion.receipt.clone())
-        .collect();
+    let receipts: Vec<_> = completions.iter().map(|completion| completion.receipt.clone()).collect();
     let outcomes: Vec<_> = subject
         .results
         .commit(&completions)
@@ -298,24 +246,14 @@ pub fn a_batch_is_answered_in_order(subject: &Subject<'_>) {
         .map(|committed| committed.outcome)
         .collect();
     use CommitOutcome::{AlreadyCommitted, Committed, Superseded};
-    assert_eq!(
-        outcomes,
-        [Committed, Committed, Superseded, Committed, AlreadyCommitted]
-    );
+    assert_eq!(outcomes, [Committed, Committed, Superseded, Committed, AlreadyCommitted]);
     subject.queue.ack(&receipts).expect("ack");
     let totals = subject.results.totals(None).expect("totals");
-    let found: Vec<_> = totals
-        .counts
-        .iter()
-        .map(|total| (total.word.as_str(), total.count, total.documents))
-        .collect();
+    let found: Vec<_> =
+        totals.counts.iter().map(|total| (total.word.as_str(), total.count, total.documents)).collect();
     assert_eq!(found, [("one", 1, 1), ("six", 1, 1)]);
     for (document_number, sequence) in [(202, 7), (203, 2)] {
-        let removal = Delivery {
-            document: document_number,
-            sequence,
-            change: Change::Removed,
-        };
+        let removal = Delivery { document: document_number, sequence, change: Change::Removed };
         assert_eq!(subject.commit(subject.completion(&removal)), Committed);
     }
     assert_eq!(subject.results.totals(None).expect("totals").distinct, 0);

@@ -92,12 +92,7 @@ impl Bell {
             if left.is_zero() {
                 break;
             }
-            rings = self
-                .heard
-                .changed
-                .wait_timeout(rings, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            rings = self.heard.changed.wait_timeout(rings, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         Ok(*rings)
     }
@@ -107,10 +102,7 @@ impl Bell {
             return Ok(());
         }
         let failed = |error: notify::Error| {
-            BackendError::new(
-                ErrorKind::Other,
-                format!("cannot watch {}: {error}", self.path.display()),
-            )
+            BackendError::new(ErrorKind::Other, format!("cannot watch {}: {error}", self.path.display()))
         };
         let heard = self.heard.clone();
         let mut watcher =
@@ -120,9 +112,7 @@ impl Bell {
                 _ => heard.add(),
             })
             .map_err(failed)?;
-        watcher
-            .watch(&self.path, RecursiveMode::NonRecursive)
-            .map_err(failed)?;
+        watcher.watch(&self.path, RecursiveMode::NonRecursive).map_err(failed)?;
         // Of two threads that come here at once one watcher is dropped; both heard all there was.
         drop(self.watcher.set(watcher));
         Ok(())

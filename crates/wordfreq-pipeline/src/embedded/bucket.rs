@@ -123,12 +123,7 @@ pub struct Swept {
 
 impl Bucket {
     pub(super) fn new(directory: &Path, database: Arc<Database>, sent: Arc<Bell>) -> Self {
-        Self {
-            objects: directory.join("objects"),
-            incoming: directory.join("incoming"),
-            database,
-            sent,
-        }
+        Self { objects: directory.join("objects"), incoming: directory.join("incoming"), database, sent }
     }
 
     /// Copies `source` to its end beside the objects, in constant memory.
@@ -148,12 +143,7 @@ impl Bucket {
             .map_err(context)?;
         // Holding the lock tells the sweep that these bytes have an owner.
         file.lock().map_err(context)?;
-        let mut staged = Staged {
-            file,
-            path: Some(path.clone()),
-            digest: blake3::hash(b""),
-            bytes: 0,
-        };
+        let mut staged = Staged { file, path: Some(path.clone()), digest: blake3::hash(b""), bytes: 0 };
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
@@ -205,10 +195,7 @@ impl Bucket {
             }
             for put in &mut puts {
                 if !self.path_of(&put.staged.digest).exists() {
-                    put.staged
-                        .file
-                        .seek(SeekFrom::Start(0))
-                        .map_err(|error| self.cannot_write(error))?;
+                    put.staged.file.seek(SeekFrom::Start(0)).map_err(|error| self.cannot_write(error))?;
                     let mut again = self.stage(&mut &put.staged.file)?;
                     self.place(&mut again)?;
                     put.staged = again;
@@ -277,10 +264,8 @@ impl Bucket {
             };
             match File::open(&path) {
                 Ok(file) => {
-                    let found = file
-                        .metadata()
-                        .map_err(|error| BackendError::io("read", &path, error))?
-                        .len();
+                    let found =
+                        file.metadata().map_err(|error| BackendError::io("read", &path, error))?.len();
                     if found != bytes {
                         return Err(damaged(&format!("are {found}, not {bytes}, long")));
                     }
@@ -467,21 +452,15 @@ fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, Backen
                  WHERE bucket = ?1 AND key = ?2",
             )?
             .execute(params![bucket, key, sequence.0, now.0])?;
-        let event = DocumentEvent {
-            event: EventKind::Removed,
-            id: id.clone(),
-            sequence,
-        };
+        let event = DocumentEvent { event: EventKind::Removed, id: id.clone(), sequence };
         enqueue(transaction, &event.to_body(), now, now)?;
     }
     Ok(exists)
 }
 
 fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {
-    let digest = object
-        .file_name()
-        .and_then(|name| name.to_str())
-        .and_then(|name| blake3::Hash::from_hex(name).ok());
+    let digest =
+        object.file_name().and_then(|name| name.to_str()).and_then(|name| blake3::Hash::from_hex(name).ok());
     // A name that is no digest is not ours to remove.
     let Some(digest) = digest else { return Ok(true) };
     Ok(transaction

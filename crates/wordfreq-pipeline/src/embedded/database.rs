@@ -87,10 +87,7 @@ impl Database {
         if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
             return Err(BackendError::new(
                 ErrorKind::Invalid,
-                format!(
-                    "SQLite {} can lose commits here: build with 3.51.3 or later",
-                    rusqlite::version()
-                ),
+                format!("SQLite {} can lose commits here: build with 3.51.3 or later", rusqlite::version()),
             ));
         }
         let path = directory.join(FILE_NAME);
@@ -131,9 +128,7 @@ impl Database {
         if let Some(pages) = failpoint::max_database_pages() {
             connection.pragma_update(None, "max_page_count", pages)?;
         }
-        Ok(Self {
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { connection: Mutex::new(connection) })
     }
 
     /// Reads in one snapshot.
@@ -172,13 +167,9 @@ impl Database {
 /// SQLite's own back-off starves a waiter among many writers; a short even wait with jitter does not. Gives up after
 /// about half a minute.
 fn wait_while_busy(attempt: i32) -> bool {
-    let jitter = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |now| now.subsec_nanos() % 1000);
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a lock of SQLite gives no signal when it is free"
-    )]
+    let jitter =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 1000);
+    #[expect(clippy::disallowed_methods, reason = "a lock of SQLite gives no signal when it is free")]
     std::thread::sleep(Duration::from_micros(500 + u64::from(jitter)));
     attempt < 30_000
 }
@@ -187,10 +178,7 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), BackendError> {
     let version = |connection: &Connection| -> Result<usize, BackendError> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         usize::try_from(version).map_err(|_| {
-            BackendError::new(
-                ErrorKind::Corrupt,
-                format!("{} has no valid schema", path.display()),
-            )
+            BackendError::new(ErrorKind::Corrupt, format!("{} has no valid schema", path.display()))
         })
     };
     let found = version(connection)?;
@@ -208,10 +196,8 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), BackendError> {
         return Ok(());
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    let migrated = MIGRATIONS[found..]
-        .iter()
-        .try_for_each(|step| connection.execute_batch(step))
-        .and_then(|()| {
+    let migrated =
+        MIGRATIONS[found..].iter().try_for_each(|step| connection.execute_batch(step)).and_then(|()| {
             connection.pragma_update(None, "application_id", APPLICATION_ID)?;
             connection.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
             connection.execute_batch("COMMIT")
@@ -232,10 +218,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         drop(Database::open(directory.path(), Durability::Full).unwrap());
         let path = directory.path().join(FILE_NAME);
-        Connection::open(&path)
-            .unwrap()
-            .pragma_update(None, "user_version", 99)
-            .unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = Database::open(directory.path(), Durability::Full).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("schema 99"), "{error}");
@@ -252,16 +235,11 @@ mod tests {
         for (durability, synchronous) in [(Durability::Full, 2), (Durability::Normal, 1)] {
             let database = Database::open(directory.path(), durability).unwrap();
             let connection = database.connection.lock().unwrap();
-            let pragma = |name: &str| {
-                connection
-                    .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
-                    .unwrap()
-            };
+            let pragma =
+                |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
             assert_eq!(pragma("synchronous"), synchronous);
             assert_eq!(pragma("wal_autocheckpoint"), 0);
-            let mode: String = connection
-                .pragma_query_value(None, "journal_mode", |row| row.get(0))
-                .unwrap();
+            let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
             assert_eq!(mode, "wal");
         }
     }

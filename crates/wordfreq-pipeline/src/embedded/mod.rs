@@ -48,10 +48,7 @@ pub struct QueueOptions {
 impl Default for QueueOptions {
     /// Five receives, as the documentation of SQS recommends at least, and SQS's longest retention of 14 days.
     fn default() -> Self {
-        Self {
-            max_receive_count: 5,
-            retention: Duration::from_secs(14 * 24 * 3600),
-        }
+        Self { max_receive_count: 5, retention: Duration::from_secs(14 * 24 * 3600) }
     }
 }
 
@@ -150,9 +147,7 @@ impl Embedded {
 
     /// Puts a profile in force. Documents that were counted by another become messages again; tells how many.
     pub fn set_profile(&self, profile: &Profile) -> Result<u64, BackendError> {
-        let recounted = self
-            .durable
-            .write(|transaction| results::set_profile(transaction, profile))?;
+        let recounted = self.durable.write(|transaction| results::set_profile(transaction, profile))?;
         if recounted > 0 {
             self.queue.ring_sent();
         }
@@ -161,8 +156,7 @@ impl Embedded {
 
     /// The profile a stored fingerprint stands for.
     pub fn profile_of(&self, fingerprint: &str) -> Result<Profile, BackendError> {
-        self.durable
-            .read(|transaction| results::profile_of(transaction, fingerprint))
+        self.durable.read(|transaction| results::profile_of(transaction, fingerprint))
     }
 
     /// What has become of one version of a document.
@@ -180,9 +174,7 @@ impl Embedded {
             DocumentEvent::parse(&letter.body)
                 .is_ok_and(|event| event.id == *id && event.sequence == sequence)
         });
-        Ok(failed.map_or(DocumentState::Waiting, |letter| {
-            DocumentState::Failed(letter.reason)
-        }))
+        Ok(failed.map_or(DocumentState::Waiting, |letter| DocumentState::Failed(letter.reason)))
     }
 
     /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether
@@ -240,13 +232,8 @@ impl Lock {
 /// Opens a file and locks it; `Err` holds it unlocked, when another process has it locked.
 fn lock(path: &Path) -> Result<Result<File, File>, BackendError> {
     let context = |error| BackendError::io("lock", path, error);
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(context)?;
+    let file =
+        File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(context)?;
     match file.try_lock() {
         Ok(()) => Ok(Ok(file)),
         Err(TryLockError::WouldBlock) => Ok(Err(file)),

@@ -34,10 +34,7 @@ struct Lease {
 impl Lease {
     fn parse(receipt: &Receipt) -> Option<Self> {
         let (message, receive) = receipt.0.split_once('.')?;
-        Some(Self {
-            message: message.parse().ok()?,
-            receive: receive.parse().ok()?,
-        })
+        Some(Self { message: message.parse().ok()?, receive: receive.parse().ok()? })
     }
 
     fn receipt(&self) -> Receipt {
@@ -81,10 +78,7 @@ pub(super) fn enqueue(
     now: Timestamp,
 ) -> Result<(), BackendError> {
     if body.is_empty() {
-        return Err(BackendError::new(
-            ErrorKind::Invalid,
-            "a message must not be empty",
-        ));
+        return Err(BackendError::new(ErrorKind::Invalid, "a message must not be empty"));
     }
     transaction
         .prepare_cached("INSERT INTO messages (visible_at, sent_at, body) VALUES (?1, ?2, ?3)")?
@@ -143,10 +137,7 @@ fn receive_at(
                          reason = NULL WHERE id = ?1",
                 )?
                 .execute(params![id, now.plus(lease).0, now.0])?;
-            let lease = Lease {
-                message: id,
-                receive: received + 1,
-            };
+            let lease = Lease { message: id, receive: received + 1 };
             messages.push(Message {
                 id: id.to_string(),
                 receipt: lease.receipt(),
@@ -208,9 +199,7 @@ fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, Back
                 in_flight: row.get(1)?,
                 delayed: row.get(2)?,
                 dead_letters: row.get(3)?,
-                oldest_age: row
-                    .get::<_, Option<i64>>(4)?
-                    .map(|sent_at| now.since(Timestamp(sent_at))),
+                oldest_age: row.get::<_, Option<i64>>(4)?.map(|sent_at| now.since(Timestamp(sent_at))),
             })
         })?;
     Ok(depth)
@@ -224,13 +213,7 @@ impl EmbeddedQueue {
         settled: Arc<Bell>,
         options: QueueOptions,
     ) -> Self {
-        Self {
-            durable,
-            leases,
-            sent,
-            settled,
-            options,
-        }
+        Self { durable, leases, sent, settled, options }
     }
 
     pub(super) fn ring_sent(&self) {
@@ -294,18 +277,13 @@ impl Queue for EmbeddedQueue {
     fn extend(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<bool>, BackendError> {
         self.leases.write(|transaction| {
             let now = Timestamp::now();
-            receipts
-                .iter()
-                .map(|receipt| extend_at(transaction, receipt, lease, now))
-                .collect()
+            receipts.iter().map(|receipt| extend_at(transaction, receipt, lease, now)).collect()
         })
     }
 
     fn ack(&self, receipts: &[Receipt]) -> Result<(), BackendError> {
         self.durable.write(|transaction| {
-            receipts
-                .iter()
-                .try_for_each(|receipt| acknowledge(transaction, receipt).map(|_was_there| ()))
+            receipts.iter().try_for_each(|receipt| acknowledge(transaction, receipt).map(|_was_there| ()))
         })?;
         self.settled.ring();
         Ok(())
@@ -323,13 +301,7 @@ impl Queue for EmbeddedQueue {
                     "UPDATE messages SET visible_at = ?3, reason = ?4
                      WHERE id = ?1 AND receive_count = ?2 AND dead = 0 AND visible_at > ?5",
                 )?
-                .execute(params![
-                    lease.message,
-                    lease.receive,
-                    now.plus(after).0,
-                    reason,
-                    now.0
-                ])?;
+                .execute(params![lease.message, lease.receive, now.plus(after).0, reason, now.0])?;
             Ok(())
         })?;
         self.sent.ring();
@@ -356,8 +328,7 @@ impl Queue for EmbeddedQueue {
     }
 
     fn depth(&self) -> Result<Depth, BackendError> {
-        self.leases
-            .read(|transaction| depth_at(transaction, Timestamp::now()))
+        self.leases.read(|transaction| depth_at(transaction, Timestamp::now()))
     }
 
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BackendError> {
@@ -392,8 +363,7 @@ impl Queue for EmbeddedQueue {
                 Redrive::Only(ids) => ids
                     .iter()
                     .map(|id| {
-                        id.parse()
-                            .map_err(|_| BackendError::new(ErrorKind::NotFound, no_dead_letter(id)))
+                        id.parse().map_err(|_| BackendError::new(ErrorKind::NotFound, no_dead_letter(id)))
                     })
                     .collect::<Result<_, _>>()?,
             };
@@ -433,10 +403,7 @@ mod tests {
     fn fixture() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let embedded = Embedded::open(directory.path(), IfMissing::Create, QueueOptions::default()).unwrap();
-        Fixture {
-            _directory: directory,
-            embedded,
-        }
+        Fixture { _directory: directory, embedded }
     }
 
     impl Fixture {
@@ -495,11 +462,7 @@ mod tests {
         assert_eq!(fixture.receive(retention - 1).len(), 1);
         assert_eq!(fixture.receive(retention + 30_000).len(), 0);
         let dead = fixture.embedded.queue.dead_letters(10).unwrap();
-        assert!(
-            dead[0].reason.contains("older than the queue keeps messages"),
-            "{}",
-            dead[0].reason
-        );
+        assert!(dead[0].reason.contains("older than the queue keeps messages"), "{}", dead[0].reason);
     }
 
     #[test]
@@ -512,10 +475,7 @@ mod tests {
             enqueue(transaction, "delayed", Timestamp(900), Timestamp(6))
         });
         let depth = fixture.at(|transaction| depth_at(transaction, Timestamp(10)));
-        assert_eq!(
-            (depth.visible, depth.in_flight, depth.delayed, depth.dead_letters),
-            (1, 1, 1, 0)
-        );
+        assert_eq!((depth.visible, depth.in_flight, depth.delayed, depth.dead_letters), (1, 1, 1, 0));
         assert_eq!(depth.oldest_age, Some(Duration::from_millis(10)));
     }
 }

@@ -46,14 +46,12 @@ fn current_profile_row(transaction: &Transaction<'_>) -> Result<Option<(i64, Pro
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    row.map(|(id, name, min_length)| Ok((id, profile(&name, min_length)?)))
-        .transpose()
+    row.map(|(id, name, min_length)| Ok((id, profile(&name, min_length)?))).transpose()
 }
 
 fn profile(name: &str, min_length: u32) -> Result<Profile, BackendError> {
-    let name: ProfileName = name
-        .parse()
-        .map_err(|error| BackendError::new(ErrorKind::Invalid, format!("{error}")))?;
+    let name: ProfileName =
+        name.parse().map_err(|error| BackendError::new(ErrorKind::Invalid, format!("{error}")))?;
     Ok(Profile { name, min_length })
 }
 
@@ -63,10 +61,7 @@ pub(super) fn profile_of(transaction: &Transaction<'_>, fingerprint: &str) -> Re
         .query_row([fingerprint], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or_else(|| {
-            BackendError::new(
-                ErrorKind::NotFound,
-                format!("no profile has the fingerprint {fingerprint:?}"),
-            )
+            BackendError::new(ErrorKind::NotFound, format!("no profile has the fingerprint {fingerprint:?}"))
         })?;
     profile(&name, min_length)
 }
@@ -82,9 +77,7 @@ pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> R
         |row| row.get(0),
     )?;
     let before: Option<i64> = transaction
-        .query_row("SELECT value FROM settings WHERE name = 'profile'", [], |row| {
-            row.get(0)
-        })
+        .query_row("SELECT value FROM settings WHERE name = 'profile'", [], |row| row.get(0))
         .optional()?;
     if before == Some(id) {
         return Ok(0);
@@ -147,12 +140,7 @@ fn commit_one(
     now: Timestamp,
     difference: &mut Difference,
 ) -> Result<Committed, BackendError> {
-    let kept = |outcome| {
-        Ok(Committed {
-            outcome,
-            acknowledged: false,
-        })
-    };
+    let kept = |outcome| Ok(Committed { outcome, acknowledged: false });
     if !is_held(transaction, &completion.receipt, now)? {
         return kept(CommitOutcome::LeaseLost);
     }
@@ -164,16 +152,11 @@ fn commit_one(
     let (bucket, key) = (completion.document.bucket(), completion.document.key().as_bytes());
     let before: Option<(i64, u64, Option<i64>)> = transaction
         .prepare_cached("SELECT id, sequence, profile_id FROM results WHERE bucket = ?1 AND key = ?2")?
-        .query_row(params![bucket, key], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
+        .query_row(params![bucket, key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let settled = |outcome| -> Result<Committed, BackendError> {
         acknowledge(transaction, &completion.receipt)?;
-        Ok(Committed {
-            outcome,
-            acknowledged: true,
-        })
+        Ok(Committed { outcome, acknowledged: true })
     };
     if let Some((_, sequence, counted_by)) = before {
         if sequence > completion.sequence.0 {
@@ -195,13 +178,9 @@ fn commit_one(
     }
     let (bytes, words, distinct, over_long, duration) = match &completion.effect {
         Effect::Removed => (0, 0, 0, 0, Duration::ZERO),
-        Effect::Counted { counts, duration, .. } => (
-            counts.bytes(),
-            counts.words(),
-            counts.distinct(),
-            counts.over_long(),
-            *duration,
-        ),
+        Effect::Counted { counts, duration, .. } => {
+            (counts.bytes(), counts.words(), counts.distinct(), counts.over_long(), *duration)
+        }
     };
     let id: i64 = transaction
         .prepare_cached(
@@ -286,9 +265,7 @@ impl Results for EmbeddedResults {
         let committed = self.durable.write(|transaction| {
             let now = Timestamp::now();
             let profile = current_profile_row(transaction)?.map(|(id, profile)| (id, profile.fingerprint()));
-            let profile = profile
-                .as_ref()
-                .map(|(id, fingerprint)| (*id, fingerprint.as_str()));
+            let profile = profile.as_ref().map(|(id, fingerprint)| (*id, fingerprint.as_str()));
             let mut difference = Difference::new();
             let committed = completions
                 .iter()
@@ -319,10 +296,8 @@ impl Results for EmbeddedResults {
                 .prepare_cached("SELECT encoded FROM count_tables WHERE result_id = ?1")?
                 .query_row([row.get::<_, i64>(10)?], |row| row.get(0))?;
             let mut counts = Vec::new();
-            encoding::decode(&encoded, limit, |word, count| {
-                counts.push((word.to_owned(), count))
-            })
-            .map_err(|error| BackendError::new(error.kind(), format!("result of {document}: {error}")))?;
+            encoding::decode(&encoded, limit, |word, count| counts.push((word.to_owned(), count)))
+                .map_err(|error| BackendError::new(error.kind(), format!("result of {document}: {error}")))?;
             Ok(Some(DocumentResult { summary, counts }))
         })
     }

@@ -19,10 +19,7 @@ pub fn run(args: &ConfigArgs, config: &Config) -> anyhow::Result<Exit> {
             Cell::from(effective.origin.to_string()),
         ]);
     }
-    let style = Style {
-        format: args.format.into(),
-        raw_csv: false,
-    };
+    let style = Style { format: args.format.into(), raw_csv: false };
     output::to_stdout(|out| output::write_listing(out, &listing, style))?;
     Ok(Exit::Done)
 }

@@ -116,22 +116,12 @@ impl Plan {
         if io::stdin().is_terminal() && io::stderr().is_terminal() {
             output::remark("reading from the terminal; end with control-D");
         }
-        self.documents.push(Document {
-            path: PathBuf::from("-"),
-            source: Source::Stdin,
-        });
+        self.documents.push(Document { path: PathBuf::from("-"), source: Source::Stdin });
     }
 
     fn add_file(&mut self, path: &Path, metadata: &Metadata) {
-        let source = if metadata.is_file() {
-            Source::File { len: metadata.len() }
-        } else {
-            Source::Stream
-        };
-        self.documents.push(Document {
-            path: path.to_owned(),
-            source,
-        });
+        let source = if metadata.is_file() { Source::File { len: metadata.len() } } else { Source::Stream };
+        self.documents.push(Document { path: path.to_owned(), source });
     }
 
     /// Adds the files below `root` in the order of their names. Nothing is left out in silence: reading a pipe or a
@@ -228,11 +218,7 @@ impl Job<'_> {
             let helping: Vec<_> = (0..num_helping).map(|_| scope.spawn(work)).collect();
             total.merge(work());
             for thread in helping {
-                total.merge(
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
-                );
+                total.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
         });
         self.progress.finish();
@@ -274,8 +260,7 @@ impl Job<'_> {
             }
             Err(error) => {
                 tally.num_failed += 1;
-                self.progress
-                    .suspend(|| output::remark(failure_message(path, &error.to_string())));
+                self.progress.suspend(|| output::remark(failure_message(path, &error.to_string())));
             }
         }
     }
@@ -291,11 +276,7 @@ struct Progress {
 
 impl Progress {
     fn new(documents: &[Document]) -> Self {
-        let hidden = || Self {
-            bar: None,
-            started: Instant::now(),
-            is_shown: AtomicBool::new(false),
-        };
+        let hidden = || Self { bar: None, started: Instant::now(), is_shown: AtomicBool::new(false) };
         if !io::stderr().is_terminal() {
             return hidden();
         }
@@ -314,10 +295,7 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        let progress = Self {
-            bar: Some(bar),
-            ..hidden()
-        };
+        let progress = Self { bar: Some(bar), ..hidden() };
         if total.is_some_and(|total| total > PROGRESS_BYTES) {
             progress.show();
         }

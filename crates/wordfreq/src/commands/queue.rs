@@ -29,13 +29,7 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
             } else {
                 let mut listing = Listing::new(
                     "queue",
-                    [
-                        "visible",
-                        "in_flight",
-                        "delayed",
-                        "oldest_age_seconds",
-                        "dead_letters",
-                    ],
+                    ["visible", "in_flight", "delayed", "oldest_age_seconds", "dead_letters"],
                 );
                 listing.push([
                     depth.visible.into(),
@@ -50,15 +44,7 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
         QueueCommand::DeadLetters(_) => {
             let mut listing = Listing::new(
                 "dead_letters",
-                [
-                    "id",
-                    "bucket",
-                    "key",
-                    "reason",
-                    "receive_count",
-                    "sent_at",
-                    "died_at",
-                ],
+                ["id", "bucket", "key", "reason", "receive_count", "sent_at", "died_at"],
             );
             for letter in embedded.queue.dead_letters(usize::MAX)? {
                 let (bucket, key) = match DocumentEvent::parse(&letter.body) {
@@ -79,11 +65,7 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_listing(out, &listing, style))?;
         }
         QueueCommand::Redrive { ids, .. } => {
-            let which = if ids.is_empty() {
-                Redrive::All
-            } else {
-                Redrive::Only(ids.clone())
-            };
+            let which = if ids.is_empty() { Redrive::All } else { Redrive::Only(ids.clone()) };
             let redriven = embedded.queue.redrive(&which).context("nothing was redriven")?;
             let mut listing = Listing::new("redriven", ["redriven"]);
             listing.push([redriven.into()]);

@@ -71,11 +71,7 @@ pub(super) fn totals_report(embedded: &Embedded, totals: Totals) -> Result<Count
         words: totals.words,
         distinct: totals.distinct,
         over_long: totals.over_long,
-        counts: totals
-            .counts
-            .into_iter()
-            .map(|total| (total.word, total.count))
-            .collect(),
+        counts: totals.counts.into_iter().map(|total| (total.word, total.count)).collect(),
     })
 }
 
@@ -118,9 +114,7 @@ fn list(embedded: &Embedded, limit: Option<usize>) -> anyhow::Result<(Listing<10
     let mut after: Option<DocumentId> = None;
     loop {
         // One more than is printed tells whether there are more.
-        let page = embedded
-            .results
-            .list(after.as_ref(), PAGE.min(left.saturating_add(1)))?;
+        let page = embedded.results.list(after.as_ref(), PAGE.min(left.saturating_add(1)))?;
         let Some(last) = page.last() else {
             return Ok((listing, false));
         };
@@ -145,9 +139,7 @@ fn row(result: &ResultSummary) -> [Cell; 10] {
         result.over_long.into(),
         result.fingerprint.as_str().into(),
         result.sequence.0.into(),
-        u64::try_from(result.duration.as_micros())
-            .unwrap_or(u64::MAX)
-            .into(),
+        u64::try_from(result.duration.as_micros()).unwrap_or(u64::MAX).into(),
         shown_time(result.committed_at),
     ]
 }

@@ -63,21 +63,13 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let (happened, events) = mpsc::channel();
     let watch = start_watch(&embedded, &config.watch.value, happened.clone())?;
     let (given_up, refusals) = mpsc::channel();
-    let fleet = Supervisor::start(
-        &launch(directory)?,
-        config.fleet.max_workers.value,
-        &drain,
-        &given_up,
-    )?;
+    let fleet = Supervisor::start(&launch(directory)?, config.fleet.max_workers.value, &drain, &given_up)?;
     let kill_all = fleet.kill_all();
     signals::drain_on_signal(drain.clone(), move || kill_all.run())?;
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
-        std::thread::Builder::new()
-            .name("upkeep".into())
-            .spawn(keep_up)
-            .context("cannot start a thread")?
+        std::thread::Builder::new().name("upkeep".into()).spawn(keep_up).context("cannot start a thread")?
     };
     forward(&embedded, &drain, refusals, &happened)?;
     tracing::info!(
@@ -127,12 +119,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
 fn launch(directory: &std::path::Path) -> anyhow::Result<Launch> {
     Ok(Launch {
         program: std::env::current_exe().context("cannot find this program's own file")?,
-        arguments: vec![
-            "worker".into(),
-            "--supervised".into(),
-            "--data-dir".into(),
-            directory.into(),
-        ],
+        arguments: vec!["worker".into(), "--supervised".into(), "--data-dir".into(), directory.into()],
     })
 }
 
@@ -146,13 +133,8 @@ fn start_watch(
     }
     // When nobody listens any more, `up` is on its way out.
     let changed = move || drop(happened.send(Happened::Something));
-    let watch = Watch::start(
-        embedded.bucket.clone(),
-        WATCHED_BUCKET,
-        directories,
-        embedded.directory(),
-        changed,
-    );
+    let watch =
+        Watch::start(embedded.bucket.clone(), WATCHED_BUCKET, directories, embedded.directory(), changed);
     match watch {
         Err(error) if error.kind() == ErrorKind::Invalid => Err(UsageError(error.to_string()).into()),
         watch => Ok(Some(watch?)),
@@ -167,11 +149,7 @@ fn forward(
     happened: &Sender<Happened>,
 ) -> anyhow::Result<()> {
     let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new()
-            .name(name.into())
-            .spawn(work)
-            .map(drop)
-            .context("cannot start a thread")
+        std::thread::Builder::new().name(name.into()).spawn(work).map(drop).context("cannot start a thread")
     };
     let sender = happened.clone();
     thread(
@@ -238,9 +216,5 @@ fn failures(embedded: &Embedded, progress: &Progress) -> anyhow::Result<Exit> {
          queue redrive` tries it again"
     ));
     let committed = embedded.results.totals(Some(0))?.documents;
-    Ok(if committed == 0 {
-        Exit::Failed
-    } else {
-        Exit::Partly
-    })
+    Ok(if committed == 0 { Exit::Failed } else { Exit::Partly })
 }

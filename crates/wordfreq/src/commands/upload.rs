@@ -31,11 +31,7 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
             Ok(staged) => {
                 batch_bytes += staged.bytes();
                 bytes += staged.bytes();
-                batch.push(StagedPut {
-                    id: id.clone(),
-                    staged,
-                    watched: None,
-                });
+                batch.push(StagedPut { id: id.clone(), staged, watched: None });
             }
             Err(NotStaged::Document(reason)) => {
                 output::remark(format!("error: {}: {reason}", path.display()));
@@ -99,10 +95,7 @@ fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, 
     };
     let mut add = |path: PathBuf, name: &Path, fail: &mut dyn FnMut(&Path, String)| -> anyhow::Result<()> {
         let Some(name) = name.to_str() else {
-            fail(
-                &path,
-                "its name is not UTF-8, which a key must be: rename it".into(),
-            );
+            fail(&path, "its name is not UTF-8, which a key must be: rename it".into());
             return Ok(());
         };
         let id = DocumentId::new(args.bucket.as_str(), format!("{}{name}", args.prefix))
@@ -123,10 +116,8 @@ fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, 
                 for entry in walkdir::WalkDir::new(path).min_depth(1).sort_by_file_name() {
                     match entry {
                         Ok(entry) if entry.file_type().is_file() => {
-                            let name = entry
-                                .path()
-                                .strip_prefix(path)
-                                .context("a file outside its directory")?;
+                            let name =
+                                entry.path().strip_prefix(path).context("a file outside its directory")?;
                             add(entry.path().to_owned(), name, &mut fail)?;
                         }
                         Ok(entry) if entry.file_type().is_dir() => {}
@@ -160,13 +151,10 @@ enum NotStaged {
 
 fn stage(embedded: &Embedded, path: &Path) -> Result<Staged, NotStaged> {
     let mut file = File::open(path).map_err(|error| NotStaged::Document(error.to_string()))?;
-    embedded
-        .bucket
-        .stage(&mut file)
-        .map_err(|error| match error.kind() {
-            ErrorKind::Invalid => NotStaged::Document(error.to_string()),
-            _ => NotStaged::Store(error),
-        })
+    embedded.bucket.stage(&mut file).map_err(|error| match error.kind() {
+        ErrorKind::Invalid => NotStaged::Document(error.to_string()),
+        _ => NotStaged::Store(error),
+    })
 }
 
 fn put(
@@ -187,10 +175,7 @@ fn wait(embedded: &Embedded, uploaded: &[(DocumentId, Sequence)]) -> anyhow::Res
             "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
         );
     }
-    let mut listing = Listing::new(
-        "uploaded",
-        ["bucket", "key", "status", "words", "distinct", "reason"],
-    );
+    let mut listing = Listing::new("uploaded", ["bucket", "key", "status", "words", "distinct", "reason"]);
     let mut num_failed = 0;
     for (id, sequence) in uploaded {
         let mut seen = embedded.settled_so_far()?;
@@ -203,14 +188,9 @@ fn wait(embedded: &Embedded, uploaded: &[(DocumentId, Sequence)]) -> anyhow::Res
         let name = [id.bucket().into(), id.key().into()];
         let [bucket, key]: [Cell; 2] = name;
         listing.push(match state {
-            DocumentState::Counted(result) => [
-                bucket,
-                key,
-                "counted".into(),
-                result.words.into(),
-                result.distinct.into(),
-                Cell::Missing,
-            ],
+            DocumentState::Counted(result) => {
+                [bucket, key, "counted".into(), result.words.into(), result.distinct.into(), Cell::Missing]
+            }
             DocumentState::Superseded => [
                 bucket,
                 key,
@@ -221,14 +201,7 @@ fn wait(embedded: &Embedded, uploaded: &[(DocumentId, Sequence)]) -> anyhow::Res
             ],
             DocumentState::Failed(reason) => {
                 num_failed += 1;
-                [
-                    bucket,
-                    key,
-                    "failed".into(),
-                    Cell::Missing,
-                    Cell::Missing,
-                    reason.into(),
-                ]
+                [bucket, key, "failed".into(), Cell::Missing, Cell::Missing, reason.into()]
             }
             DocumentState::Waiting => bail!("{id} neither waits nor is settled"),
         });

@@ -40,10 +40,7 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::No, &drain);
-        std::thread::Builder::new()
-            .name("upkeep".into())
-            .spawn(keep_up)
-            .context("cannot start a thread")?
+        std::thread::Builder::new().name("upkeep".into()).spawn(keep_up).context("cannot start a thread")?
     };
     let tally = work(&Backend::embedded(embedded), &options, &drain);
     drain.request();

@@ -12,11 +12,8 @@ pub(crate) fn report<'a>(profile: ProfileName, documents: impl IntoIterator<Item
         num_documents += 1;
         counts.merge(count(&profile, bytes).expect("the oracle counts only what can be counted"));
     }
-    let ranked: Vec<Value> = counts
-        .ranked()
-        .iter()
-        .map(|ranked| json!({"word": ranked.word, "count": ranked.count}))
-        .collect();
+    let ranked: Vec<Value> =
+        counts.ranked().iter().map(|ranked| json!({"word": ranked.word, "count": ranked.count})).collect();
     json!({
         "profile": profile.name.to_string(), "fingerprint": profile.fingerprint(), "documents": num_documents,
         "bytes": counts.bytes(), "words": counts.words(), "distinct": counts.distinct(),
@@ -45,15 +42,25 @@ impl Random {
     /// bytes that are no text, now and then more than one read of a file.
     pub(crate) fn document(&mut self) -> Vec<u8> {
         const WORDS: [&str; 16] = [
-            "the", "of", "The", "naïve", "NAÏVE", "Straße", "don't", "3.14", "ΣΊΣΥΦΟΣ", "слово", "字", "e\u{301}t",
-            "well-known", "ward", "patient", "x",
+            "the",
+            "of",
+            "The",
+            "naïve",
+            "NAÏVE",
+            "Straße",
+            "don't",
+            "3.14",
+            "ΣΊΣΥΦΟΣ",
+            "слово",
+            "字",
+            "e\u{301}t",
+            "well-known",
+            "ward",
+            "patient",
+            "x",
         ];
         let mut text = format!("mark{:016x}", self.next()).into_bytes();
-        let words = if self.below(40) == 0 {
-            60_000
-        } else {
-            5 + self.below(120)
-        };
+        let words = if self.below(40) == 0 { 60_000 } else { 5 + self.below(120) };
         for _ in 0..words {
             let separator: &[u8] = match self.below(30) {
                 0 => b"\n",

@@ -34,6 +34,9 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// What was run; a failed assertion shows it.
+    #[expect(dead_code, reason = "read by the derived `Debug` only")]
+    command: String,
 }
 
 impl Ended {
@@ -56,7 +59,7 @@ impl Ended {
     #[track_caller]
     pub(crate) fn says(&self, parts: &[&str]) {
         for part in parts {
-            assert!(self.stderr.contains(part), "nothing of {part:?} in: {}", self.stderr);
+            assert!(self.stderr.contains(part), "nothing of {part:?} in: {self:#?}");
         }
     }
 }
@@ -72,11 +75,7 @@ impl System {
             fs::create_dir(directory.path().join(name)).unwrap();
         }
         let data = directory.path().join("data");
-        Self {
-            directory,
-            data,
-            variables: Vec::new(),
-        }
+        Self { directory, data, variables: Vec::new() }
     }
 
     /// With its data directory elsewhere, for example on a small disk.
@@ -167,10 +166,7 @@ impl System {
     /// `results list`, by key.
     #[track_caller]
     pub(crate) fn list(&self) -> BTreeMap<String, Value> {
-        let listed = self
-            .run(&["results", "list", "--all", "--format", "json"])
-            .code(0)
-            .json();
+        let listed = self.run(&["results", "list", "--all", "--format", "json"]).code(0).json();
         let mut by_key = BTreeMap::new();
         for row in listed["results"].as_array().unwrap() {
             let twice = by_key.insert(row["key"].as_str().unwrap().to_owned(), row.clone());
@@ -221,11 +217,7 @@ impl System {
         let (listed, expected): (Vec<_>, Vec<_>) = (listed.keys().collect(), documents.keys().collect());
         assert_eq!(listed, expected, "documents");
         for (key, bytes) in documents {
-            assert_eq!(
-                self.show(key),
-                oracle::report(profile, [&bytes[..]]),
-                "the result of {key}"
-            );
+            assert_eq!(self.show(key), oracle::report(profile, [&bytes[..]]), "the result of {key}");
         }
         assert_eq!(
             self.totals(),
@@ -254,11 +246,7 @@ impl System {
 /// Runs a command to its end.
 #[track_caller]
 pub(crate) fn run(mut command: Command) -> Ended {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdout.take().unwrap();
     let stdout = thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -272,6 +260,7 @@ pub(crate) fn run(mut command: Command) -> Ended {
         status,
         stdout: String::from_utf8(stdout.join().unwrap()).unwrap(),
         stderr: running.log.join("\n"),
+        command: format!("{command:?}"),
     }
 }
 
@@ -337,13 +326,17 @@ impl Running {
             Ok(Event::Ended(status)) => self.status = Some(status),
             Ok(Event::Closed) => self.is_closed = true,
             Err(RecvTimeoutError::Timeout) => return false,
-            Err(RecvTimeoutError::Disconnected) => panic!("nothing more will happen: {}", self.log.join("\n")),
+            Err(RecvTimeoutError::Disconnected) => {
+                panic!("nothing more will happen: {}", self.log.join("\n"))
+            }
         }
         true
     }
 
     fn note_worker(&mut self, event: &Value) {
-        let Some(worker) = event["worker"].as_i64() else { return };
+        let Some(worker) = event["worker"].as_i64() else {
+            return;
+        };
         let worker = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
         match event["message"].as_str() {
             Some("worker started") => self.workers.push(worker),

@@ -6,10 +6,7 @@ use crate::program::Program;
 fn there_is_a_script_for_each_shell_that_knows_the_commands() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = Program::new().run(&["completions", shell]).done();
-        assert!(
-            script.contains("dead-letters") && script.contains("exit-when-idle"),
-            "{shell}"
-        );
+        assert!(script.contains("dead-letters") && script.contains("exit-when-idle"), "{shell}");
     }
 }
 

@@ -17,10 +17,7 @@ fn effective(program: &Program, args: &[&str], setting: &str) -> (serde_json::Va
 #[test]
 fn flag_beats_environment_beats_project_beats_user_beats_default() {
     let program = Program::new();
-    assert_eq!(
-        effective(&program, &[], "min_length"),
-        (json!(0), "default".to_owned())
-    );
+    assert_eq!(effective(&program, &[], "min_length"), (json!(0), "default".to_owned()));
 
     program.write_home(".config/wordfreq/wordfreq.toml", "min_length = 5");
     let (value, origin) = effective(&program, &[], "min_length");
@@ -31,37 +28,24 @@ fn flag_beats_environment_beats_project_beats_user_beats_default() {
     );
 
     program.write("wordfreq.toml", "min_length = 4");
-    assert_eq!(
-        effective(&program, &[], "min_length"),
-        (json!(4), "file wordfreq.toml".to_owned())
-    );
+    assert_eq!(effective(&program, &[], "min_length"), (json!(4), "file wordfreq.toml".to_owned()));
 
     let program = program.with_variable("WORDFREQ_MIN_LENGTH", "3");
     let from_environment = (json!(3), "environment variable WORDFREQ_MIN_LENGTH".to_owned());
     assert_eq!(effective(&program, &[], "min_length"), from_environment);
 
     let from_flag = (json!(2), "flag --min-length".to_owned());
-    assert_eq!(
-        effective(&program, &["--min-length", "2"], "min_length"),
-        from_flag
-    );
+    assert_eq!(effective(&program, &["--min-length", "2"], "min_length"), from_flag);
 }
 
 #[test]
 fn the_layers_reach_the_count() {
     let program = Program::new().with_variable("WORDFREQ_MIN_LENGTH", "3");
     program.write("wordfreq.toml", "profile = \"whitespace\"");
-    let count = program
-        .run_on("it's a dog", &["count", "--format", "json"])
-        .json();
+    let count = program.run_on("it's a dog", &["count", "--format", "json"]).json();
     assert_eq!(count["profile"], "whitespace");
-    assert_eq!(
-        count["counts"],
-        json!([{"word": "dog", "count": 1}, {"word": "it's", "count": 1}])
-    );
-    let count = program
-        .run_on("it's a dog", &["count", "--format", "json", "--min-length", "4"])
-        .json();
+    assert_eq!(count["counts"], json!([{"word": "dog", "count": 1}, {"word": "it's", "count": 1}]));
+    let count = program.run_on("it's a dog", &["count", "--format", "json", "--min-length", "4"]).json();
     assert_eq!(count["counts"], json!([{"word": "it's", "count": 1}]));
 }
 
@@ -77,18 +61,12 @@ fn the_user_file_moves_with_xdg() {
 #[test]
 fn lists_come_from_repeated_flags_files_and_the_environment() {
     let program = Program::new();
-    assert_eq!(
-        effective(&program, &[], "watch"),
-        (json!(null), "default".to_owned())
-    );
+    assert_eq!(effective(&program, &[], "watch"), (json!(null), "default".to_owned()));
     program.write("wordfreq.toml", "watch = [\"a\", \"b c\"]");
     assert_eq!(effective(&program, &[], "watch").0, json!("a:b c"));
     let program = program.with_variable("WORDFREQ_WATCH", "d:e");
     assert_eq!(effective(&program, &[], "watch").0, json!("d:e"));
-    assert_eq!(
-        effective(&program, &["--watch", "f", "--watch", "g"], "watch").0,
-        json!("f:g")
-    );
+    assert_eq!(effective(&program, &["--watch", "f", "--watch", "g"], "watch").0, json!("f:g"));
 }
 
 #[test]
@@ -97,19 +75,10 @@ fn the_table_lines_up() {
     let table = program.run(&["config"]).done();
     let header: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(header, ["setting", "value", "origin"]);
-    let line = table
-        .lines()
-        .find(|line| line.starts_with("queue.batch"))
-        .unwrap();
+    let line = table.lines().find(|line| line.starts_with("queue.batch")).unwrap();
     assert_eq!(
         line.split_whitespace().collect::<Vec<_>>(),
-        [
-            "queue.batch",
-            "8",
-            "environment",
-            "variable",
-            "WORDFREQ_QUEUE_BATCH"
-        ]
+        ["queue.batch", "8", "environment", "variable", "WORDFREQ_QUEUE_BATCH"]
     );
 }
 
@@ -125,10 +94,7 @@ fn what_is_misspelt_is_refused_with_the_nearest_name() {
 
     let program = Program::new().with_variable("WORDFREQ_PROFIL", "unicode");
     let message = program.run_on("a", &["count"]).ended(2);
-    assert!(
-        message.contains("WORDFREQ_PROFIL; did you mean WORDFREQ_PROFILE?"),
-        "{message}"
-    );
+    assert!(message.contains("WORDFREQ_PROFIL; did you mean WORDFREQ_PROFILE?"), "{message}");
 }
 
 #[test]
@@ -136,32 +102,20 @@ fn a_file_that_is_not_toml_is_refused_with_its_line() {
     let program = Program::new();
     program.write("wordfreq.toml", "threads = 2\nprofile = unicode\n");
     let message = program.run(&["config"]).ended(2);
-    assert!(
-        message.contains("wordfreq.toml, line 2: ") && message.lines().count() == 1,
-        "{message}"
-    );
+    assert!(message.contains("wordfreq.toml, line 2: ") && message.lines().count() == 1, "{message}");
 
     let program = Program::new();
     std::fs::create_dir(program.path("wordfreq.toml")).unwrap();
     let message = program.run(&["config"]).ended(2);
-    assert!(
-        message.contains("could not read this configuration file"),
-        "{message}"
-    );
+    assert!(message.contains("could not read this configuration file"), "{message}");
 }
 
 #[test]
 fn a_bad_value_is_refused_with_setting_origin_value_and_mend() {
-    for args in [
-        ["count", "--threads", "0"],
-        ["count", "--threads", "1025"],
-        ["up", "--min", "0"],
-    ] {
+    for args in [["count", "--threads", "0"], ["count", "--threads", "1025"], ["up", "--min", "0"]] {
         let message = Program::new().run(&args).ended(2);
-        let expected = format!(
-            "from flag {} is `{}`: must be a whole number from 1 to 1024",
-            args[1], args[2]
-        );
+        let expected =
+            format!("from flag {} is `{}`: must be a whole number from 1 to 1024", args[1], args[2]);
         assert!(message.contains(&expected), "{message}");
     }
     let program = Program::new().with_variable("WORDFREQ_PROFILE", "french");
@@ -171,12 +125,7 @@ fn a_bad_value_is_refused_with_setting_origin_value_and_mend() {
         "{message}"
     );
     assert!(message.contains("unicode") && message.contains("whitespace") && message.contains("go-sample"));
-    assert!(
-        Program::new()
-            .run(&["count", "--profile", "french"])
-            .ended(2)
-            .contains("go-sample")
-    );
+    assert!(Program::new().run(&["count", "--profile", "french"]).ended(2).contains("go-sample"));
 }
 
 #[test]

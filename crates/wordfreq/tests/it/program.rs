@@ -26,10 +26,7 @@ impl Program {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("home")).unwrap();
         std::fs::create_dir(directory.path().join("work")).unwrap();
-        Self {
-            directory,
-            variables: Vec::new(),
-        }
+        Self { directory, variables: Vec::new() }
     }
 
     pub(crate) fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -88,10 +85,7 @@ impl Program {
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         Self {
-            code: output
-                .status
-                .code()
-                .expect("the program ends by itself, not by a signal"),
+            code: output.status.code().expect("the program ends by itself, not by a signal"),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
@@ -115,11 +109,7 @@ impl Ended {
 
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        assert!(
-            self.stdout.ends_with('\n') && self.stdout.lines().count() == 1,
-            "{}",
-            self.stdout
-        );
+        assert!(self.stdout.ends_with('\n') && self.stdout.lines().count() == 1, "{}", self.stdout);
         serde_json::from_str(&self.stdout).unwrap()
     }
 }

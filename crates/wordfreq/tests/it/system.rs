@@ -22,13 +22,7 @@ fn library_files() -> BTreeMap<String, PathBuf> {
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.file_type().is_file())
         .map(|entry| {
-            let key = entry
-                .path()
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
+            let key = entry.path().strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
             (key, entry.into_path())
         })
         .collect();
@@ -42,8 +36,7 @@ impl Program {
     }
 
     fn totals(&self) -> Value {
-        self.run(&["results", "totals", "--all", "--format", "json"])
-            .json()
+        self.run(&["results", "totals", "--all", "--format", "json"]).json()
     }
 
     fn status(&self) -> Value {
@@ -73,9 +66,7 @@ fn every_way_through_gives_the_same_table() {
         let flags = ["--all", "--format", "json", "--profile", profile];
         for (key, path) in &files {
             let bytes = fs::read(path).unwrap();
-            let counted = program
-                .run(&[&["count", path.to_str().unwrap()], &flags[..]].concat())
-                .json();
+            let counted = program.run(&[&["count", path.to_str().unwrap()], &flags[..]].concat()).json();
             for chunk in [1, 13, 4096] {
                 let mut child = program.command(&[&["count", "-"], &flags[..]].concat());
                 let mut child = child.stdin(Stdio::piped()).spawn().unwrap();
@@ -91,14 +82,10 @@ fn every_way_through_gives_the_same_table() {
                 );
             }
             let document = format!("processing/{key}");
-            let shown = program
-                .run(&["results", "show", &document, "--all", "--format", "json"])
-                .json();
+            let shown = program.run(&["results", "show", &document, "--all", "--format", "json"]).json();
             assert_eq!(shown, counted, "{key}");
         }
-        let together = program
-            .run(&[&["count", watched.to_str().unwrap()], &flags[..]].concat())
-            .json();
+        let together = program.run(&[&["count", watched.to_str().unwrap()], &flags[..]].concat()).json();
         assert_eq!(program.totals(), together);
         assert_eq!(together["documents"], files.len());
     }
@@ -127,10 +114,7 @@ fn uploads_are_counted_replaced_and_deleted() {
     program.write("first/b/c.txt", "two three");
     program.write("second/a.txt", "four");
     let ended = program.run(&["upload", "first"]);
-    assert_eq!(
-        (ended.code, ended.stderr.as_str()),
-        (0, "uploaded 2 documents, 16 bytes, to processing\n")
-    );
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, "uploaded 2 documents, 16 bytes, to processing\n"));
     assert_eq!(program.status()["visible"], 2);
     assert_eq!(program.up_until_idle(&[]).code, 0);
     assert_eq!(program.keys(), ["a.txt", "b/c.txt"]);
@@ -138,22 +122,14 @@ fn uploads_are_counted_replaced_and_deleted() {
     assert_eq!(program.run(&["upload", "second/a.txt"]).code, 0);
     assert_eq!(program.up_until_idle(&[]).code, 0);
     let totals = program.totals();
-    let words: Vec<_> = totals["counts"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["word"].as_str().unwrap())
-        .collect();
+    let words: Vec<_> =
+        totals["counts"].as_array().unwrap().iter().map(|row| row["word"].as_str().unwrap()).collect();
     assert_eq!(words, ["four", "three", "two"]);
     assert_eq!((&totals["documents"], &totals["bytes"]), (&2.into(), &13.into()));
     // Deleting one that is there and one that is not is done in part.
     let ended = program.run(&["delete", "processing/a.txt", "processing/none"]);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("there is no document processing/none"),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("there is no document processing/none"), "{}", ended.stderr);
     assert_eq!(program.up_until_idle(&[]).code, 0);
     assert_eq!(program.keys(), ["b/c.txt"]);
     assert_eq!(program.totals()["words"], 2);
@@ -172,19 +148,12 @@ fn an_upload_can_wait_for_its_results() {
     let mut up = program.command(&["up"]).spawn().unwrap();
     let ended = program.run(&["upload", "good.txt", "bad.txt", "--wait", "--prefix", "p/"]);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
-    let rows: Vec<_> = ended
-        .stdout
-        .lines()
-        .skip(1)
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .collect();
+    let rows: Vec<_> =
+        ended.stdout.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     assert_eq!(&rows[0][..3], ["processing", "p/bad.txt", "failed"]);
     assert_eq!(&rows[1][..4], ["processing", "p/good.txt", "counted", "1"]);
     // The supervising pipe is this test's end: `up` is asked to stop by a signal, as a person would.
-    let killed = std::process::Command::new("kill")
-        .arg(up.id().to_string())
-        .status()
-        .unwrap();
+    let killed = std::process::Command::new("kill").arg(up.id().to_string()).status().unwrap();
     assert!(killed.success());
     assert!(up.wait().unwrap().success());
 }
@@ -194,12 +163,7 @@ fn the_profile_stays_with_the_data_until_another_is_asked_for() {
     let program = Program::new();
     program.write("in/a.txt", "Don't, stop.");
     let fingerprint = |program: &Program| program.totals()["fingerprint"].as_str().unwrap().to_owned();
-    assert_eq!(
-        program
-            .up_until_idle(&["--watch", "in", "--profile", "whitespace"])
-            .code,
-        0
-    );
+    assert_eq!(program.up_until_idle(&["--watch", "in", "--profile", "whitespace"]).code, 0);
     assert_eq!(fingerprint(&program), "whitespace-v1-ucd17.0.0");
     assert_eq!(program.up_until_idle(&["--watch", "in"]).code, 0);
     assert_eq!(fingerprint(&program), "whitespace-v1-ucd17.0.0");
@@ -227,40 +191,19 @@ fn results_are_listed_in_every_format() {
     let header = "bucket,key,bytes,words,distinct,over_long,fingerprint,sequence,duration_us,committed_at";
     let csv = program.run(&["results", "list", "--format", "csv"]).done();
     assert_eq!(csv.lines().next().unwrap(), header);
-    assert!(
-        csv.lines()
-            .nth(1)
-            .unwrap()
-            .starts_with("processing,'=1+1\t.txt,3,2,2,0,unicode-v1-"),
-        "{csv}"
-    );
+    assert!(csv.lines().nth(1).unwrap().starts_with("processing,'=1+1\t.txt,3,2,2,0,unicode-v1-"), "{csv}");
     let tsv = program.run(&["results", "list", "--format", "tsv"]).done();
     assert_eq!(tsv.lines().next().unwrap(), header.replace(',', "\t"));
-    assert!(
-        tsv.lines()
-            .nth(1)
-            .unwrap()
-            .starts_with("processing\t=1+1\\t.txt\t3\t2"),
-        "{tsv}"
-    );
+    assert!(tsv.lines().nth(1).unwrap().starts_with("processing\t=1+1\\t.txt\t3\t2"), "{tsv}");
     let json = program.run(&["results", "list", "--format", "json", "--top", "2"]);
     assert_eq!(json.json()["results"].as_array().unwrap().len(), 2);
     assert!(json.stderr.contains("there are more results"), "{}", json.stderr);
-    assert_eq!(
-        program
-            .run(&["results", "list", "--format", "json", "--top", "3"])
-            .stderr,
-        ""
-    );
+    assert_eq!(program.run(&["results", "list", "--format", "json", "--top", "3"]).stderr, "");
     let table = program.run(&["results", "list"]).done();
     assert!(table.lines().nth(1).unwrap().contains("=1+1\\t.txt"), "{table}");
-    let shown = program
-        .run(&["results", "show", "processing/=1+1\t.txt", "--format", "tsv"])
-        .done();
+    let shown = program.run(&["results", "show", "processing/=1+1\t.txt", "--format", "tsv"]).done();
     assert_eq!(shown, "word\tcount\na\t1\nb\t1\n");
-    let top = program
-        .run(&["results", "totals", "--top", "1", "--format", "csv"])
-        .done();
+    let top = program.run(&["results", "totals", "--top", "1", "--format", "csv"]).done();
     assert_eq!(top, "word,count\nb,2\n");
 }
 
@@ -271,42 +214,20 @@ fn a_queue_is_looked_at_and_redriven() {
     program.write("in/good.txt", "fine words");
     let ended = program.up_until_idle(&["--watch", "in", "--profile", "go-sample"]);
     assert_eq!(ended.code, 3, "{}", ended.stderr);
-    assert!(
-        ended.stderr.contains("failed: processing/bad.txt: "),
-        "{}",
-        ended.stderr
-    );
+    assert!(ended.stderr.contains("failed: processing/bad.txt: "), "{}", ended.stderr);
     assert_eq!(
         program.run(&["queue", "status", "--format", "csv"]).done(),
         "visible,in_flight,delayed,oldest_age_seconds,dead_letters\n0,0,0,,1\n"
     );
     let letters = program.run(&["queue", "dead-letters", "--format", "json"]).json();
     let letter = &letters["dead_letters"][0];
-    assert_eq!(
-        (&letter["bucket"], &letter["key"]),
-        (&"processing".into(), &"bad.txt".into())
-    );
-    assert_eq!(
-        letter["receive_count"], 1,
-        "the same bytes fail the same way: one try is enough"
-    );
-    assert!(
-        letter["reason"]
-            .as_str()
-            .unwrap()
-            .contains("the token at byte 0 does not fit"),
-        "{letter}"
-    );
+    assert_eq!((&letter["bucket"], &letter["key"]), (&"processing".into(), &"bad.txt".into()));
+    assert_eq!(letter["receive_count"], 1, "the same bytes fail the same way: one try is enough");
+    assert!(letter["reason"].as_str().unwrap().contains("the token at byte 0 does not fit"), "{letter}");
     let message = program.run(&["queue", "redrive", "nonsense"]).ended(1);
-    assert!(
-        message.contains("there is no dead letter \"nonsense\""),
-        "{message}"
-    );
+    assert!(message.contains("there is no dead letter \"nonsense\""), "{message}");
     let id = letter["id"].as_str().unwrap();
-    assert_eq!(
-        program.run(&["queue", "redrive", id, "--format", "json"]).done(),
-        "{\"redriven\":1}\n"
-    );
+    assert_eq!(program.run(&["queue", "redrive", id, "--format", "json"]).done(), "{\"redriven\":1}\n");
     // Under another profile it can be counted.
     let ended = program.up_until_idle(&["--watch", "in", "--profile", "unicode"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -326,49 +247,20 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
         let stderr = program.run(args).ended(code);
         assert!(stderr.contains(message), "{args:?}: {stderr}");
     };
-    refused(
-        2,
-        &["upload", "a/same.txt", "b/same.txt"],
-        "would both become processing/same.txt",
-    );
+    refused(2, &["upload", "a/same.txt", "b/same.txt"], "would both become processing/same.txt");
     refused(2, &["upload", "a", "--bucket", "No"], "is not a bucket name");
     refused(1, &["upload", "missing.txt"], "missing.txt");
-    refused(
-        2,
-        &["up", "--watch", "missing", "--exit-when-idle"],
-        "cannot watch missing",
-    );
+    refused(2, &["up", "--watch", "missing", "--exit-when-idle"], "cannot watch missing");
     refused(2, &["up", "--watch", ".", "--exit-when-idle"], "--data-dir");
     refused(2, &["up", "--min", "1", "--max", "2"], "fleet");
-    refused(
-        2,
-        &["results", "show", "no-slash", "--data-dir", "wordfreq-data"],
-        "BUCKET/KEY",
-    );
+    refused(2, &["results", "show", "no-slash", "--data-dir", "wordfreq-data"], "BUCKET/KEY");
     let elsewhere = ["--data-dir", "nowhere"];
-    for args in [
-        &["results", "totals"][..],
-        &["results", "list"],
-        &["queue", "status"],
-        &["worker"],
-    ] {
-        refused(
-            1,
-            &[args, &elsewhere[..]].concat(),
-            "there is no data directory at nowhere",
-        );
+    for args in [&["results", "totals"][..], &["results", "list"], &["queue", "status"], &["worker"]] {
+        refused(1, &[args, &elsewhere[..]].concat(), "there is no data directory at nowhere");
     }
     assert!(!program.path("nowhere").exists());
     // A directory that only `upload` has touched has no profile yet.
     assert_eq!(program.run(&["upload", "a", "--data-dir", "fresh"]).code, 0);
-    refused(
-        1,
-        &["worker", "--data-dir", "fresh"],
-        "start `wordfreq up` on it once",
-    );
-    refused(
-        1,
-        &["results", "totals", "--data-dir", "fresh"],
-        "nothing was counted",
-    );
+    refused(1, &["worker", "--data-dir", "fresh"], "start `wordfreq up` on it once");
+    refused(1, &["results", "totals", "--data-dir", "fresh"], "nothing was counted");
 }
