@@ -48,6 +48,14 @@ impl BackendError {
         Self { kind, context: format!("cannot {context} {}", path.display()), source: Some(source.into()) }
     }
 
+    /// The same, said of this file, if it is an error of the database.
+    pub(crate) fn of_database(mut self, path: &Path) -> Self {
+        if self.source.as_ref().is_some_and(|source| source.is::<rusqlite::Error>()) {
+            self.context = format!("the database {} failed", path.display());
+        }
+        self
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -67,6 +75,9 @@ impl fmt::Display for BackendError {
             ErrorKind::ReadOnly => {
                 out.write_str(" (the data directory must be writable: check its permissions and its mount)")
             }
+            ErrorKind::Corrupt if self.source.is_some() => {
+                out.write_str(" (is this a data directory of wordfreq? if so, restore it from a backup)")
+            }
             _ => Ok(()),
         }
     }
@@ -84,6 +95,13 @@ impl From<rusqlite::Error> for BackendError {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
+            // The shared-memory file beside the database could not grow.
+            _ if source
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
+            {
+                ErrorKind::Full
+            }
             _ => ErrorKind::Other,
         };
         Self { kind, context: "the data directory's database failed".into(), source: Some(source.into()) }

@@ -60,10 +60,19 @@ mod enabled {
     });
 
     /// `WORDFREQ_FAILPOINT_MAX_PAGES`: how many pages the database may have before it counts as full.
-    #[expect(clippy::disallowed_methods, reason = "no setting of the product: compiled for tests only")]
     pub(crate) fn max_database_pages() -> Option<i64> {
-        let pages = std::env::var("WORDFREQ_FAILPOINT_MAX_PAGES").ok()?;
-        Some(pages.parse().unwrap_or_else(|_| panic!("WORDFREQ_FAILPOINT_MAX_PAGES: cannot read `{pages}`")))
+        number("WORDFREQ_FAILPOINT_MAX_PAGES")
+    }
+
+    /// `WORDFREQ_FAILPOINT_FOLD_AT`: how many moves of totals may wait, so that small tests fold too.
+    pub(crate) fn fold_at() -> Option<u64> {
+        number("WORDFREQ_FAILPOINT_FOLD_AT")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "no setting of the product: compiled for tests only")]
+    fn number<T: std::str::FromStr>(name: &str) -> Option<T> {
+        let text = std::env::var(name).ok()?;
+        Some(text.parse().unwrap_or_else(|_| panic!("{name}: cannot read `{text}`")))
     }
 
     /// A place where a test can kill the process.
@@ -95,6 +104,6 @@ mod enabled {
     }
 }
 #[cfg(feature = "failpoints")]
-pub(crate) use enabled::max_database_pages;
+pub(crate) use enabled::{fold_at, max_database_pages};
 #[cfg(feature = "failpoints")]
 pub use enabled::{hit, io};

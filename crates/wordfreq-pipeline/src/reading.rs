@@ -10,7 +10,8 @@ use std::thread;
 
 use wordfreq_core::{CountError, Counter, Counts, Profile, certain_boundary};
 
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Bounds of a part's length. Long parts cost nothing but balance at the end; short ones cost a seek and a scan.
 const SHORTEST_PART_BYTES: u64 = 1024 * 1024;

@@ -294,7 +294,12 @@ impl Worker<'_> {
             }
             if self.drain.requested() {
                 tracing::warn!(documents = finished.len(), "drained before the commit succeeded");
-                finished.clear();
+                for completion in finished.drain(..) {
+                    self.settled(
+                        &completion.receipt,
+                        self.backend.queue.release(&completion.receipt, Duration::ZERO, None),
+                    );
+                }
                 return Ok(());
             }
         };

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use wordfreq_core::{Profile, ProfileName};
 use wordfreq_pipeline::conformance;
 use wordfreq_pipeline::conformance::results::{Change, Delivery, Subject};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Opened, QueueOptions, StagedPut};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Opened, Options, StagedPut};
 use wordfreq_pipeline::results::CommitOutcome;
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
 use wordfreq_pipeline::{
@@ -18,8 +18,12 @@ use wordfreq_pipeline::{
 };
 
 fn open(directory: &Path) -> Arc<Embedded> {
+    open_folding_at(directory, Options::default().fold_at)
+}
+
+fn open_folding_at(directory: &Path, fold_at: u64) -> Arc<Embedded> {
     let options =
-        QueueOptions { max_receive_count: conformance::queue::MAX_RECEIVE_COUNT, ..QueueOptions::default() };
+        Options { max_receive_count: conformance::queue::MAX_RECEIVE_COUNT, fold_at, ..Options::default() };
     Arc::new(Embedded::open(directory, IfMissing::Create, options).unwrap())
 }
 
@@ -94,11 +98,15 @@ fn history() -> impl Strategy<Value = Vec<Delivery>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
-    fn totals_are_exact_after_every_delivery_in_any_order(history in history()) {
+    fn totals_are_exact_after_every_delivery_in_any_order(
+        history in history(),
+        fold_at in prop::sample::select(vec![1, 7, 20, u64::MAX]),
+    ) {
         let directory = tempfile::tempdir().unwrap();
-        let embedded = with_profile(directory.path(), ProfileName::Unicode);
+        let embedded = open_folding_at(directory.path(), fold_at);
+        embedded.set_profile(&Profile::default()).unwrap();
         let subject = Subject {
             queue: &*embedded.queue,
             results: &*embedded.results,
@@ -269,7 +277,7 @@ fn an_event_reads_back_as_it_was_written() {
 fn a_missing_directory_is_refused_unless_it_may_be_made() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none");
-    let error = Embedded::open(&missing, IfMissing::Refuse, QueueOptions::default()).unwrap_err();
+    let error = Embedded::open(&missing, IfMissing::Refuse, Options::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(!missing.exists(), "a refusal made the directory");
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, QueueOptions};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
 use wordfreq_pipeline::watch::{Progress, Watch};
 use wordfreq_pipeline::{ErrorKind, Queue};
 
@@ -31,8 +31,7 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("in")).unwrap();
         let embedded =
-            Embedded::open(&directory.path().join("data"), IfMissing::Create, QueueOptions::default())
-                .unwrap();
+            Embedded::open(&directory.path().join("data"), IfMissing::Create, Options::default()).unwrap();
         Self { directory, embedded }
     }
 

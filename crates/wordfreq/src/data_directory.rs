@@ -2,7 +2,7 @@
 
 use wordfreq_core::Profile;
 use wordfreq_pipeline::BackendError;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, QueueOptions};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
 
 use crate::config::Config;
 
@@ -11,8 +11,7 @@ use crate::config::Config;
 /// # Errors
 /// Those of [`Embedded::open`].
 pub fn open(config: &Config, if_missing: IfMissing) -> Result<Embedded, BackendError> {
-    let options =
-        QueueOptions { max_receive_count: config.queue.max_receive_count.value, ..QueueOptions::default() };
+    let options = Options { max_receive_count: config.queue.max_receive_count.value, ..Options::default() };
     Embedded::open(&config.data_dir.value, if_missing, options)
 }
 

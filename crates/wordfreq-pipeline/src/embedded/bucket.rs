@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,8 @@ use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::time::Timestamp;
 
-const BUFFER_BYTES: usize = 256 * 1024;
+/// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 /// The objects of a data directory.
 #[derive(Clone, Debug)]
@@ -129,20 +131,24 @@ impl Bucket {
     /// Copies `source` to its end beside the objects, in constant memory.
     pub fn stage(&self, source: &mut dyn Read) -> Result<Staged, BackendError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = self.incoming.join(name);
+        let (file, path) = loop {
+            let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = self.incoming.join(name);
+            let context = |error| BackendError::io("write", &path, error);
+            failpoint::io("bucket.stage").map_err(context)?;
+            // Our number may be another process's too: a dead one's, or one's in another process namespace.
+            let file = match File::options().read(true).write(true).create_new(true).open(&path) {
+                Err(error) if error.kind() == Io::AlreadyExists => continue,
+                file => file.map_err(context)?,
+            };
+            // Holding the lock tells the sweep that these bytes have an owner, until they are recorded.
+            file.lock().map_err(context)?;
+            // A sweep may have taken the file for an orphan before it was locked.
+            if file.metadata().map_err(context)?.nlink() > 0 {
+                break (file, path);
+            }
+        };
         let context = |error| BackendError::io("write", &path, error);
-        failpoint::io("bucket.stage").map_err(context)?;
-        // A file of this name can only be a leftover of a dead process that had our number.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(context)?;
-        // Holding the lock tells the sweep that these bytes have an owner.
-        file.lock().map_err(context)?;
         let mut staged = Staged { file, path: Some(path.clone()), digest: blake3::hash(b""), bytes: 0 };
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER_BYTES];
@@ -305,13 +311,10 @@ impl Bucket {
     pub fn sweep(&self) -> Result<Swept, BackendError> {
         let mut swept = Swept::default();
         for entry in list(&self.incoming)? {
-            let orphaned = match File::open(&entry) {
-                Ok(file) => file.try_lock().is_ok(),
-                Err(error) if error.kind() == Io::NotFound => false,
-                Err(error) => return Err(BackendError::io("open", &entry, error)),
-            };
-            if orphaned {
-                swept.incoming += u64::from(remove(&entry)?);
+            // Removed while the lock is held, so that nobody can make the file their own in between.
+            match open_if_unowned(&entry)? {
+                Some(_locked) => swept.incoming += u64::from(remove(&entry)?),
+                None => continue,
             }
         }
         let objects = list(&self.objects)?;
@@ -329,6 +332,8 @@ impl Bucket {
             swept.objects += self.database.write(|transaction| {
                 let mut removed = 0;
                 for entry in batch {
+                    // Whoever is putting it holds the lock from when the bytes were on their way in.
+                    let Some(_locked) = open_if_unowned(entry)? else { continue };
                     if !is_referred_to(transaction, entry)? {
                         failpoint::hit("bucket.before_sweep");
                         removed += u64::from(remove(entry)?);
@@ -466,6 +471,15 @@ fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, 
     Ok(transaction
         .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?
         .exists([digest.as_bytes()])?)
+}
+
+/// Opens and locks a file; `None` if somebody has it locked, or it is gone.
+fn open_if_unowned(path: &Path) -> Result<Option<File>, BackendError> {
+    match File::open(path) {
+        Ok(file) => Ok(file.try_lock().is_ok().then_some(file)),
+        Err(error) if error.kind() == Io::NotFound => Ok(None),
+        Err(error) => Err(BackendError::io("open", path, error)),
+    }
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>, BackendError> {

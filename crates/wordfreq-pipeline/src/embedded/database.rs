@@ -60,6 +60,12 @@ const MIGRATIONS: &[&str] = &[r"
         PRIMARY KEY (profile_id, word)
     ) STRICT, WITHOUT ROWID;
 
+    -- Moves of totals that are not yet in the rows above.
+    CREATE TABLE totals_pending (
+        id INTEGER PRIMARY KEY, profile_id INTEGER NOT NULL REFERENCES profiles, moves INTEGER NOT NULL,
+        encoded BLOB NOT NULL
+    ) STRICT;
+
     -- What was last taken in from watched directories, so that a restart takes in only what changed.
     CREATE TABLE watched (
         root BLOB NOT NULL, path BLOB NOT NULL, bucket TEXT NOT NULL, key BLOB NOT NULL,
@@ -84,6 +90,11 @@ pub(super) struct Database {
 
 impl Database {
     pub(super) fn open(directory: &Path, durability: Durability) -> Result<Self, BackendError> {
+        Self::open_unnamed(directory, durability)
+            .map_err(|error| error.of_database(&directory.join(FILE_NAME)))
+    }
+
+    fn open_unnamed(directory: &Path, durability: Durability) -> Result<Self, BackendError> {
         if rusqlite::version_number() < OLDEST_SAFE_SQLITE {
             return Err(BackendError::new(
                 ErrorKind::Invalid,

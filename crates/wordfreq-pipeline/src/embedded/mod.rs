@@ -16,6 +16,7 @@ mod bucket;
 mod database;
 mod queue;
 mod results;
+mod totals;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -36,19 +37,25 @@ use crate::error::{BackendError, ErrorKind};
 use crate::queue::Queue as _;
 use crate::results::{ResultSummary, Results as _};
 
-/// The queue's settings; the same for every process on a data directory.
+/// The settings of a data directory; the same for every process on it.
 #[derive(Clone, Copy, Debug)]
-pub struct QueueOptions {
+pub struct Options {
     /// A message received this often goes to the dead letters at the next receive.
     pub max_receive_count: u32,
     /// A message older than this goes to the dead letters instead of being handed out.
     pub retention: Duration,
+    /// How many moves of totals may wait before they are folded into the rows.
+    pub fold_at: u64,
 }
 
-impl Default for QueueOptions {
+impl Default for Options {
     /// Five receives, as the documentation of SQS recommends at least, and SQS's longest retention of 14 days.
     fn default() -> Self {
-        Self { max_receive_count: 5, retention: Duration::from_secs(14 * 24 * 3600) }
+        Self {
+            max_receive_count: 5,
+            retention: Duration::from_secs(14 * 24 * 3600),
+            fold_at: totals::FOLD_AT,
+        }
     }
 }
 
@@ -94,11 +101,7 @@ impl Embedded {
     /// # Errors
     /// `NotFound` if it is missing and may not be made; `ReadOnly`, `Full`; `Invalid` if a newer version of the
     /// program wrote it.
-    pub fn open(
-        directory: &Path,
-        if_missing: IfMissing,
-        options: QueueOptions,
-    ) -> Result<Self, BackendError> {
+    pub fn open(directory: &Path, if_missing: IfMissing, options: Options) -> Result<Self, BackendError> {
         if if_missing == IfMissing::Refuse && !directory.join(database::FILE_NAME).exists() {
             return Err(BackendError::new(
                 ErrorKind::NotFound,
@@ -119,6 +122,10 @@ impl Embedded {
         let bells = directory.join("bell");
         let sent = Arc::new(Bell::open(&bells.join("sent"))?);
         let settled = Arc::new(Bell::open(&bells.join("settled"))?);
+        #[cfg(feature = "failpoints")]
+        let fold_at = crate::failpoint::fold_at().unwrap_or(options.fold_at);
+        #[cfg(not(feature = "failpoints"))]
+        let fold_at = options.fold_at;
         Ok(Self {
             bucket: Bucket::new(directory, durable.clone(), sent.clone()),
             queue: Arc::new(EmbeddedQueue::new(
@@ -128,7 +135,7 @@ impl Embedded {
                 settled.clone(),
                 options,
             )),
-            results: Arc::new(EmbeddedResults::new(durable.clone(), settled)),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
             directory: directory.to_owned(),
             durable,
             leases,
@@ -192,6 +199,11 @@ impl Embedded {
     /// what to pass as `seen` next.
     pub fn wait_settled(&self, seen: u64, timeout: Duration) -> Result<u64, BackendError> {
         self.queue.settled().wait(seen, timeout)
+    }
+
+    /// Ends a [`Embedded::wait_settled`] in this process early.
+    pub fn settled_waker(&self) -> impl Fn() + Send + Sync + 'static {
+        self.queue.settled().waker()
     }
 
     /// Where the bell of settled messages stands; take it before looking, then wait from it.

@@ -1,8 +1,6 @@
 //! [`Results`] on SQLite. A batch of commits is one transaction: check each lease, replace the result, move the
-//! totals by the difference, acknowledge. Totals are rows, not sums at reading time, so that reading them does not
-//! depend on the number of documents.
+//! totals by the difference, acknowledge. Not here: how totals are kept (`totals`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +10,9 @@ use wordfreq_core::{Profile, ProfileName, Top};
 use super::bell::Bell;
 use super::database::Database;
 use super::queue::{acknowledge, enqueue, is_held};
+use super::totals::{self, Moves};
 use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
-use crate::encoding;
+use crate::encoding::{self, Move};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::results::{
@@ -26,11 +25,12 @@ use crate::time::Timestamp;
 pub struct EmbeddedResults {
     durable: Arc<Database>,
     settled: Arc<Bell>,
+    fold_at: u64,
 }
 
 impl EmbeddedResults {
-    pub(super) fn new(durable: Arc<Database>, settled: Arc<Bell>) -> Self {
-        Self { durable, settled }
+    pub(super) fn new(durable: Arc<Database>, settled: Arc<Bell>, fold_at: u64) -> Self {
+        Self { durable, settled, fold_at }
     }
 }
 
@@ -113,21 +113,6 @@ pub(super) fn document_id(row: &Row<'_>, first: usize) -> Result<DocumentId, Bac
     DocumentId::new(row.get::<_, String>(first)?, key)
 }
 
-/// By how much the totals of a batch move, per profile and word.
-type Difference = HashMap<i64, HashMap<Box<[u8]>, (i64, i64)>>;
-
-fn add_difference(difference: &mut HashMap<Box<[u8]>, (i64, i64)>, word: &str, count: i64, documents: i64) {
-    match difference.get_mut(word.as_bytes()) {
-        Some(moved) => {
-            moved.0 += count;
-            moved.1 += documents;
-        }
-        None => {
-            difference.insert(word.as_bytes().into(), (count, documents));
-        }
-    }
-}
-
 fn as_count(count: u64) -> Result<i64, BackendError> {
     i64::try_from(count)
         .map_err(|_| BackendError::new(ErrorKind::Invalid, format!("the count {count} is too large")))
@@ -138,7 +123,7 @@ fn commit_one(
     completion: &Completion,
     profile: Option<(i64, &str)>,
     now: Timestamp,
-    difference: &mut Difference,
+    moves: &mut Moves,
 ) -> Result<Committed, BackendError> {
     let kept = |outcome| Ok(Committed { outcome, acknowledged: false });
     if !is_held(transaction, &completion.receipt, now)? {
@@ -155,7 +140,7 @@ fn commit_one(
         .query_row(params![bucket, key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let settled = |outcome| -> Result<Committed, BackendError> {
-        acknowledge(transaction, &completion.receipt)?;
+        acknowledge(transaction, &completion.receipt, now)?;
         Ok(Committed { outcome, acknowledged: true })
     };
     if let Some((_, sequence, counted_by)) = before {
@@ -170,10 +155,9 @@ fn commit_one(
         let encoded: Vec<u8> = transaction
             .prepare_cached("DELETE FROM count_tables WHERE result_id = ?1 RETURNING encoded")?
             .query_row([id], |row| row.get(0))?;
-        let moved = difference.entry(counted_by).or_default();
-        encoding::decode(&encoded, None, |word, count| {
-            // `encode` only ever saw counts that passed `as_count`.
-            add_difference(moved, word, -(count as i64), -1);
+        encoding::decode_counts(&encoded, None, |word, count| {
+            // `encode_counts` only ever saw counts that passed `as_count`.
+            moves.add(counted_by, word, Move { count: -(count as i64), documents: -1 });
         })?;
     }
     let (bytes, words, distinct, over_long, duration) = match &completion.effect {
@@ -211,34 +195,12 @@ fn commit_one(
     if let (Effect::Counted { counts, .. }, Some(profile_id)) = (&completion.effect, profile_id) {
         transaction
             .prepare_cached("INSERT INTO count_tables VALUES (?1, ?2)")?
-            .execute(params![id, encoding::encode(counts)])?;
-        let moved = difference.entry(profile_id).or_default();
+            .execute(params![id, encoding::encode_counts(counts)])?;
         for (word, count) in counts.iter() {
-            add_difference(moved, word, as_count(count)?, 1);
+            moves.add(profile_id, word, Move { count: as_count(count)?, documents: 1 });
         }
     }
     settled(CommitOutcome::Committed)
-}
-
-fn move_totals(transaction: &Transaction<'_>, difference: Difference) -> Result<(), BackendError> {
-    let mut add = transaction.prepare_cached(
-        "INSERT INTO totals (profile_id, word, count, documents) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET count = count + excluded.count, documents = documents + excluded.documents",
-    )?;
-    let mut prune = transaction
-        .prepare_cached("DELETE FROM totals WHERE profile_id = ?1 AND word = ?2 AND documents = 0")?;
-    for (profile_id, moved) in difference {
-        let mut moved: Vec<_> = moved.into_iter().filter(|(_, moved)| *moved != (0, 0)).collect();
-        // In the order of the table, so that neighbours share pages.
-        moved.sort_unstable_by(|left, right| left.0.cmp(&right.0));
-        for (word, (count, documents)) in &moved {
-            add.execute(params![profile_id, &word[..], count, documents])?;
-            if *documents < 0 {
-                prune.execute(params![profile_id, &word[..]])?;
-            }
-        }
-    }
-    Ok(())
 }
 
 const SUMMARY: &str =
@@ -266,13 +228,13 @@ impl Results for EmbeddedResults {
             let now = Timestamp::now();
             let profile = current_profile_row(transaction)?.map(|(id, profile)| (id, profile.fingerprint()));
             let profile = profile.as_ref().map(|(id, fingerprint)| (*id, fingerprint.as_str()));
-            let mut difference = Difference::new();
+            let mut moves = Moves::default();
             let committed = completions
                 .iter()
-                .map(|completion| commit_one(transaction, completion, profile, now, &mut difference))
+                .map(|completion| commit_one(transaction, completion, profile, now, &mut moves))
                 .collect::<Result<Vec<_>, _>>()?;
             failpoint::hit("results.before_totals");
-            move_totals(transaction, difference)?;
+            totals::apply(transaction, moves, self.fold_at)?;
             failpoint::hit("results.in_transaction");
             Ok(committed)
         })?;
@@ -296,7 +258,7 @@ impl Results for EmbeddedResults {
                 .prepare_cached("SELECT encoded FROM count_tables WHERE result_id = ?1")?
                 .query_row([row.get::<_, i64>(10)?], |row| row.get(0))?;
             let mut counts = Vec::new();
-            encoding::decode(&encoded, limit, |word, count| counts.push((word.to_owned(), count)))
+            encoding::decode_counts(&encoded, limit, |word, count| counts.push((word.to_owned(), count)))
                 .map_err(|error| BackendError::new(error.kind(), format!("result of {document}: {error}")))?;
             Ok(Some(DocumentResult { summary, counts }))
         })
@@ -343,29 +305,27 @@ impl Results for EmbeddedResults {
                 other_documents,
                 counts: Vec::new(),
             };
+            let pending = totals::pending(transaction, profile_id)?;
             let mut top = limit.map(Top::new);
-            let mut select = transaction
-                .prepare_cached("SELECT word, count, documents FROM totals WHERE profile_id = ?1")?;
-            let mut rows = select.query([profile_id])?;
-            while let Some(row) = rows.next()? {
-                let count: u64 = row.get(1)?;
+            totals::visit(transaction, profile_id, &pending, |word, total| {
                 totals.distinct += 1;
-                totals.words += count;
-                let word = as_word(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+                totals.words += total.count;
                 match &mut top {
-                    Some(top) => top.offer(word, count),
-                    None => totals.counts.push(TotalWord { word: word.to_owned(), count, documents: row.get(2)? }),
+                    Some(top) => top.offer(word, total.count),
+                    None => totals.counts.push(TotalWord {
+                        word: word.to_owned(),
+                        count: total.count,
+                        documents: total.documents,
+                    }),
                 }
-            }
+            })?;
             match top {
-                // Rows come in the order of words, which a stable sort keeps among equal counts.
-                None => totals.counts.sort_by_key(|total| std::cmp::Reverse(total.count)),
+                None => totals.counts.sort_unstable_by(|left, right| {
+                    right.count.cmp(&left.count).then_with(|| left.word.cmp(&right.word))
+                }),
                 Some(top) => {
-                    let mut documents_of = transaction
-                        .prepare_cached("SELECT documents FROM totals WHERE profile_id = ?1 AND word = ?2")?;
                     for (word, count) in top.into_ranked() {
-                        let documents =
-                            documents_of.query_row(params![profile_id, word.as_bytes()], |row| row.get(0))?;
+                        let documents = totals::of_word(transaction, profile_id, &pending, &word)?.documents;
                         totals.counts.push(TotalWord { word, count, documents });
                     }
                 }
@@ -373,8 +333,4 @@ impl Results for EmbeddedResults {
             Ok(totals)
         })
     }
-}
-
-fn as_word(word: &[u8]) -> Result<&str, BackendError> {
-    std::str::from_utf8(word).map_err(|_| BackendError::new(ErrorKind::Corrupt, "a stored word is not UTF-8"))
 }

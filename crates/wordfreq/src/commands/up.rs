@@ -1,9 +1,10 @@
 //! `wordfreq up`: the whole system on this machine. Watches directories, runs the fleet, keeps the data directory in
 //! order, and with `--exit-when-idle` prints the totals and stops.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -41,13 +42,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let directory = &config.data_dir.value;
     make_directory(directory)?;
-    let _lock = match Lock::take(&directory.join(LOCK_FILE))? {
-        Ok(lock) => lock,
-        Err(holder) => bail!(
-            "{holder} runs `wordfreq up` on {} already: stop it first, or name another directory with --data-dir",
-            directory.display()
-        ),
-    };
+    let _lock = lock(directory)?;
     let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);
     let profile = data_directory::profile_for(config, embedded.profile()?);
     let recounted = embedded.set_profile(&profile)?;
@@ -71,7 +66,8 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
         std::thread::Builder::new().name("upkeep".into()).spawn(keep_up).context("cannot start a thread")?
     };
-    forward(&embedded, &drain, refusals, &happened)?;
+    let forwarding = forward(&embedded, &drain, refusals, &happened)?;
+    drop(given_up);
     tracing::info!(
         data_dir = %directory.display(),
         profile = profile.fingerprint(),
@@ -99,8 +95,10 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     drop(watch);
     drain.request();
     fleet.join();
-    if upkeep.join().is_err() {
-        tracing::error!("the upkeep ended in a panic");
+    for thread in forwarding.into_iter().chain([upkeep]) {
+        if thread.join().is_err() {
+            tracing::error!("a thread ended in a panic");
+        }
     }
     sweep_once(&embedded);
     embedded.checkpoint()?;
@@ -116,7 +114,29 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn launch(directory: &std::path::Path) -> anyhow::Result<Launch> {
+/// A predecessor that was killed while it made a child process holds the lock through that child until the child
+/// becomes another program, which is a matter of milliseconds.
+const PREDECESSOR_GONE_WITHIN: Duration = Duration::from_millis(500);
+
+/// Makes this process the only `up` on the data directory.
+fn lock(directory: &Path) -> anyhow::Result<Lock> {
+    let asked = Instant::now();
+    loop {
+        match Lock::take(&directory.join(LOCK_FILE))? {
+            Ok(lock) => return Ok(lock),
+            Err(_) if asked.elapsed() < PREDECESSOR_GONE_WITHIN => {
+                #[expect(clippy::disallowed_methods, reason = "a lock gives no signal when it is free")]
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(holder) => bail!(
+                "{holder} runs `wordfreq up` on {} already: stop it first, or name another directory with --data-dir",
+                directory.display()
+            ),
+        }
+    }
+}
+
+fn launch(directory: &Path) -> anyhow::Result<Launch> {
     Ok(Launch {
         program: std::env::current_exe().context("cannot find this program's own file")?,
         arguments: vec!["worker".into(), "--supervised".into(), "--data-dir".into(), directory.into()],
@@ -147,12 +167,12 @@ fn forward(
     drain: &Drain,
     refusals: mpsc::Receiver<String>,
     happened: &Sender<Happened>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
-        std::thread::Builder::new().name(name.into()).spawn(work).map(drop).context("cannot start a thread")
+        std::thread::Builder::new().name(name.into()).spawn(work).context("cannot start a thread")
     };
     let sender = happened.clone();
-    thread(
+    let refusals = thread(
         "refusals",
         Box::new(move || {
             for reason in refusals {
@@ -161,7 +181,7 @@ fn forward(
         }),
     )?;
     let (sender, drain_waits) = (happened.clone(), drain.clone());
-    thread(
+    let draining = thread(
         "drain",
         Box::new(move || {
             while !drain_waits.wait(Duration::from_secs(3600)) {}
@@ -169,9 +189,10 @@ fn forward(
         }),
     )?;
     let (sender, embedded, drain) = (happened.clone(), embedded.clone(), drain.clone());
-    thread(
+    let settled = thread(
         "settled",
         Box::new(move || {
+            let _wakes = drain.on_request(embedded.settled_waker());
             let mut seen = match embedded.settled_so_far() {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -186,7 +207,8 @@ fn forward(
                 }
             }
         }),
-    )
+    )?;
+    Ok(vec![refusals, draining, settled])
 }
 
 fn is_idle(embedded: &Embedded, watch: Option<&Watch>) -> Result<bool, BackendError> {

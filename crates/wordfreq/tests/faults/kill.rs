@@ -54,7 +54,7 @@ const UP: [&str; 15] = [
 ];
 
 /// In workers, with any document.
-const WORKER: [&str; 11] = [
+const WORKER: [&str; 13] = [
     "worker.before_receive",
     "worker.leased",
     "process.before_open",
@@ -62,6 +62,8 @@ const WORKER: [&str; 11] = [
     "process.after_count",
     "results.before_commit",
     "results.before_totals",
+    "totals.before_fold",
+    "totals.after_fold",
     "results.in_transaction",
     "results.after_commit",
     "database.before_commit",
@@ -139,7 +141,9 @@ impl World {
         Self {
             system: System::new()
                 .with_short_leases()
-                .with_variable("WORDFREQ_QUEUE_MAX_RECEIVE_COUNT", "1000"),
+                .with_variable("WORDFREQ_QUEUE_MAX_RECEIVE_COUNT", "1000")
+                // So that totals are folded at most commits of this size, but not at all of them.
+                .with_variable("WORDFREQ_FAILPOINT_FOLD_AT", "4"),
             random: Random(seed),
             kills: Kills::default(),
             uploaded: BTreeMap::new(),
@@ -333,7 +337,6 @@ impl World {
         let status = up.wait_for_end();
         assert!(is_kill(status), "{place}@{at}: {status}: {}", up.log.join("\n"));
         self.kills.add(place, 1 + up.num_killed_workers());
-        self.wait_for_lock();
     }
 
     /// Kills workers at this place, again and again; in the end kills `up` too, or lets it drain.
@@ -358,7 +361,6 @@ impl World {
             up.signal(Signal::KILL);
             assert!(is_kill(up.wait_for_end()));
             self.kills.add("(up, at random)", 1);
-            self.wait_for_lock();
         }
         self.kills.add(place, up.num_killed_workers());
     }
@@ -392,14 +394,6 @@ impl World {
         assert!(is_kill(up.wait_for_end()));
         self.kills.add("(worker, at random)", up.num_killed_workers());
         self.kills.add("(up, at random)", 1);
-        self.wait_for_lock();
-    }
-
-    /// Waits until a killed `up` no longer holds its lock through a child that was just being made: that such a child
-    /// may be in the way of the next `up` is looked at by a test of its own (`lifecycle`).
-    fn wait_for_lock(&self) {
-        let lock = File::open(self.system.data().join("up.lock")).unwrap();
-        self.system.until("the lock is free", || lock.try_lock().is_ok());
     }
 
     /// Lets everything be done, and compares.
