@@ -24,6 +24,9 @@ use crate::time::Timestamp;
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// How many files to sync at once.
+const SYNCS_AT_ONCE: usize = 4;
+
 /// The objects of a data directory.
 #[derive(Clone, Debug)]
 pub struct Bucket {
@@ -178,10 +181,11 @@ impl Bucket {
         if puts.is_empty() {
             return Ok(Vec::new());
         }
-        for put in &mut puts {
-            self.place(&mut put.staged)?;
-        }
         loop {
+            self.sync(&puts)?;
+            for put in &mut puts {
+                self.place(&mut put.staged)?;
+            }
             failpoint::hit("bucket.before_directory_sync");
             sync_directory(&self.objects)?;
             failpoint::hit("bucket.before_record");
@@ -202,9 +206,7 @@ impl Bucket {
             for put in &mut puts {
                 if !self.path_of(&put.staged.digest).exists() {
                     put.staged.file.seek(SeekFrom::Start(0)).map_err(|error| self.cannot_write(error))?;
-                    let mut again = self.stage(&mut &put.staged.file)?;
-                    self.place(&mut again)?;
-                    put.staged = again;
+                    put.staged = self.stage(&mut &put.staged.file)?;
                 }
             }
         }
@@ -218,10 +220,27 @@ impl Bucket {
         self.objects.join(digest.to_hex().as_str())
     }
 
+    /// Syncs the staged bytes, several at a time: a disk does more at once than one after the other.
+    fn sync(&self, puts: &[StagedPut]) -> Result<(), BackendError> {
+        let sync = |puts: &[StagedPut]| -> io::Result<()> {
+            puts.iter().try_for_each(|put| {
+                failpoint::io("bucket.sync_object")?;
+                put.staged.file.sync_all()
+            })
+        };
+        let share = puts.len().div_ceil(SYNCS_AT_ONCE).max(1);
+        let synced = std::thread::scope(|scope| {
+            let (first, others) = puts.split_at(share);
+            let others: Vec<_> = others.chunks(share).map(|puts| scope.spawn(move || sync(puts))).collect();
+            others.into_iter().fold(sync(first), |synced, other| {
+                synced.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })
+        });
+        synced.map_err(|error| self.cannot_write(error))
+    }
+
+    /// Gives synced bytes their final name.
     fn place(&self, staged: &mut Staged) -> Result<(), BackendError> {
-        failpoint::io("bucket.sync_object")
-            .and_then(|()| staged.file.sync_all())
-            .map_err(|error| self.cannot_write(error))?;
         if let Some(path) = &staged.path {
             failpoint::io("bucket.before_rename")
                 .and_then(|()| fs::rename(path, self.path_of(&staged.digest)))
