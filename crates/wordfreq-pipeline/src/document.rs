@@ -102,6 +102,9 @@ pub struct DocumentEvent {
     pub id: DocumentId,
     /// Which version of it.
     pub sequence: Sequence,
+    /// The version's size; 0 for a removal.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 impl DocumentEvent {
@@ -109,6 +112,7 @@ impl DocumentEvent {
     pub fn to_body(&self) -> String {
         serde_json::json!({
             "event": self.event, "bucket": self.id.bucket, "key": self.id.key, "sequence": self.sequence,
+            "bytes": self.bytes,
         })
         .to_string()
     }

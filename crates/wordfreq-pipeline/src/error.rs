@@ -94,6 +94,7 @@ impl From<rusqlite::Error> for BackendError {
                 ErrorKind::ReadOnly
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => ErrorKind::Busy,
+            Some(ErrorCode::TooBig) => ErrorKind::Invalid,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => ErrorKind::Corrupt,
             // The shared-memory file beside the database could not grow.
             _ if source

@@ -8,7 +8,7 @@
 //! Symbolic links below a watched directory are not followed. Not here: what becomes of a document.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -21,7 +21,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::document::DocumentId;
-use crate::embedded::{Bucket, StagedPut, WatchedFile};
+use crate::embedded::{Bucket, StagedPut, Stamp, WatchedFile};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::time::Timestamp;
@@ -33,12 +33,15 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// event.
 const SILENT_AFTER: Duration = Duration::from_secs(60);
 
+/// A writer this silent may have changed the file without opening it (`truncate(2)`), and will never close it.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(600);
+
 /// A file system's clock may be this coarse: a file taken in so soon after its last change is looked at again after a
 /// restart.
 const COARSEST_CLOCK: Duration = Duration::from_secs(2);
 
 /// The most files, and about the most bytes, of one transaction.
-const BATCH_FILES: usize = 128;
+const BATCH_FILES: usize = 64;
 const BATCH_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The most paths to look at between two looks for new events.
@@ -109,6 +112,8 @@ impl Watch {
             pending: BTreeMap::new(),
             moved_busy: None,
             keys: HashMap::new(),
+            elsewhere: HashMap::new(),
+            resting_until: None,
             progress: progress.clone(),
         };
         intake.remember_known()?;
@@ -119,6 +124,11 @@ impl Watch {
                 BackendError::new(ErrorKind::Other, format!("cannot start a thread: {error}"))
             })?;
         Ok(Self { progress, _watcher: watcher, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Whether everything seen so far was taken in or has failed.
+    pub fn is_idle(&self) -> bool {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).idle
     }
 
     /// What it has done so far.
@@ -184,7 +194,7 @@ struct Pending {
 /// What is known of a pending file's writer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Writer {
-    /// Writes, and has not closed it: wait for that, however long.
+    /// Writes, and has not closed it: wait for that, if need be [`GIVEN_UP_AFTER`] its last write.
     Busy,
     /// Has closed it, or moved it here whole.
     Done,
@@ -199,6 +209,10 @@ impl Pending {
 
     fn after(pause: Duration) -> Self {
         Self { due: Instant::now() + pause, writer: Writer::Unknown }
+    }
+
+    fn busy() -> Self {
+        Self { due: Instant::now() + GIVEN_UP_AFTER, writer: Writer::Busy }
     }
 }
 
@@ -226,21 +240,35 @@ struct Intake {
     known: Vec<BTreeMap<Vec<u8>, WatchedFile>>,
     /// Whose file a key is, so that two roots cannot fight over one.
     keys: HashMap<String, Place>,
+    /// The files behind keys that came from directories watched in earlier runs and not in this one.
+    elsewhere: HashMap<String, PathBuf>,
     pending: BTreeMap<Place, Pending>,
     /// The cookie of a move whose file was being written to, between its two halves.
     moved_busy: Option<usize>,
+    /// The store failed; nothing is taken in before this.
+    resting_until: Option<Instant>,
     progress: Arc<Mutex<Progress>>,
 }
 
 impl Intake {
     fn remember_known(&mut self) -> Result<(), BackendError> {
-        for root in 0..self.roots.len() {
-            for file in self.bucket.watched(self.roots[root].as_os_str().as_bytes())? {
-                self.keys.insert(file.id.key().to_owned(), (root, file.path.clone()));
-                self.known[root].insert(file.path.clone(), file);
+        for file in self.bucket.watched()? {
+            let key = file.id.key().to_owned();
+            match self.root_of(&file) {
+                Some(root) => {
+                    self.keys.insert(key, (root, file.path.clone()));
+                    self.known[root].insert(file.path.clone(), file);
+                }
+                None => {
+                    self.elsewhere.insert(key, as_path(&file.root).join(as_path(&file.path)));
+                }
             }
         }
         Ok(())
+    }
+
+    fn root_of(&self, file: &WatchedFile) -> Option<usize> {
+        self.roots.iter().position(|root| root.as_os_str().as_bytes() == file.root)
     }
 
     fn run(&mut self, signals: &mpsc::Receiver<Signal>, changed: &dyn Fn()) {
@@ -249,7 +277,7 @@ impl Intake {
             let work_left = self.take_in_what_is_due();
             self.progress.lock().unwrap_or_else(PoisonError::into_inner).idle = self.pending.is_empty();
             changed();
-            let next = if work_left { Some(Instant::now()) } else { self.next_due() };
+            let next = if work_left { Some(Instant::now()) } else { self.next_due().max(self.resting_until) };
             let signal = match next {
                 Some(due) => signals.recv_timeout(due.saturating_duration_since(Instant::now())),
                 None => signals.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -270,14 +298,14 @@ impl Intake {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        self.pending
-            .values()
-            .filter(|pending| pending.writer != Writer::Busy)
-            .map(|pending| pending.due)
-            .min()
+        self.pending.values().map(|pending| pending.due).min()
     }
 
     fn look_everywhere(&mut self) {
+        // What was heard of writers may be out of date.
+        for pending in self.pending.values_mut().filter(|pending| pending.writer == Writer::Busy) {
+            *pending = Pending::after(SETTLE);
+        }
         for root in 0..self.roots.len() {
             let known: Vec<_> = self.known[root].keys().cloned().collect();
             for path in known {
@@ -310,9 +338,7 @@ impl Intake {
                     Pending::after(SETTLE)
                 }
                 EventKind::Create(_) if closes => created(path),
-                EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) if closes => {
-                    Pending::now(Writer::Busy)
-                }
+                EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Any) if closes => Pending::busy(),
                 EventKind::Modify(ModifyKind::Metadata(_)) if busy => continue,
                 EventKind::Modify(ModifyKind::Metadata(_)) => Pending::now(Writer::Unknown),
                 EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
@@ -321,7 +347,7 @@ impl Intake {
                 }
                 EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
                     let still_busy = self.moved_busy.is_some() && self.moved_busy == event.tracker();
-                    Pending::now(if still_busy { Writer::Busy } else { Writer::Done })
+                    if still_busy { Pending::busy() } else { Pending::now(Writer::Done) }
                 }
                 // Both halves were heard already.
                 EventKind::Modify(ModifyKind::Name(RenameMode::Both)) if closes => continue,
@@ -370,10 +396,14 @@ impl Intake {
     /// Looks at due paths and puts what changed, one batch; tells whether more is due.
     fn take_in_what_is_due(&mut self) -> bool {
         let now = Instant::now();
+        if self.resting_until.is_some_and(|until| now < until) {
+            return false;
+        }
+        self.resting_until = None;
         let due: Vec<(Place, Writer)> = self
             .pending
             .iter()
-            .filter(|(_, pending)| pending.writer != Writer::Busy && pending.due <= now)
+            .filter(|(_, pending)| pending.due <= now)
             .map(|(place, pending)| (place.clone(), pending.writer))
             .take(LOOKS_AT_ONCE)
             .collect();
@@ -420,7 +450,10 @@ impl Intake {
                         }
                     }
                 }
-                Err(error) => self.put_off(place, &error),
+                Err(error) => {
+                    self.rest(&error);
+                    break;
+                }
             }
         }
         if !gone.is_empty() {
@@ -429,7 +462,8 @@ impl Intake {
         if !puts.is_empty() {
             self.put(puts);
         }
-        looked < due.len() || self.next_due().is_some_and(|due| due <= Instant::now())
+        self.resting_until.is_none()
+            && (looked < due.len() || self.next_due().is_some_and(|due| due <= Instant::now()))
     }
 
     /// A file that was staged once but never taken in no longer holds its key.
@@ -447,10 +481,10 @@ impl Intake {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).failures.insert(path, reason);
     }
 
-    /// The store failed, not the file: it stays pending.
-    fn put_off(&mut self, place: &Place, error: &BackendError) {
-        tracing::warn!(path = %self.path_of(place).display(), %error, "cannot take in now, trying again");
-        self.pending.insert(place.clone(), Pending::after(REST_AFTER_FAILURE));
+    /// The store failed, not a file: what is pending stays so.
+    fn rest(&mut self, error: &BackendError) {
+        tracing::warn!(pending = self.pending.len(), %error, "cannot take in now, trying again");
+        self.resting_until = Some(Instant::now() + REST_AFTER_FAILURE);
     }
 
     fn put(&mut self, puts: Vec<(Place, Box<StagedPut>)>) {
@@ -461,13 +495,13 @@ impl Intake {
             Ok(sequences) => {
                 failpoint::hit("watch.after_put");
                 for ((place, file), sequence) in places.into_iter().zip(remembered).zip(&sequences) {
-                    tracing::info!(document = %file.id, sequence = sequence.0, bytes = file.bytes, "taken in");
+                    tracing::info!(document = %file.id, sequence = sequence.0, bytes = file.stamp.bytes, "taken in");
                     self.pending.remove(&place);
                     self.known[place.0].insert(place.1, file);
                 }
                 self.progress.lock().unwrap_or_else(PoisonError::into_inner).taken += sequences.len() as u64;
             }
-            Err(error) => places.iter().for_each(|place| self.put_off(place, &error)),
+            Err(error) => self.rest(&error),
         }
     }
 
@@ -479,10 +513,8 @@ impl Intake {
                 self.progress.lock().unwrap_or_else(PoisonError::into_inner).deleted += gone.len() as u64;
                 for file in gone {
                     tracing::info!(document = %file.id, "deleted with its file");
-                    for (root, directory) in self.roots.iter().enumerate() {
-                        if directory.as_os_str().as_bytes() == file.root {
-                            self.known[root].remove(&file.path);
-                        }
+                    if let Some(root) = self.root_of(&file) {
+                        self.known[root].remove(&file.path);
                     }
                     self.keys.remove(file.id.key());
                     // A file of the same name below another root may have waited for this.
@@ -495,11 +527,11 @@ impl Intake {
             }
             Err(error) => {
                 for file in gone {
-                    let root = self.roots.iter().position(|root| root.as_os_str().as_bytes() == file.root);
-                    if let Some(root) = root {
-                        self.put_off(&(root, file.path), &error);
+                    if let Some(root) = self.root_of(&file) {
+                        self.pending.insert((root, file.path), Pending::now(Writer::Unknown));
                     }
                 }
+                self.rest(&error);
             }
         }
     }
@@ -525,12 +557,12 @@ impl Intake {
             return Ok(Look::Failed("it is not a regular file".into()));
         }
         if let Some(known) = known {
-            let sure = known.taken_at.0 - known.modified_ns / 1_000_000 > COARSEST_CLOCK.as_millis() as i64;
-            if sure && known.bytes == metadata.len() && known.modified_ns == modified_ns(&metadata) {
+            let changed = Timestamp(known.stamp.modified_ns.max(known.stamp.changed_ns) / 1_000_000);
+            if known.taken_at.since(changed) > COARSEST_CLOCK && known.stamp == Stamp::from(&metadata) {
                 return Ok(Look::Settled);
             }
         }
-        if writer == Writer::Unknown
+        if writer != Writer::Done
             && let Ok(age) =
                 metadata.modified().and_then(|modified| modified.elapsed().map_err(io::Error::other))
             && age < SETTLE
@@ -544,12 +576,15 @@ impl Intake {
             Ok(id) => id,
             Err(error) => return Ok(Look::Failed(error.to_string())),
         };
-        if let Some(owner) = self.keys.get(&key)
-            && owner != place
-        {
+        let owner = match self.keys.get(&key) {
+            Some(owner) => (owner != place).then(|| self.path_of(owner)),
+            // A file that has moved here with its whole directory is no rival.
+            None => self.elsewhere.get(&key).filter(|path| path.exists()).cloned(),
+        };
+        if let Some(owner) = owner {
             return Ok(Look::Failed(format!(
                 "its key {key:?} belongs to {}: watch a directory above both, so that their keys differ",
-                self.path_of(owner).display()
+                owner.display()
             )));
         }
         self.stage(place, path, id, known)
@@ -585,15 +620,14 @@ impl Intake {
             Ok(metadata) => metadata,
             Err(reason) => return Ok(Look::Failed(reason)),
         };
-        if staged.bytes() != after.len() || modified_ns(&before) != modified_ns(&after) {
+        if staged.bytes() != after.len() || Stamp::from(&before) != Stamp::from(&after) {
             return later;
         }
         let watched = WatchedFile {
             root: self.roots[*root].as_os_str().as_bytes().to_owned(),
             path: below.clone(),
             id: id.clone(),
-            bytes: after.len(),
-            modified_ns: modified_ns(&after),
+            stamp: Stamp::from(&after),
             taken_at,
             digest: *staged.digest(),
         };
@@ -639,8 +673,4 @@ fn key(below: &[u8]) -> Option<String> {
 
 fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
-}
-
-fn modified_ns(metadata: &Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }

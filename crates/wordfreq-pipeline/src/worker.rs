@@ -17,6 +17,7 @@ use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::process::{Settlement, process, settle};
 use crate::queue::{Message, Queue, Receipt};
+use crate::reading::LARGE_BYTES;
 use crate::results::{CommitOutcome, Completion, Effect, Results};
 
 /// One long poll.
@@ -213,24 +214,30 @@ impl Worker<'_> {
     }
 
     fn do_batch(&mut self, messages: Vec<Message>, profile: &Profile) -> Result<(), BackendError> {
-        let leased: Vec<_> = messages
+        let mut leased: Vec<_> = messages
             .into_iter()
             .map(|message| {
                 let lost = self.leases.hold(&message.receipt);
-                (message, lost)
+                let bytes = DocumentEvent::parse(&message.body).map_or(0, |event| event.bytes);
+                (message, lost, bytes)
             })
             .collect();
+        // The small ones first, so that none of them waits for a large one.
+        leased.sort_by_key(|(_, _, bytes)| *bytes);
         let mut finished = Vec::new();
         let mut finished_since = Instant::now();
-        for (message, lost) in &leased {
-            if self.drain.requested() {
-                self.settled(
-                    &message.receipt,
-                    self.backend.queue.release(&message.receipt, Duration::ZERO, None),
-                );
-                self.tally.released += 1;
+        let mut met_large = false;
+        for (message, lost, bytes) in &leased {
+            let is_large = *bytes >= LARGE_BYTES;
+            if is_large && !finished.is_empty() {
+                self.commit(&mut finished)?;
+            }
+            // A second large one is better off with a worker that is idle.
+            if self.drain.requested() || met_large {
+                self.give_back(&message.receipt);
                 continue;
             }
+            met_large = is_large;
             let (event, outcome) = process(message, profile, self.options.threads, &self.backend.open, lost);
             let name = event.as_ref().map_or_else(|| format!("message {}", message.id), shown_name);
             match (settle(outcome, profile, message.receive_count), event) {
@@ -285,20 +292,25 @@ impl Worker<'_> {
         Ok(())
     }
 
+    fn give_back(&mut self, receipt: &Receipt) {
+        self.settled(receipt, self.backend.queue.release(receipt, Duration::ZERO, None));
+        self.tally.released += 1;
+    }
+
     fn commit(&mut self, finished: &mut Vec<Completion>) -> Result<(), BackendError> {
         // A full disk or a busy store passes; the heartbeat holds the leases meanwhile, and fencing sees to the rest.
         let committed = loop {
             match self.backend.results.commit(finished) {
                 Ok(committed) => break committed,
+                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+                    return self.commit_apart(finished, &error);
+                }
                 Err(error) => rest_or_fail(error, self.drain)?,
             }
             if self.drain.requested() {
                 tracing::warn!(documents = finished.len(), "drained before the commit succeeded");
                 for completion in finished.drain(..) {
-                    self.settled(
-                        &completion.receipt,
-                        self.backend.queue.release(&completion.receipt, Duration::ZERO, None),
-                    );
+                    self.give_back(&completion.receipt);
                 }
                 return Ok(());
             }
@@ -336,8 +348,7 @@ impl Worker<'_> {
                 }
                 CommitOutcome::ProfileChanged => {
                     tracing::info!(document, sequence, "released: the profile changed meanwhile");
-                    self.settled(receipt, self.backend.queue.release(receipt, Duration::ZERO, None));
-                    self.tally.released += 1;
+                    self.give_back(receipt);
                     false
                 }
             };
@@ -347,6 +358,24 @@ impl Worker<'_> {
             self.leases.let_go(receipt);
         }
         Ok(())
+    }
+
+    /// One document of a batch cannot be committed: finds out which, so that the others are.
+    fn commit_apart(
+        &mut self,
+        finished: &mut Vec<Completion>,
+        error: &BackendError,
+    ) -> Result<(), BackendError> {
+        if let [culprit] = &finished[..] {
+            let document: String = culprit.document.to_string().chars().take(LOGGED_NAME_CHARS).collect();
+            let reason = format!("its result cannot be stored: {error}");
+            tracing::error!(document, reason, "dead letter");
+            self.settled(&culprit.receipt, self.backend.queue.dead_letter(&culprit.receipt, &reason));
+            self.tally.dead_letters += 1;
+            finished.clear();
+            return Ok(());
+        }
+        finished.drain(..).try_for_each(|completion| self.commit(&mut vec![completion]))
     }
 
     /// A settlement that fails is not a lost document: the lease ends by itself and the message comes again.

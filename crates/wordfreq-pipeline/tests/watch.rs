@@ -66,9 +66,8 @@ impl Fixture {
 
     /// Key and size of every document that was taken in from the directory and is still there.
     fn documents(&self) -> BTreeMap<String, u64> {
-        let root = self.path("").canonicalize().unwrap();
-        let files = self.embedded.bucket.watched(root.as_os_str().as_bytes()).unwrap();
-        files.into_iter().map(|file| (file.id.key().to_owned(), file.bytes)).collect()
+        let files = self.embedded.bucket.watched().unwrap();
+        files.into_iter().map(|file| (file.id.key().to_owned(), file.stamp.bytes)).collect()
     }
 }
 
@@ -267,4 +266,41 @@ fn directories_in_each_other_are_refused() {
     assert!(refused(&[&fixture.path("missing")]).contains("No such file"));
     assert!(refused(&[fixture.directory.path()]).contains("--data-dir"));
     assert!(refused(&[fixture.embedded.directory()]).contains("--data-dir"));
+}
+
+#[test]
+fn a_file_of_the_same_size_and_time_is_another_file() {
+    let fixture = Fixture::new();
+    fixture.write("file", "aaaa");
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
+    File::options().write(true).open(fixture.path("file")).unwrap().set_modified(long_ago).unwrap();
+    let watching = fixture.watch();
+    watching.wait_until("taken in", |progress| progress.idle && progress.taken == 1);
+    let other = fixture.directory.path().join("other");
+    fs::write(&other, "bbbb").unwrap();
+    File::options().write(true).open(&other).unwrap().set_modified(long_ago).unwrap();
+    fs::rename(&other, fixture.path("file")).unwrap();
+    watching.wait_until("taken in again", |progress| progress.idle && progress.taken == 2);
+}
+
+#[test]
+fn another_directory_does_not_take_over_keys_that_are_still_in_use() {
+    let fixture = Fixture::new();
+    fixture.write("one/same", "first");
+    fixture.write("two/same", "second");
+    let watching = fixture.watch_directories(&[fixture.path("one")]);
+    watching.wait_until("taken in", |progress| progress.idle && progress.taken == 1);
+    drop(watching);
+    let watching = fixture.watch_directories(&[fixture.path("two")]);
+    let progress = watching.wait_until("refused", |progress| progress.idle && !progress.failures.is_empty());
+    assert_eq!(progress.taken, 0);
+    drop(watching);
+    // The whole directory has moved: nobody else's any more.
+    fs::remove_dir_all(fixture.path("two")).unwrap();
+    fs::rename(fixture.path("one"), fixture.path("two")).unwrap();
+    fixture.write("two/same", "changed");
+    let watching = fixture.watch_directories(&[fixture.path("two")]);
+    let progress = watching.wait_until("taken over", |progress| progress.idle && progress.taken == 1);
+    assert!(progress.failures.is_empty(), "{progress:?}");
+    assert_eq!(fixture.documents(), BTreeMap::from([("same".to_owned(), 7)]));
 }

@@ -1,7 +1,8 @@
 //! The log: events on standard error, one line each, for a person on a terminal and as JSON for everything else.
 //!
 //! Keys and words come from strangers, so control characters are escaped in both forms: a document's name must not
-//! be able to drive the terminal or to forge a line. Not here: results (`output`), and what is worth an event.
+//! be able to drive the terminal or to forge a line. If standard error is gone nothing is said, and work goes on: a report
+//! of that would itself go to standard error, and panic. Not here: results (`output`), and what is worth an event.
 
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -44,6 +45,7 @@ where
     .delimited(" ");
     let subscriber = tracing_subscriber::fmt()
         .compact()
+        .log_internal_errors(false)
         .fmt_fields(fields)
         .with_target(false)
         .with_ansi(color)
@@ -59,6 +61,7 @@ where
 {
     let subscriber = tracing_subscriber::fmt()
         .json()
+        .log_internal_errors(false)
         .flatten_event(true)
         .with_span_list(false)
         .with_max_level(LevelFilter::INFO)

@@ -12,19 +12,19 @@ use wordfreq_pipeline::Drain;
 pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
     let listen = move || {
-        let mut at_once = Some(at_once);
-        for signal in signals.forever() {
-            if drain.requested()
-                && let Some(at_once) = at_once.take()
-            {
-                tracing::warn!(signal, "stopping at once");
-                at_once();
-                if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
-                    tracing::error!(%error, "cannot end the process");
-                }
-            }
+        // Counted here and not read off the drain, which others may have requested: on a terminal control-C reaches the
+        // workers themselves and, through the end of their standard input, once more.
+        let mut arrived = signals.forever();
+        if let Some(signal) = arrived.next() {
             tracing::info!(signal, "draining; a second signal stops at once");
             drain.request();
+        }
+        if let Some(signal) = arrived.next() {
+            tracing::warn!(signal, "stopping at once");
+            at_once();
+            if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
+                tracing::error!(%error, "cannot end the process");
+            }
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;

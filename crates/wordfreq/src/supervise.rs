@@ -134,13 +134,14 @@ fn keep_alive(slot: usize, launch: &Launch, slots: &Slots, drain: &Drain) -> Res
             tracing::info!(worker = child.id(), %status, "worker stopped");
             return Ok(());
         }
-        refusals = if refused(status) { refusals + 1 } else { 0 };
+        let was_healthy = started.elapsed() >= HEALTHY_AFTER;
+        refusals = if refused(status) && !was_healthy { refusals + 1 } else { 0 };
         if refusals == MAX_REFUSALS {
             return Err(format!(
                 "workers end with an error as soon as they start ({status}); their log tells why"
             ));
         }
-        if started.elapsed() >= HEALTHY_AFTER {
+        if was_healthy {
             pause = SHORTEST_PAUSE;
         }
         tracing::warn!(worker = child.id(), %status, again_in = ?pause, "worker died");

@@ -175,7 +175,7 @@ pub fn run(subject: &Subject<'_>) {
 
 /// A lease that has ended, or was given to another, writes nothing and acknowledges nothing.
 pub fn a_lost_lease_commits_nothing(subject: &Subject<'_>) {
-    let short = Duration::from_secs(1);
+    let short = Duration::from_secs(2);
     let lost = subject.lease(short);
     let again = subject
         .queue

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
-use crate::error::{BackendError, ErrorKind};
+use crate::error::BackendError;
 
 /// Look again at least this often: a process that died between its commit and its ring must not leave others asleep.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(2);
@@ -19,7 +19,8 @@ pub struct Bell {
     path: PathBuf,
     file: Mutex<File>,
     heard: Arc<Heard>,
-    watcher: OnceLock<RecommendedWatcher>,
+    /// `None` when the system has no more watches to give.
+    watcher: OnceLock<Option<RecommendedWatcher>>,
 }
 
 #[derive(Default)]
@@ -63,11 +64,6 @@ impl Bell {
         self.heard.add();
     }
 
-    /// Wakes those who wait in this process only.
-    pub fn wake(&self) {
-        self.heard.add();
-    }
-
     /// A waker that outlives this borrow.
     pub fn waker(&self) -> impl Fn() + Send + Sync + 'static {
         let heard = self.heard.clone();
@@ -76,15 +72,15 @@ impl Bell {
 
     /// Where the bell stands now. Take it *before* looking at the database, then wait from it: a ring in between is
     /// not missed.
-    pub fn position(&self) -> Result<u64, BackendError> {
-        self.listen()?;
-        Ok(*self.heard.rings.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn position(&self) -> u64 {
+        self.listen();
+        *self.heard.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a ring after `seen`, at most `timeout` and never much longer than two seconds; returns the new
     /// position.
-    pub fn wait(&self, seen: u64, timeout: Duration) -> Result<u64, BackendError> {
-        self.listen()?;
+    pub fn wait(&self, seen: u64, timeout: Duration) -> u64 {
+        self.listen();
         let deadline = Instant::now() + timeout.min(AT_LEAST_EVERY);
         let mut rings = self.heard.rings.lock().unwrap_or_else(PoisonError::into_inner);
         while *rings == seen {
@@ -94,28 +90,25 @@ impl Bell {
             }
             rings = self.heard.changed.wait_timeout(rings, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        Ok(*rings)
+        *rings
     }
 
-    fn listen(&self) -> Result<(), BackendError> {
+    fn listen(&self) {
         if self.watcher.get().is_some() {
-            return Ok(());
+            return;
         }
-        let failed = |error: notify::Error| {
-            BackendError::new(ErrorKind::Other, format!("cannot watch {}: {error}", self.path.display()))
-        };
         let heard = self.heard.clone();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
-                Ok(event) if event.kind.is_access() => {}
-                // An error may have swallowed a ring.
-                _ => heard.add(),
-            })
-            .map_err(failed)?;
-        watcher.watch(&self.path, RecursiveMode::NonRecursive).map_err(failed)?;
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+            Ok(event) if event.kind.is_access() => {}
+            // An error may have swallowed a ring.
+            _ => heard.add(),
+        })
+        .and_then(|mut watcher| watcher.watch(&self.path, RecursiveMode::NonRecursive).map(|()| watcher));
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, bell = %self.path.display(), "cannot be woken, looking every two seconds instead");
+        }
         // Of two threads that come here at once one watcher is dropped; both heard all there was.
-        drop(self.watcher.set(watcher));
-        Ok(())
+        drop(self.watcher.set(watcher.ok()));
     }
 }
 

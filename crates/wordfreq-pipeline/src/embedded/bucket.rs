@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::bell::Bell;
 use super::database::Database;
-use super::queue::enqueue;
+use super::queue::enqueue_event;
 use super::sync_directory;
 use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
 use crate::error::{BackendError, ErrorKind};
@@ -78,6 +78,33 @@ pub struct StagedPut {
     pub watched: Option<WatchedFile>,
 }
 
+/// What the file system says of a file. Of the two times only that of the last change of status (ctime) cannot be set
+/// at will, and a file that takes another's place has another inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Size.
+    pub bytes: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Time of the last change of status, nanoseconds since 1970.
+    pub changed_ns: i64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl From<&fs::Metadata> for Stamp {
+    fn from(metadata: &fs::Metadata) -> Self {
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Self {
+            bytes: metadata.len(),
+            modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            inode: metadata.ino(),
+        }
+    }
+}
+
 /// What is remembered of a file that was taken in from a watched directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchedFile {
@@ -87,10 +114,8 @@ pub struct WatchedFile {
     pub path: Vec<u8>,
     /// The document it became.
     pub id: DocumentId,
-    /// Its size when it was read.
-    pub bytes: u64,
-    /// Its modification time when it was read, nanoseconds since 1970.
-    pub modified_ns: i64,
+    /// What the file system said of it when it was read.
+    pub stamp: Stamp,
     /// When it was read.
     pub taken_at: Timestamp,
     /// The digest of what was read.
@@ -365,23 +390,28 @@ impl Bucket {
         Ok(swept)
     }
 
-    /// What is remembered of the files of one watched directory, in the order of their paths.
-    pub fn watched(&self, root: &[u8]) -> Result<Vec<WatchedFile>, BackendError> {
+    /// What is remembered of the files of every directory that was ever watched.
+    pub fn watched(&self) -> Result<Vec<WatchedFile>, BackendError> {
         self.database.read(|transaction| {
             let mut select = transaction.prepare_cached(
-                "SELECT path, bucket, key, bytes, modified_ns, taken_at, digest FROM watched WHERE root = ?1 ORDER BY path",
+                "SELECT root, path, bucket, key, bytes, modified_ns, changed_ns, inode, taken_at, digest FROM watched",
             )?;
-            let mut rows = select.query([root])?;
+            let mut rows = select.query([])?;
             let mut files = Vec::new();
             while let Some(row) = rows.next()? {
                 files.push(WatchedFile {
-                    root: root.to_owned(),
-                    path: row.get(0)?,
-                    id: super::results::document_id(row, 1)?,
-                    bytes: row.get(3)?,
-                    modified_ns: row.get(4)?,
-                    taken_at: Timestamp(row.get(5)?),
-                    digest: row.get(6)?,
+                    root: row.get(0)?,
+                    path: row.get(1)?,
+                    id: super::results::document_id(row, 2)?,
+                    stamp: Stamp {
+                        bytes: row.get(4)?,
+                        modified_ns: row.get(5)?,
+                        changed_ns: row.get(6)?,
+                        // Stored bit for bit: an inode number may use all 64.
+                        inode: row.get::<_, i64>(7)? as u64,
+                    },
+                    taken_at: Timestamp(row.get(8)?),
+                    digest: row.get(9)?,
                 });
             }
             Ok(files)
@@ -436,8 +466,13 @@ fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Seque
                     put.staged.bytes,
                     now.0
                 ])?;
-            let event = DocumentEvent { event: EventKind::Created, id: put.id.clone(), sequence };
-            enqueue(transaction, &event.to_body(), now, now)?;
+            let event = DocumentEvent {
+                event: EventKind::Created,
+                id: put.id.clone(),
+                sequence,
+                bytes: put.staged.bytes,
+            };
+            enqueue_event(transaction, &event, now)?;
             if let Some(file) = &put.watched {
                 remember(transaction, file)?;
             }
@@ -448,14 +483,17 @@ fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Seque
 
 fn remember(transaction: &Transaction<'_>, file: &WatchedFile) -> Result<(), BackendError> {
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO watched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        // A key has one file: one in a directory that was watched before gives way.
+        .prepare_cached("INSERT OR REPLACE INTO watched VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
         .execute(params![
             file.root,
             file.path,
             file.id.bucket(),
             file.id.key().as_bytes(),
-            file.bytes,
-            file.modified_ns,
+            file.stamp.bytes,
+            file.stamp.modified_ns,
+            file.stamp.changed_ns,
+            file.stamp.inode as i64,
             file.taken_at.0,
             file.digest
         ])?;
@@ -476,8 +514,8 @@ fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, Backen
                  WHERE bucket = ?1 AND key = ?2",
             )?
             .execute(params![bucket, key, sequence.0, now.0])?;
-        let event = DocumentEvent { event: EventKind::Removed, id: id.clone(), sequence };
-        enqueue(transaction, &event.to_body(), now, now)?;
+        let event = DocumentEvent { event: EventKind::Removed, id: id.clone(), sequence, bytes: 0 };
+        enqueue_event(transaction, &event, now)?;
     }
     Ok(exists)
 }

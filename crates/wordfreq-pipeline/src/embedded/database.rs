@@ -37,8 +37,9 @@ const MIGRATIONS: &[&str] = &[r"
     CREATE TABLE messages (
         id INTEGER PRIMARY KEY AUTOINCREMENT, dead INTEGER NOT NULL DEFAULT 0, visible_at INTEGER NOT NULL,
         sent_at INTEGER NOT NULL, received_at INTEGER, receive_count INTEGER NOT NULL DEFAULT 0,
-        body TEXT NOT NULL, reason TEXT
+        body TEXT NOT NULL, reason TEXT, document BLOB, sequence INTEGER
     ) STRICT;
+    CREATE INDEX dead_letters_by_document ON messages (document) WHERE dead = 1;
     CREATE INDEX messages_by_visibility ON messages (dead, visible_at);
 
     CREATE TABLE profiles (
@@ -69,9 +70,11 @@ const MIGRATIONS: &[&str] = &[r"
     -- What was last taken in from watched directories, so that a restart takes in only what changed.
     CREATE TABLE watched (
         root BLOB NOT NULL, path BLOB NOT NULL, bucket TEXT NOT NULL, key BLOB NOT NULL,
-        bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, taken_at INTEGER NOT NULL, digest BLOB NOT NULL,
+        bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL, changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
+        taken_at INTEGER NOT NULL, digest BLOB NOT NULL,
         PRIMARY KEY (root, path)
     ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX watched_by_key ON watched (bucket, key);
 "];
 
 /// What a commit of this connection promises.

@@ -26,15 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bell::Bell;
-pub use bucket::{Bucket, Object, Opened, Staged, StagedPut, Swept, WatchedFile};
+pub use bucket::{Bucket, Object, Opened, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
 pub use queue::EmbeddedQueue;
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;
 
-use crate::document::{DocumentEvent, DocumentId, Sequence};
+use crate::document::{DocumentId, Sequence};
 use crate::error::{BackendError, ErrorKind};
-use crate::queue::Queue as _;
 use crate::results::{ResultSummary, Results as _};
 
 /// The settings of a data directory; the same for every process on it.
@@ -176,12 +175,8 @@ impl Embedded {
         if !self.bucket.is_newest(id, sequence)? {
             return Ok(DocumentState::Superseded);
         }
-        let letters = self.queue.dead_letters(usize::MAX)?;
-        let failed = letters.into_iter().find(|letter| {
-            DocumentEvent::parse(&letter.body)
-                .is_ok_and(|event| event.id == *id && event.sequence == sequence)
-        });
-        Ok(failed.map_or(DocumentState::Waiting, |letter| DocumentState::Failed(letter.reason)))
+        let reason = self.durable.read(|transaction| queue::reason_of_death(transaction, id, sequence))?;
+        Ok(reason.map_or(DocumentState::Waiting, DocumentState::Failed))
     }
 
     /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether
@@ -197,7 +192,7 @@ impl Embedded {
 
     /// Waits until something was committed, acknowledged or given up since `seen`, or `timeout` has passed; returns
     /// what to pass as `seen` next.
-    pub fn wait_settled(&self, seen: u64, timeout: Duration) -> Result<u64, BackendError> {
+    pub fn wait_settled(&self, seen: u64, timeout: Duration) -> u64 {
         self.queue.settled().wait(seen, timeout)
     }
 
@@ -207,7 +202,7 @@ impl Embedded {
     }
 
     /// Where the bell of settled messages stands; take it before looking, then wait from it.
-    pub fn settled_so_far(&self) -> Result<u64, BackendError> {
+    pub fn settled_so_far(&self) -> u64 {
         self.queue.settled().position()
     }
 }
@@ -220,6 +215,11 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether anyone holds the lock. Leaves the file as it is.
+    pub fn is_taken(path: &Path) -> Result<bool, BackendError> {
+        Ok(lock(path)?.is_err())
+    }
+
     /// Takes the lock, or answers what its holder wrote about itself.
     pub fn take(path: &Path) -> Result<Result<Self, String>, BackendError> {
         let context = |error| BackendError::io("lock", path, error);
@@ -253,13 +253,20 @@ fn lock(path: &Path) -> Result<Result<File, File>, BackendError> {
     }
 }
 
-/// Makes a directory, and those above it that are missing, for its owner alone: documents may be anyone's secrets.
+/// Makes a directory, and those above it that are missing, durably and for its owner alone: documents may be anyone's
+/// secrets.
 pub fn make_directory(path: &Path) -> Result<(), BackendError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|error| BackendError::io("make the directory", path, error))
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_directory(parent)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => sync_directory(parent),
+        // Another process was faster.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(BackendError::io("make the directory", path, error)),
+    }
 }
 
 /// Makes the names in a directory durable.

@@ -1,7 +1,8 @@
-//! [`Queue`] on SQLite: one row a message, and one number, `visible_at`, that hides it. Stricter than the port asks:
-//! a lease whose time has run out can do nothing any more, even if nobody else has the message yet.
-//! Each rule about time is a
+//! [`Queue`] on SQLite: one row a message, and one number, `visible_at`, that hides it. Each rule about time is a
 //! function of `now`, so tests pass moments instead of waiting for them.
+//!
+//! Stricter than the port asks in two ways: a lease whose time has run out can do nothing any more, even if nobody else
+//! has the message yet; and a message that was received before is handed out alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::Options;
 use super::bell::Bell;
 use super::database::Database;
+use crate::document::{DocumentEvent, DocumentId, Sequence};
 use crate::drain::Drain;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
@@ -78,10 +80,51 @@ pub(super) fn acknowledge(
     Ok(deleted == 1)
 }
 
-/// Puts a message into the queue within a transaction of the caller's, who rings the bell afterwards.
-pub(super) fn enqueue(
+/// Puts a document event into the queue within a transaction of the caller's, who rings the bell afterwards.
+pub(super) fn enqueue_event(
+    transaction: &Transaction<'_>,
+    event: &DocumentEvent,
+    now: Timestamp,
+) -> Result<(), BackendError> {
+    let subject = Subject { document: event.id.to_string().into_bytes(), sequence: event.sequence };
+    enqueue(transaction, &event.to_body(), Some(&subject), now, now)
+}
+
+/// What a message is about, beside its body, so that it can be found by that.
+struct Subject {
+    document: Vec<u8>,
+    sequence: Sequence,
+}
+
+/// Removes the dead letters about this version of a document and older ones: it has a result, and they are history.
+pub(super) fn forget_dead_letters(
+    transaction: &Transaction<'_>,
+    document: &DocumentId,
+    sequence: Sequence,
+) -> Result<(), BackendError> {
+    transaction
+        .prepare_cached("DELETE FROM messages WHERE dead = 1 AND document = ?1 AND sequence <= ?2")?
+        .execute(params![document.to_string().as_bytes(), sequence.0])?;
+    Ok(())
+}
+
+/// Why this version of a document was given up, if it was.
+pub(super) fn reason_of_death(
+    transaction: &Transaction<'_>,
+    document: &DocumentId,
+    sequence: Sequence,
+) -> Result<Option<String>, BackendError> {
+    let reason: Option<Option<String>> = transaction
+        .prepare_cached("SELECT reason FROM messages WHERE dead = 1 AND document = ?1 AND sequence = ?2")?
+        .query_row(params![document.to_string().as_bytes(), sequence.0], |row| row.get(0))
+        .optional()?;
+    Ok(reason.map(Option::unwrap_or_default))
+}
+
+fn enqueue(
     transaction: &Transaction<'_>,
     body: &str,
+    subject: Option<&Subject>,
     visible_at: Timestamp,
     now: Timestamp,
 ) -> Result<(), BackendError> {
@@ -89,8 +132,16 @@ pub(super) fn enqueue(
         return Err(BackendError::new(ErrorKind::Invalid, "a message must not be empty"));
     }
     transaction
-        .prepare_cached("INSERT INTO messages (visible_at, sent_at, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![visible_at.0, now.0, body])?;
+        .prepare_cached(
+            "INSERT INTO messages (visible_at, sent_at, body, document, sequence) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            visible_at.0,
+            now.0,
+            body,
+            subject.map(|subject| &subject.document),
+            subject.map(|subject| subject.sequence.0)
+        ])?;
     Ok(())
 }
 
@@ -122,6 +173,12 @@ fn receive_at(
             return Ok(messages);
         }
         for (id, received, sent_at, body) in due {
+            // What was received before may be what killed its worker. It goes alone, so that it cannot take its
+            // neighbours' tries with it.
+            let suspect = received > 0;
+            if suspect && !messages.is_empty() {
+                return Ok(messages);
+            }
             let too_often = received >= options.max_receive_count;
             if too_often || now.since(sent_at) >= options.retention {
                 let (tries, why) = if too_often {
@@ -153,6 +210,9 @@ fn receive_at(
                 receive_count: received + 1,
                 sent_at,
             });
+            if suspect {
+                return Ok(messages);
+            }
         }
         if messages.len() == max {
             return Ok(messages);
@@ -224,6 +284,11 @@ impl EmbeddedQueue {
         Self { durable, leases, sent, settled, options }
     }
 
+    /// Whether nothing is left to do: [`Depth::is_idle`] without counting.
+    pub fn is_idle(&self) -> Result<bool, BackendError> {
+        self.leases.read(|transaction| Ok(next_visible(transaction)?.is_none()))
+    }
+
     pub(super) fn ring_sent(&self) {
         self.sent.ring();
     }
@@ -237,9 +302,9 @@ impl Queue for EmbeddedQueue {
     fn send(&self, messages: &[Outgoing]) -> Result<(), BackendError> {
         let now = Timestamp::now();
         self.durable.write(|transaction| {
-            messages
-                .iter()
-                .try_for_each(|message| enqueue(transaction, &message.body, now.plus(message.delay), now))
+            messages.iter().try_for_each(|message| {
+                enqueue(transaction, &message.body, None, now.plus(message.delay), now)
+            })
         })?;
         self.sent.ring();
         Ok(())
@@ -254,7 +319,7 @@ impl Queue for EmbeddedQueue {
     ) -> Result<Vec<Message>, BackendError> {
         let deadline = Instant::now() + wait;
         let _wakes_on_drain = drain.on_request(self.sent.waker());
-        let mut position = self.sent.position()?;
+        let mut position = self.sent.position();
         loop {
             if drain.requested() || max == 0 {
                 return Ok(Vec::new());
@@ -278,7 +343,7 @@ impl Queue for EmbeddedQueue {
                 return Ok(Vec::new());
             }
             let until_visible = next.map_or(left, |next| next.since(now));
-            position = self.sent.wait(position, left.min(until_visible))?;
+            position = self.sent.wait(position, left.min(until_visible));
         }
     }
 
@@ -365,7 +430,7 @@ impl Queue for EmbeddedQueue {
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
         let count = self.durable.write(|transaction| {
-            let ids: Vec<i64> = match which {
+            let mut ids: Vec<i64> = match which {
                 Redrive::All => transaction
                     .prepare_cached("SELECT id FROM messages WHERE dead = 1 ORDER BY visible_at, id")?
                     .query_map([], |row| row.get(0))?
@@ -377,15 +442,21 @@ impl Queue for EmbeddedQueue {
                     })
                     .collect::<Result<_, _>>()?,
             };
+            ids.sort_unstable();
+            ids.dedup();
             let now = Timestamp::now();
             for id in &ids {
-                let body: Option<String> = transaction
-                    .prepare_cached("DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body")?
-                    .query_row([id], |row| row.get(0))
-                    .optional()?;
-                let body = body
+                let (body, document, sequence): (String, Option<Vec<u8>>, Option<u64>) = transaction
+                    .prepare_cached(
+                        "DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence",
+                    )?
+                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+                    .optional()?
                     .ok_or_else(|| BackendError::new(ErrorKind::NotFound, no_dead_letter(&id.to_string())))?;
-                enqueue(transaction, &body, now, now)?;
+                let subject = document
+                    .zip(sequence)
+                    .map(|(document, sequence)| Subject { document, sequence: Sequence(sequence) });
+                enqueue(transaction, &body, subject.as_ref(), now, now)?;
             }
             Ok(ids.len() as u64)
         })?;
@@ -429,7 +500,7 @@ mod tests {
     #[test]
     fn a_lease_hides_until_its_time_runs_out_to_the_millisecond() {
         let fixture = fixture();
-        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(1000), Timestamp(1000)));
+        fixture.at(|transaction| enqueue(transaction, "a", None, Timestamp(1000), Timestamp(1000)));
         assert_eq!(fixture.receive(999).len(), 0);
         assert_eq!(fixture.receive(1000).len(), 1);
         assert_eq!(fixture.receive(30_999).len(), 0);
@@ -439,7 +510,7 @@ mod tests {
     #[test]
     fn an_extension_counts_from_now_and_ends_twelve_hours_after_the_receive() {
         let fixture = fixture();
-        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        fixture.at(|transaction| enqueue(transaction, "a", None, Timestamp(0), Timestamp(0)));
         let receipt = fixture.receive(0)[0].receipt.clone();
         let extend = |now| fixture.at(|transaction| extend_at(transaction, &receipt, LEASE, Timestamp(now)));
         assert!(extend(29_999));
@@ -457,7 +528,7 @@ mod tests {
     #[test]
     fn an_expired_lease_cannot_be_extended_or_prolonged_by_release() {
         let fixture = fixture();
-        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        fixture.at(|transaction| enqueue(transaction, "a", None, Timestamp(0), Timestamp(0)));
         let first = fixture.receive(0)[0].receipt.clone();
         assert!(!fixture.at(|transaction| extend_at(transaction, &first, LEASE, Timestamp(30_000))));
         assert!(!fixture.at(|transaction| is_held(transaction, &first, Timestamp(30_000))));
@@ -467,7 +538,7 @@ mod tests {
     #[test]
     fn retention_is_judged_from_the_sending() {
         let fixture = fixture();
-        fixture.at(|transaction| enqueue(transaction, "a", Timestamp(0), Timestamp(0)));
+        fixture.at(|transaction| enqueue(transaction, "a", None, Timestamp(0), Timestamp(0)));
         let retention = i64::try_from(Options::default().retention.as_millis()).unwrap();
         assert_eq!(fixture.receive(retention - 1).len(), 1);
         assert_eq!(fixture.receive(retention + 30_000).len(), 0);
@@ -479,10 +550,10 @@ mod tests {
     fn depth_tells_visible_in_flight_and_delayed_apart() {
         let fixture = fixture();
         fixture.at(|transaction| {
-            enqueue(transaction, "leased", Timestamp(0), Timestamp(0))?;
+            enqueue(transaction, "leased", None, Timestamp(0), Timestamp(0))?;
             receive_at(transaction, 1, LEASE, Timestamp(0), Options::default())?;
-            enqueue(transaction, "visible", Timestamp(5), Timestamp(5))?;
-            enqueue(transaction, "delayed", Timestamp(900), Timestamp(6))
+            enqueue(transaction, "visible", None, Timestamp(5), Timestamp(5))?;
+            enqueue(transaction, "delayed", None, Timestamp(900), Timestamp(6))
         });
         let depth = fixture.at(|transaction| depth_at(transaction, Timestamp(10)));
         assert_eq!((depth.visible, depth.in_flight, depth.delayed, depth.dead_letters), (1, 1, 1, 0));

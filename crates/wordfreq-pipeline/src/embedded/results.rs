@@ -9,7 +9,7 @@ use wordfreq_core::{Profile, ProfileName, Top};
 
 use super::bell::Bell;
 use super::database::Database;
-use super::queue::{acknowledge, enqueue, is_held};
+use super::queue::{acknowledge, enqueue_event, forget_dead_letters, is_held};
 use super::totals::{self, Moves};
 use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
 use crate::encoding::{self, Move};
@@ -88,7 +88,7 @@ pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> R
     )?;
     // Only documents whose newest version was counted: all others have their message still, dead or alive.
     let mut stale = transaction.prepare(
-        "SELECT documents.bucket, documents.key, documents.sequence FROM results JOIN documents
+        "SELECT documents.bucket, documents.key, documents.sequence, documents.bytes FROM results JOIN documents
              USING (bucket, key, sequence) WHERE profile_id <> ?1 AND digest IS NOT NULL ORDER BY documents.sequence",
     )?;
     let mut rows = stale.query([id])?;
@@ -99,8 +99,9 @@ pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> R
             event: EventKind::Created,
             id: document_id(row, 0)?,
             sequence: Sequence(row.get(2)?),
+            bytes: row.get(3)?,
         };
-        enqueue(transaction, &event.to_body(), now, now)?;
+        enqueue_event(transaction, &event, now)?;
         recounted += 1;
     }
     Ok(recounted)
@@ -200,6 +201,7 @@ fn commit_one(
             moves.add(profile_id, word, Move { count: as_count(count)?, documents: 1 });
         }
     }
+    forget_dead_letters(transaction, &completion.document, completion.sequence)?;
     settled(CommitOutcome::Committed)
 }
 

@@ -100,7 +100,7 @@ pub(super) fn pending(transaction: &Transaction<'_>, profile_id: i64) -> Result<
     let mut rows = select.query([profile_id])?;
     while let Some(row) = rows.next()? {
         let encoded = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        decode_moves(encoded, |word, moved| add(&mut sum, word, moved))?;
+        decode_moves(encoded, |word, moved| add(&mut sum, word, moved)).map_err(damaged)?;
     }
     Ok(sum)
 }
@@ -166,6 +166,11 @@ fn total(sum: Move) -> Result<Option<Total>, BackendError> {
         (Ok(count), Ok(documents)) if count > 0 && documents > 0 => Ok(Some(Total { count, documents })),
         _ => Err(inconsistent(sum)),
     }
+}
+
+/// Not `Corrupt`, which would be held against the document that is being committed.
+fn damaged(error: BackendError) -> BackendError {
+    BackendError::new(ErrorKind::Other, format!("the stored totals are damaged: {error}; restore a backup"))
 }
 
 fn inconsistent(sum: Move) -> BackendError {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, make_directory};
 use wordfreq_pipeline::watch::{Progress, Watch};
-use wordfreq_pipeline::{BackendError, DocumentEvent, Drain, ErrorKind, Queue as _, Results as _};
+use wordfreq_pipeline::{DocumentEvent, Drain, ErrorKind, Queue as _, Results as _};
 
 use super::results::totals_report;
 use crate::cli::UpArgs;
@@ -76,20 +76,8 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         "ready"
     );
 
-    let mut given_up = None;
-    while !drain.requested() {
-        if args.exit_when_idle && is_idle(&embedded, watch.as_ref())? {
-            break;
-        }
-        match events.recv() {
-            Ok(Happened::Something) => {}
-            Ok(Happened::GivenUp(reason)) => {
-                given_up = Some(reason);
-                break;
-            }
-            Err(mpsc::RecvError) => break,
-        }
-    }
+    let is_idle = || args.exit_when_idle && is_idle(&embedded, watch.as_ref());
+    let given_up = wait(&events, &drain, is_idle);
     let interrupted = drain.requested();
     let progress = watch.as_ref().map(Watch::progress).unwrap_or_default();
     drop(watch);
@@ -105,7 +93,11 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     if let Some(reason) = given_up {
         bail!(reason);
     }
-    if args.exit_when_idle && !interrupted {
+    if args.exit_when_idle && interrupted {
+        output::remark(format!("stopped before everything was done: {}", embedded.queue.depth()?));
+        return Ok(Exit::Failed);
+    }
+    if args.exit_when_idle {
         let report = totals_report(&embedded, embedded.results.totals(Some(10))?)?;
         output::to_stdout(|out| output::write_count(out, &report, Style::default()))?;
         return failures(&embedded, &progress);
@@ -193,28 +185,36 @@ fn forward(
         "settled",
         Box::new(move || {
             let _wakes = drain.on_request(embedded.settled_waker());
-            let mut seen = match embedded.settled_so_far() {
-                Ok(seen) => seen,
-                Err(error) => {
-                    drop(sender.send(Happened::GivenUp(error.to_string())));
-                    return;
-                }
-            };
+            let mut seen = embedded.settled_so_far();
             while !drain.requested() && sender.send(Happened::Something).is_ok() {
-                match embedded.wait_settled(seen, Duration::from_secs(2)) {
-                    Ok(now) => seen = now,
-                    Err(error) => drop(sender.send(Happened::GivenUp(error.to_string()))),
-                }
+                seen = embedded.wait_settled(seen, Duration::from_secs(2));
             }
         }),
     )?;
     Ok(vec![refusals, draining, settled])
 }
 
-fn is_idle(embedded: &Embedded, watch: Option<&Watch>) -> Result<bool, BackendError> {
+/// Waits until there is nothing left to do or a drain is requested; answers why the fleet was given up, if it was.
+fn wait(events: &mpsc::Receiver<Happened>, drain: &Drain, is_idle: impl Fn() -> bool) -> Option<String> {
+    while !drain.requested() && !is_idle() {
+        let first = events.recv().ok()?;
+        // However much has happened, one look is enough.
+        for happened in std::iter::once(first).chain(std::iter::from_fn(|| events.try_recv().ok())) {
+            if let Happened::GivenUp(reason) = happened {
+                return Some(reason);
+            }
+        }
+    }
+    None
+}
+
+fn is_idle(embedded: &Embedded, watch: Option<&Watch>) -> bool {
     // The watch first: once it is idle, everything it will ever send is in the queue.
-    let watch_is_idle = watch.is_none_or(|watch| watch.progress().idle);
-    Ok(watch_is_idle && embedded.queue.depth()?.is_idle())
+    watch.is_none_or(Watch::is_idle)
+        && embedded.queue.is_idle().unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot look at the queue, trying again");
+            false
+        })
 }
 
 /// Names what could not be taken in or counted.

@@ -17,48 +17,80 @@ use crate::exit::{Exit, UsageError};
 use crate::output::{self, Cell, Listing, Style};
 
 /// The most documents, and about the most bytes, of one transaction.
-const BATCH_DOCUMENTS: usize = 256;
+const BATCH_DOCUMENTS: usize = 64;
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Uploads, and with `--wait` tells what became of each document.
 pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     let (sources, mut num_failed) = sources(args)?;
+    if sources.is_empty() {
+        output::remark("nothing was uploaded");
+        return Ok(if num_failed == 0 { Exit::Done } else { Exit::Failed });
+    }
     let embedded = data_directory::open(config, IfMissing::Create)?;
     let mut uploaded = Vec::new();
-    let (mut batch, mut batch_bytes, mut bytes) = (Vec::new(), 0, 0);
-    for (id, path) in &sources {
-        match stage(&embedded, path) {
-            Ok(staged) => {
-                batch_bytes += staged.bytes();
-                bytes += staged.bytes();
-                batch.push(StagedPut { id: id.clone(), staged, watched: None });
-            }
-            Err(NotStaged::Document(reason)) => {
-                output::remark(format!("error: {}: {reason}", path.display()));
-                num_failed += 1;
-            }
-            Err(NotStaged::Store(error)) => return Err(error.into()),
-        }
-        if batch.len() >= BATCH_DOCUMENTS || batch_bytes >= BATCH_BYTES {
-            put(&embedded, &mut batch, &mut uploaded)?;
-            batch_bytes = 0;
-        }
-    }
-    put(&embedded, &mut batch, &mut uploaded)?;
+    let ended = upload(&embedded, &sources, &mut uploaded, &mut num_failed);
     let plural = if uploaded.len() == 1 { "" } else { "s" };
+    let bytes: u64 = uploaded.iter().map(|uploaded| uploaded.bytes).sum();
     output::remark(format!(
         "uploaded {} document{plural}, {bytes} bytes, to {}",
         uploaded.len(),
         args.bucket
     ));
-    if args.wait {
-        num_failed += wait(&embedded, &uploaded)?;
+    let mut num_done = uploaded.len();
+    if let Err(error) = ended {
+        let missing = sources.len() - uploaded.len();
+        if uploaded.is_empty() {
+            return Err(error.into());
+        }
+        output::remark(format!("error: {missing} documents were not uploaded: {error}"));
+        return Ok(Exit::Partly);
     }
-    Ok(match num_failed {
-        0 => Exit::Done,
-        _ if uploaded.is_empty() => Exit::Failed,
+    if args.wait {
+        let num_lost = wait(&embedded, &uploaded)?;
+        num_failed += num_lost;
+        num_done -= num_lost;
+    }
+    Ok(match (num_done, num_failed) {
+        (_, 0) => Exit::Done,
+        (0, _) => Exit::Failed,
         _ => Exit::Partly,
     })
+}
+
+/// A document that was accepted.
+struct Uploaded {
+    id: DocumentId,
+    sequence: Sequence,
+    bytes: u64,
+}
+
+/// Puts every source, batch by batch. An error is the store's; `uploaded` tells what it had taken before.
+fn upload(
+    embedded: &Embedded,
+    sources: &BTreeMap<DocumentId, PathBuf>,
+    uploaded: &mut Vec<Uploaded>,
+    num_failed: &mut usize,
+) -> Result<(), BackendError> {
+    let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+    for (id, path) in sources {
+        match stage(embedded, path) {
+            Ok(staged) => {
+                batch_bytes += staged.bytes();
+                batch.push(StagedPut { id: id.clone(), staged, watched: None });
+            }
+            Err(NotStaged::Document(reason)) => {
+                output::remark(format!("error: {}: {reason}", path.display()));
+                *num_failed += 1;
+            }
+            Err(NotStaged::Store(error)) => return Err(error),
+        }
+        if batch.len() >= BATCH_DOCUMENTS || batch_bytes >= BATCH_BYTES {
+            put(embedded, &mut batch, uploaded)?;
+            batch_bytes = 0;
+        }
+    }
+    put(embedded, &mut batch, uploaded)
 }
 
 /// Deletes documents by name.
@@ -86,7 +118,9 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
 }
 
 /// What to upload under which name: a file by its own name, a directory's files by their paths below it.
-fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, u64)> {
+fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, usize)> {
+    // A bad bucket is wrong usage even if there is nothing to put into it.
+    DocumentId::new(args.bucket.as_str(), "-").map_err(|error| UsageError(error.to_string()))?;
     let mut sources = BTreeMap::new();
     let mut num_failed = 0;
     let mut fail = |path: &Path, reason: String| {
@@ -160,28 +194,32 @@ fn stage(embedded: &Embedded, path: &Path) -> Result<Staged, NotStaged> {
 fn put(
     embedded: &Embedded,
     batch: &mut Vec<StagedPut>,
-    uploaded: &mut Vec<(DocumentId, Sequence)>,
-) -> anyhow::Result<()> {
-    let ids: Vec<_> = batch.iter().map(|put| put.id.clone()).collect();
+    uploaded: &mut Vec<Uploaded>,
+) -> Result<(), BackendError> {
+    let names: Vec<_> = batch.iter().map(|put| (put.id.clone(), put.staged.bytes())).collect();
     let sequences = embedded.bucket.put(std::mem::take(batch))?;
-    uploaded.extend(ids.into_iter().zip(sequences));
+    uploaded.extend(names.into_iter().zip(sequences).map(|((id, bytes), sequence)| Uploaded {
+        id,
+        sequence,
+        bytes,
+    }));
     Ok(())
 }
 
 /// Waits for each document in turn, prints what became of it; the number of failures.
-fn wait(embedded: &Embedded, uploaded: &[(DocumentId, Sequence)]) -> anyhow::Result<u64> {
-    if let Ok(_nobody) = Lock::take(&embedded.directory().join(super::up::LOCK_FILE))? {
+fn wait(embedded: &Embedded, uploaded: &[Uploaded]) -> anyhow::Result<usize> {
+    if !Lock::is_taken(&embedded.directory().join(super::up::LOCK_FILE))? {
         output::remark(
             "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
         );
     }
     let mut listing = Listing::new("uploaded", ["bucket", "key", "status", "words", "distinct", "reason"]);
     let mut num_failed = 0;
-    for (id, sequence) in uploaded {
-        let mut seen = embedded.settled_so_far()?;
+    for Uploaded { id, sequence, .. } in uploaded {
+        let mut seen = embedded.settled_so_far();
         let state = loop {
             match embedded.state(id, *sequence)? {
-                DocumentState::Waiting => seen = embedded.wait_settled(seen, Duration::from_secs(2))?,
+                DocumentState::Waiting => seen = embedded.wait_settled(seen, Duration::from_secs(2)),
                 settled => break settled,
             }
         };
