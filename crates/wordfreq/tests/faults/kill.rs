@@ -347,10 +347,13 @@ impl World {
             self.upload_all(documents);
         }
         let watched = self.system.watched();
-        let mut up = self.system.start(
-            &Self::up_args(watched.to_str().unwrap()),
-            &[("WORDFREQ_FAILPOINTS", &format!("{place}=kill@{at}"))],
-        );
+        let failpoints = format!("{place}=kill@{at}");
+        let mut variables = vec![("WORDFREQ_FAILPOINTS", failpoints.as_str())];
+        if place.starts_with("totals.") {
+            // Every commit must come here, however little it moves.
+            variables.push(("WORDFREQ_FAILPOINT_FOLD_AT", "1"));
+        }
+        let mut up = self.system.start(&Self::up_args(watched.to_str().unwrap()), &variables);
         up.wait_for_killed_workers(WORKERS_AT_ONCE);
         if drain {
             up.signal(Signal::TERM);
