@@ -305,3 +305,41 @@ fn a_worker_that_lost_its_lease_commits_nothing_even_if_nobody_took_over() {
     };
     assert_eq!(embedded.results.commit(&[completion]).unwrap()[0].outcome, CommitOutcome::LeaseLost);
 }
+
+#[test]
+fn a_damaged_result_harms_only_its_own_document() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = with_profile(directory.path(), ProfileName::Unicode);
+    for key in ["a", "b", "c"] {
+        put(&embedded, key, b"first words");
+    }
+    work_until_idle(&embedded);
+    let database = rusqlite::Connection::open(directory.path().join("wordfreq.db")).unwrap();
+    let damage = "UPDATE count_tables SET encoded = zeroblob(20) WHERE result_id = (SELECT id FROM results WHERE key = ?1)";
+    assert_eq!(database.execute(damage, [b"b"]).unwrap(), 1);
+    for key in ["a", "b", "c"] {
+        put(&embedded, key, b"second version");
+    }
+    let tally = work_until_idle(&embedded);
+    assert_eq!((tally.committed, tally.dead_letters), (2, 1));
+    let letters = embedded.queue.dead_letters(10).unwrap();
+    assert!(letters[0].reason.contains("cannot be stored"), "{}", letters[0].reason);
+}
+
+#[test]
+fn a_dead_letter_is_forgotten_once_its_document_is_mended_or_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = with_profile(directory.path(), ProfileName::GoSample);
+    let bad = vec![b'x'; 70_000];
+    for key in ["mended", "deleted", "stays"] {
+        put(&embedded, key, &bad);
+    }
+    work_until_idle(&embedded);
+    assert_eq!(embedded.queue.depth().unwrap().dead_letters, 3);
+    put(&embedded, "mended", b"good words");
+    embedded.bucket.delete(&DocumentId::new("processing", "deleted").unwrap()).unwrap();
+    work_until_idle(&embedded);
+    let letters = embedded.queue.dead_letters(10).unwrap();
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].body.contains("stays"), "{}", letters[0].body);
+}

@@ -72,7 +72,7 @@ const THREADS: Setting = Setting {
     environment: "WORDFREQ_THREADS",
     flag: Some("--threads"),
     default: "the cores available",
-    doc: "threads of `wordfreq count`, 1 to 1024",
+    doc: "threads of `wordfreq count`, and of a worker for a large document, 1 to 1024",
 };
 const WATCH: Setting = Setting {
     name: "watch",

@@ -559,4 +559,25 @@ mod tests {
         assert_eq!((depth.visible, depth.in_flight, depth.delayed, depth.dead_letters), (1, 1, 1, 0));
         assert_eq!(depth.oldest_age, Some(Duration::from_millis(10)));
     }
+
+    #[test]
+    fn what_was_received_before_goes_alone() {
+        let fixture = fixture();
+        for body in ["killer", "neighbour", "other"] {
+            fixture.at(|transaction| enqueue(transaction, body, None, Timestamp(0), Timestamp(0)));
+        }
+        assert_eq!(fixture.receive(0).len(), 3);
+        fixture.at(|transaction| enqueue(transaction, "new", None, Timestamp(40_000), Timestamp(40_000)));
+        // Their worker has died: each comes by itself, and the new one not behind any of them.
+        for expected in 1..=3 {
+            let alone = fixture.receive(40_000);
+            assert_eq!(
+                alone.iter().map(|message| message.receive_count).collect::<Vec<_>>(),
+                [2],
+                "{expected}"
+            );
+        }
+        assert_eq!(fixture.receive(40_000)[0].body, "new");
+        assert!(fixture.receive(40_000).is_empty());
+    }
 }

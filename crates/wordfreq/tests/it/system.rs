@@ -264,3 +264,33 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     refused(1, &["worker", "--data-dir", "fresh"], "start `wordfreq up` on it once");
     refused(1, &["results", "totals", "--data-dir", "fresh"], "nothing was counted");
 }
+
+#[test]
+fn up_lives_on_when_nobody_reads_its_log() {
+    let program = Program::new();
+    program.write("in/a.txt", "some words");
+    let mut up = program.command(&["up", "--watch", "in", "--exit-when-idle"]).spawn().unwrap();
+    drop(up.stderr.take());
+    let ended = up.wait_with_output().unwrap();
+    assert!(ended.status.success(), "{}", ended.status);
+    assert!(String::from_utf8(ended.stdout).unwrap().starts_with("1 document, 10 bytes"));
+}
+
+#[test]
+fn one_control_c_drains_up_and_its_workers() {
+    use std::io::{BufRead as _, BufReader};
+    use std::os::unix::process::CommandExt as _;
+    let program = Program::new();
+    for round in 0..5 {
+        let mut up = program.command(&["up", "--max", "4"]).process_group(0).spawn().unwrap();
+        let mut log = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+        // A terminal sends the signal to every process of the group.
+        let started: Vec<_> = log.by_ref().filter(|line| line.contains("worker started")).take(4).collect();
+        assert_eq!(started.len(), 4);
+        let group = rustix::process::Pid::from_child(&up);
+        rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+        let rest: Vec<String> = log.collect();
+        assert!(up.wait().unwrap().success());
+        assert!(!rest.iter().any(|line| line.contains("stopping at once")), "round {round}: {rest:#?}");
+    }
+}
