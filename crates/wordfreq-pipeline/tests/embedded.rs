@@ -343,3 +343,19 @@ fn a_dead_letter_is_forgotten_once_its_document_is_mended_or_deleted() {
     assert_eq!(letters.len(), 1);
     assert!(letters[0].body.contains("stays"), "{}", letters[0].body);
 }
+
+#[test]
+fn folding_in_a_quiet_moment_changes_no_total() {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = with_profile(directory.path(), ProfileName::Unicode);
+    for (key, text) in [("a", "one two two"), ("b", "two three")] {
+        put(&embedded, key, text.as_bytes());
+        work_until_idle(&embedded);
+    }
+    embedded.bucket.delete(&DocumentId::new("processing", "a").unwrap()).unwrap();
+    work_until_idle(&embedded);
+    let before = embedded.results.totals(None).unwrap();
+    assert!(embedded.results.fold().unwrap(), "there was something to fold");
+    assert_eq!(embedded.results.totals(None).unwrap(), before);
+    assert!(!embedded.results.fold().unwrap(), "folded twice");
+}

@@ -1,5 +1,5 @@
-//! What a data directory needs done while work goes on: the log copied back into the database, and objects nobody
-//! refers to removed. Not here: who may do it; the locks of the data directory see to that.
+//! What a data directory needs done while work goes on: the log copied back into the database, totals folded, and
+//! objects nobody refers to removed. Not here: who may do it; the locks of the data directory see to that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use wordfreq_pipeline::embedded::Embedded;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
-/// Whether to sweep too: one process at a time may.
+/// Whether to sweep and fold too: one process at a time may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sweep {
     /// At once, and every ten minutes.
@@ -30,9 +30,21 @@ pub fn keep_up(embedded: &Arc<Embedded>, sweep: Sweep, drain: &Drain) {
         if drain.wait(CHECKPOINT_EVERY) {
             return;
         }
+        if sweep == Sweep::Yes {
+            fold_if_idle(embedded);
+        }
         if let Err(error) = embedded.checkpoint() {
             tracing::warn!(%error, "cannot checkpoint, trying again");
         }
+    }
+}
+
+/// Folds what commits have left to fold, unless there is work that goes first.
+pub fn fold_if_idle(embedded: &Embedded) {
+    let folded =
+        embedded.queue.is_idle().and_then(|idle| if idle { embedded.results.fold() } else { Ok(false) });
+    if let Err(error) = folded {
+        tracing::warn!(%error, "cannot fold the totals, trying again later");
     }
 }
 

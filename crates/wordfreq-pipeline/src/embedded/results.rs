@@ -34,6 +34,14 @@ impl EmbeddedResults {
     }
 }
 
+impl EmbeddedResults {
+    /// Folds the moves of totals that wait, which makes reading them quicker. For quiet moments; tells whether there
+    /// was anything to do.
+    pub fn fold(&self) -> Result<bool, BackendError> {
+        Ok(self.durable.read(totals::any_pending)? && self.durable.write(totals::fold_all)?)
+    }
+}
+
 pub(super) fn current_profile(transaction: &Transaction<'_>) -> Result<Option<Profile>, BackendError> {
     Ok(current_profile_row(transaction)?.map(|(_, profile)| profile))
 }

@@ -75,6 +75,21 @@ fn sorted(moves: WordMoves) -> Vec<(Box<[u8]>, Move)> {
     moves
 }
 
+/// Folds whatever waits; tells whether anything did.
+pub(super) fn fold_all(transaction: &Transaction<'_>) -> Result<bool, BackendError> {
+    let profiles: Vec<i64> = transaction
+        .prepare_cached("SELECT DISTINCT profile_id FROM totals_pending")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    profiles.iter().try_for_each(|profile_id| fold(transaction, *profile_id))?;
+    Ok(!profiles.is_empty())
+}
+
+/// Whether moves wait to be folded.
+pub(super) fn any_pending(transaction: &Transaction<'_>) -> Result<bool, BackendError> {
+    Ok(transaction.prepare_cached("SELECT 1 FROM totals_pending")?.exists([])?)
+}
+
 fn fold(transaction: &Transaction<'_>, profile_id: i64) -> Result<(), BackendError> {
     let mut add = transaction.prepare_cached(
         "INSERT INTO totals (profile_id, word, count, documents) VALUES (?1, ?2, ?3, ?4)

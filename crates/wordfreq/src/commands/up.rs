@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, Style};
 use crate::supervise::{Launch, Supervisor};
-use crate::upkeep::{Sweep, keep_up, sweep_once};
+use crate::upkeep::{Sweep, fold_if_idle, keep_up, sweep_once};
 use crate::{data_directory, signals};
 
 /// Where watched directories' files go.
@@ -89,6 +89,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         }
     }
     sweep_once(&embedded);
+    fold_if_idle(&embedded);
     embedded.checkpoint()?;
     if let Some(reason) = given_up {
         bail!(reason);
