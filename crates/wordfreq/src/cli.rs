@@ -53,7 +53,7 @@ pub enum Command {
 /// Flags that choose what a word is.
 #[derive(Debug, Default, Args)]
 pub struct ProfileFlag {
-    /// What a word is [default: unicode]
+    /// What a word is [default: unicode; `up`: what the data directory was counted with]
     #[arg(long, value_name = "NAME", value_parser = profile_parser())]
     pub profile: Option<ProfileName>,
 }

@@ -65,7 +65,7 @@ const MIN_LENGTH: Setting = Setting {
     environment: "WORDFREQ_MIN_LENGTH",
     flag: Some("--min-length"),
     default: "0",
-    doc: "leave out words of fewer characters, 0 to 1024; 0 and 1 leave out none",
+    doc: "leave out words of fewer characters, 0 to 1024; 0 and 1 leave out none; kept by a data directory as the profile is",
 };
 const THREADS: Setting = Setting {
     name: "threads",

@@ -41,6 +41,9 @@ enum Happened {
 pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let directory = &config.data_dir.value;
+    if let Some(missing) = config.watch.value.iter().find(|watched| !watched.is_dir()) {
+        return Err(UsageError(format!("cannot watch {}: it is not a directory", missing.display())).into());
+    }
     make_directory(directory)?;
     let _lock = lock(directory)?;
     let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);
@@ -235,7 +238,7 @@ fn failures(embedded: &Embedded, progress: &Progress) -> anyhow::Result<Exit> {
     }
     let plural = if num_failed == 1 { "" } else { "s" };
     output::remark(format!(
-        "{num_failed} document{plural} failed; `wordfreq queue dead-letters` lists what is in the queue, `wordfreq \
+        "{num_failed} document{plural} failed; `wordfreq queue dead-letters` lists the dead letters, `wordfreq \
          queue redrive` tries it again"
     ));
     let committed = embedded.results.totals(Some(0))?.documents;
