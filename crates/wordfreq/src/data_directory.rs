@@ -2,9 +2,35 @@
 
 use wordfreq_core::Profile;
 use wordfreq_pipeline::BackendError;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
+use wordfreq_pipeline::embedded::{self, Embedded, IfMissing, Options};
 
 use crate::config::Config;
+use crate::exit::UsageError;
+
+/// Refuses to make a data directory of a folder that holds other things, most likely somebody's documents.
+///
+/// # Errors
+/// [`UsageError`] if the configured directory exists, is not empty and is no data directory.
+pub fn refuse_foreign(config: &Config) -> Result<(), UsageError> {
+    let directory = &config.data_dir.value;
+    if directory.join(embedded::DATABASE_FILE).exists() {
+        return Ok(());
+    }
+    // What cannot be listed is reported by whoever opens it. `up` makes its lock before anything else.
+    let stranger = std::fs::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|entry| !embedded::OWN_NAMES.iter().any(|own| entry.file_name() == *own));
+    match stranger {
+        None => Ok(()),
+        Some(stranger) => Err(UsageError(format!(
+            "{} is not a data directory: it holds {}; name an empty or a new one with --data-dir",
+            directory.display(),
+            stranger.path().display()
+        ))),
+    }
+}
 
 /// Opens the configured data directory.
 ///

@@ -36,6 +36,12 @@ use crate::document::{DocumentId, Sequence};
 use crate::error::{BackendError, ErrorKind};
 use crate::results::{ResultSummary, Results as _};
 
+/// The file that makes a directory a data directory.
+pub const DATABASE_FILE: &str = database::FILE_NAME;
+
+/// What may lie in a data directory before its database does, if its making was interrupted.
+pub const OWN_NAMES: [&str; 5] = ["bell", "incoming", "objects", "open.lock", "up.lock"];
+
 /// The settings of a data directory; the same for every process on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

@@ -44,6 +44,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     if let Some(missing) = config.watch.value.iter().find(|watched| !watched.is_dir()) {
         return Err(UsageError(format!("cannot watch {}: it is not a directory", missing.display())).into());
     }
+    data_directory::refuse_foreign(config)?;
     make_directory(directory)?;
     let _lock = lock(directory)?;
     let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);

@@ -27,6 +27,7 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
         output::remark("nothing was uploaded");
         return Ok(if num_failed == 0 { Exit::Done } else { Exit::Failed });
     }
+    data_directory::refuse_foreign(config)?;
     let embedded = data_directory::open(config, IfMissing::Create)?;
     let mut uploaded = Vec::new();
     let ended = upload(&embedded, &sources, &mut uploaded, &mut num_failed);

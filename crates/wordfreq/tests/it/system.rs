@@ -252,6 +252,9 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     refused(1, &["upload", "missing.txt"], "missing.txt");
     refused(2, &["up", "--watch", "missing", "--exit-when-idle"], "cannot watch missing");
     refused(2, &["up", "--watch", ".", "--exit-when-idle"], "--data-dir");
+    refused(2, &["up", "--data-dir", "a"], "a is not a data directory: it holds a/same.txt");
+    refused(2, &["upload", "b", "--data-dir", "a"], "is not a data directory");
+    assert_eq!(fs::read_dir(program.path("a")).unwrap().count(), 1, "a refusal left something behind");
     refused(2, &["up", "--min", "1", "--max", "2"], "fleet");
     refused(2, &["results", "show", "no-slash", "--data-dir", "wordfreq-data"], "BUCKET/KEY");
     let elsewhere = ["--data-dir", "nowhere"];
