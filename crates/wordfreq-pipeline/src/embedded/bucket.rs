@@ -217,11 +217,12 @@ impl Bucket {
             // A sweep between placing and here may have taken an object nobody referred to yet. It deletes under
             // the write lock, so what exists in this transaction exists when it commits.
             let recorded = self.database.write(|transaction| {
-                if puts.iter().all(|put| self.path_of(&put.staged.digest).exists()) {
-                    record(transaction, &puts).map(Some)
-                } else {
-                    Ok(None)
+                for put in &puts {
+                    if !self.is_placed(&put.staged.digest)? {
+                        return Ok(None);
+                    }
                 }
+                record(transaction, &puts).map(Some)
             })?;
             if let Some(sequences) = recorded {
                 failpoint::hit("bucket.after_record");
@@ -229,7 +230,7 @@ impl Bucket {
                 return Ok(sequences);
             }
             for put in &mut puts {
-                if !self.path_of(&put.staged.digest).exists() {
+                if !self.is_placed(&put.staged.digest)? {
                     put.staged.file.seek(SeekFrom::Start(0)).map_err(|error| self.cannot_write(error))?;
                     put.staged = self.stage(&mut &put.staged.file)?;
                 }
@@ -239,6 +240,12 @@ impl Bucket {
 
     fn cannot_write(&self, error: io::Error) -> BackendError {
         BackendError::io("write to", &self.objects, error)
+    }
+
+    /// An error where it cannot be told; "no" would have it put again and again.
+    fn is_placed(&self, digest: &blake3::Hash) -> Result<bool, BackendError> {
+        let path = self.path_of(digest);
+        path.try_exists().map_err(|error| BackendError::io("look for", &path, error))
     }
 
     fn path_of(&self, digest: &blake3::Hash) -> PathBuf {
