@@ -76,10 +76,11 @@ impl fmt::Display for DocumentId {
     }
 }
 
-/// Orders the versions of one document: a larger one is newer. Says nothing across documents.
+/// Orders the versions of one document: a larger one is newer. Says nothing across documents. The embedded backend
+/// numbers its puts; on S3 it is the event's sequencer, which may have 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Sequence(pub u64);
+pub struct Sequence(pub u128);
 
 /// What happened to a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,10 +90,23 @@ pub enum EventKind {
     Created,
     /// The document was deleted.
     Removed,
+    /// Something happened to it that may or may not have left it there: it is counted if it is there, else it was
+    /// deleted.
+    Changed,
 }
 
-/// One change of one document: the body of the embedded backend's messages, as JSON. May arrive twice, late and out
-/// of order; [`Sequence`] tells which is newest.
+/// What an object store tells of a version beyond its order. Empty in the embedded backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// Where its bucket is.
+    pub region: Option<String>,
+    /// The store's tag of its bytes, without quotes.
+    pub etag: Option<String>,
+    /// Its name among the kept versions of the key, in a bucket that keeps them.
+    pub version_id: Option<String>,
+}
+
+/// One change of one document. May arrive twice, late and out of order; [`Sequence`] tells which is newest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentEvent {
     /// What happened.
@@ -102,13 +116,32 @@ pub struct DocumentEvent {
     pub id: DocumentId,
     /// Which version of it.
     pub sequence: Sequence,
-    /// The version's size; 0 for a removal.
+    /// The version's size; 0 for a removal, and where it is not told.
     #[serde(default)]
     pub bytes: u64,
+    /// What else is known of it.
+    #[serde(skip)]
+    pub provenance: Provenance,
+}
+
+/// One thing a message tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A document changed.
+    Event(DocumentEvent),
+    /// Nothing that concerns us; why.
+    Ignored(String),
+    /// It cannot be read, now or ever; why.
+    Poison(String),
 }
 
 impl DocumentEvent {
-    /// The message body that carries this event.
+    /// An event of which no more is known.
+    pub fn new(event: EventKind, id: DocumentId, sequence: Sequence, bytes: u64) -> Self {
+        Self { event, id, sequence, bytes, provenance: Provenance::default() }
+    }
+
+    /// The body of the embedded backend's message that carries this event, as JSON.
     pub fn to_body(&self) -> String {
         serde_json::json!({
             "event": self.event, "bucket": self.id.bucket, "key": self.id.key, "sequence": self.sequence,
@@ -117,7 +150,7 @@ impl DocumentEvent {
         .to_string()
     }
 
-    /// Reads a message body. An error here is poison: no retry will make it readable.
+    /// Reads a message body of the embedded backend. An error here is poison: no retry will make it readable.
     pub fn parse(body: &str) -> Result<Self, String> {
         let event: Self = serde_json::from_str(body)
             .map_err(|error| format!("the message is not a document event: {error}"))?;

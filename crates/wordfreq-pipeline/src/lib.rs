@@ -14,9 +14,11 @@ pub mod embedded;
 pub mod encoding;
 pub mod error;
 pub mod failpoint;
+pub mod object;
 pub mod process;
 pub mod queue;
 pub mod reading;
+pub mod report;
 pub mod results;
 pub mod time;
 pub mod watch;
@@ -25,7 +27,7 @@ pub mod worker;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
-pub use document::{DocumentEvent, DocumentId, EventKind, Sequence};
+pub use document::{DocumentEvent, DocumentId, EventKind, Provenance, Record, Sequence};
 pub use drain::Drain;
 pub use error::{BackendError, ErrorKind};
 pub use queue::Queue;

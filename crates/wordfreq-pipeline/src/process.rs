@@ -1,23 +1,22 @@
-//! One message becomes one outcome, and an outcome becomes one settlement of its message. The worker and every other
-//! host of the pipeline call these two functions and add nothing to them.
+//! A record of a message becomes one outcome, and the outcomes of a message become one settlement of it. The worker and
+//! every other host of the pipeline call these two functions and add nothing to them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wordfreq_core::{Counts, Profile};
 
-use crate::document::{DocumentEvent, EventKind};
-use crate::embedded::Opened;
+use crate::document::{DocumentEvent, EventKind, Record};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
-use crate::queue::Message;
-use crate::reading::{LARGE_BYTES, ReadError, count_file, count_reader};
+use crate::object::{Content, Object, Opened};
+use crate::reading::{LARGE_BYTES, ReadError, count_file, count_pieces, count_reader};
 use crate::results::Effect;
 
 /// The longest time a failed document rests before it is tried again.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
-/// What a message led to.
+/// What a record of a message led to.
 #[derive(Debug)]
 pub enum Outcome {
     /// The document was counted.
@@ -29,11 +28,13 @@ pub enum Outcome {
     },
     /// The document was deleted.
     Removed,
-    /// A newer version exists; its own message will see to it.
+    /// A newer version exists, or it was deleted since; its own message will see to it.
     Superseded,
+    /// It told of nothing that concerns us, for this reason.
+    Ignored(String),
 }
 
-/// Why a message led to nothing.
+/// Why a record led to nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JobError {
     /// Something that may pass: try again later.
@@ -44,12 +45,30 @@ pub enum JobError {
     LeaseLost,
 }
 
-/// What is to be done with the message.
+/// One record of a message, done.
 #[derive(Debug)]
-pub enum Settlement {
-    /// Commit this and acknowledge.
-    Commit(Effect),
-    /// Acknowledge; there is nothing to store.
+pub struct Processed {
+    /// What it told of, with the version that was found; `None` if it could not be read or concerns nothing.
+    pub event: Option<DocumentEvent>,
+    /// What it led to.
+    pub outcome: Result<Outcome, JobError>,
+}
+
+/// What is to be done with a message: store these effects, and when they are durable the rest.
+#[derive(Debug)]
+pub struct Settlement {
+    /// To commit first.
+    pub effects: Vec<(DocumentEvent, Effect)>,
+    /// The documents that are given up with it, each with its reason.
+    pub failures: Vec<(DocumentEvent, String)>,
+    /// To do with the message then.
+    pub then: Then,
+}
+
+/// What becomes of a message whose effects are durable.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Then {
+    /// It is done.
     Ack,
     /// Give it back for another try.
     Release {
@@ -67,29 +86,30 @@ pub enum Settlement {
     Abandon,
 }
 
-/// Does what a message asks for, without effect on the store. `open` gives the bytes of a version; `lost` turns true
+/// Does what a record asks for, without effect on the store. `open` gives the bytes of a version; `lost` turns true
 /// when the lease is lost, and then counting stops early.
 pub fn process(
-    message: &Message,
+    record: Record,
     profile: &Profile,
     threads: usize,
     open: &dyn Fn(&DocumentEvent) -> Result<Opened, BackendError>,
     lost: &AtomicBool,
-) -> (Option<DocumentEvent>, Result<Outcome, JobError>) {
-    match DocumentEvent::parse(&message.body) {
-        Err(reason) => (None, Err(JobError::Poison(reason))),
-        Ok(event) => {
+) -> Processed {
+    match record {
+        Record::Poison(reason) => Processed { event: None, outcome: Err(JobError::Poison(reason)) },
+        Record::Ignored(reason) => Processed { event: None, outcome: Ok(Outcome::Ignored(reason)) },
+        Record::Event(mut event) => {
             let outcome = match event.event {
                 EventKind::Removed => Ok(Outcome::Removed),
-                EventKind::Created => count(&event, profile, threads, open, lost),
+                EventKind::Created | EventKind::Changed => count(&mut event, profile, threads, open, lost),
             };
-            (Some(event), outcome)
+            Processed { event: Some(event), outcome }
         }
     }
 }
 
 fn count(
-    event: &DocumentEvent,
+    event: &mut DocumentEvent,
     profile: &Profile,
     threads: usize,
     open: &dyn Fn(&DocumentEvent) -> Result<Opened, BackendError>,
@@ -97,99 +117,194 @@ fn count(
 ) -> Result<Outcome, JobError> {
     let started = Instant::now();
     failpoint::io("process.before_open").map_err(|error| JobError::Retry(error.to_string()))?;
-    let mut object = match open(event) {
+    let object = match open(event) {
         Ok(Opened::Current(object)) => object,
         Ok(Opened::Superseded) => return Ok(Outcome::Superseded),
-        Err(error) if error.kind() == ErrorKind::Corrupt => return Err(JobError::Poison(error.to_string())),
+        Ok(Opened::Gone) if event.event == EventKind::Changed => return Ok(Outcome::Removed),
+        Ok(Opened::Gone) => return Ok(Outcome::Superseded),
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+            return Err(JobError::Poison(error.to_string()));
+        }
         Err(error) => return Err(JobError::Retry(error.to_string())),
     };
     failpoint::io("process.before_count").map_err(|error| JobError::Retry(error.to_string()))?;
+    let Object { bytes, provenance, content } = object;
+    event.provenance = provenance;
+    let counted = count_content(content, bytes, profile, threads, lost);
+    failpoint::hit("process.after_count");
+    match counted {
+        Ok(Some(counts)) => Ok(Outcome::Counted { counts, duration: started.elapsed() }),
+        Ok(None) => Err(JobError::Poison(
+            "the stored bytes do not match their digest, the disk has damaged them: put the document again"
+                .into(),
+        )),
+        Err(ReadError::Stopped) => Err(JobError::LeaseLost),
+        Err(ReadError::Replaced) => Ok(Outcome::Superseded),
+        Err(ReadError::Count(error)) => Err(JobError::Poison(error.to_string())),
+        Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
+            Err(JobError::Retry(format!("the document's bytes: {error}")))
+        }
+    }
+}
+
+/// The counts, or `None` if the bytes of a file are not what they must be.
+fn count_content(
+    content: Content,
+    bytes: u64,
+    profile: &Profile,
+    threads: usize,
+    lost: &AtomicBool,
+) -> Result<Option<Counts>, ReadError> {
     let held = || !lost.load(Ordering::Relaxed);
+    let threads = if bytes > LARGE_BYTES { threads } else { 1 };
+    let (mut file, digest) = match content {
+        Content::File { file, digest } => (file, digest),
+        Content::Pieces(mut pieces) => {
+            return count_pieces(&mut pieces, profile, threads, |_| held()).map(Some);
+        }
+    };
     let mut hasher = blake3::Hasher::new();
-    let counted = if object.bytes > LARGE_BYTES && threads > 1 {
-        let file = &object.file;
+    let counts = if threads > 1 {
+        let file = &file;
         std::thread::scope(|scope| {
             let hashing = scope.spawn(|| {
                 let mut hasher = blake3::Hasher::new();
                 hasher.update_reader(file)?;
                 Ok::<_, std::io::Error>(hasher)
             });
-            let counted = count_file(file, object.bytes, profile, threads, &|_| held());
+            let counted = count_file(file, bytes, profile, threads, &|_| held());
             let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             hasher = hashed.map_err(|source| ReadError::Io { offset: 0, source })?;
             counted
-        })
+        })?
     } else {
-        count_reader(&mut object.file, profile, |piece| {
+        count_reader(&mut file, profile, |piece| {
             hasher.update(piece);
             held()
-        })
+        })?
     };
-    failpoint::hit("process.after_count");
-    let counts = match counted {
-        Ok(counts) => counts,
-        Err(ReadError::Stopped) => return Err(JobError::LeaseLost),
-        Err(ReadError::Count(error)) => {
-            return Err(JobError::Poison(error.to_string()));
-        }
-        Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
-            return Err(JobError::Retry(format!("the document's bytes: {error}")));
-        }
-    };
-    if hasher.finalize().as_bytes() != &object.digest {
-        return Err(JobError::Poison(
-            "the stored bytes do not match their digest, the disk has damaged them: put the document again"
-                .into(),
-        ));
-    }
-    Ok(Outcome::Counted { counts, duration: started.elapsed() })
+    Ok((hasher.finalize().as_bytes() == &digest).then_some(counts))
 }
 
-/// The one place that decides what becomes of a message.
-pub fn settle(outcome: Result<Outcome, JobError>, profile: &Profile, receive_count: u32) -> Settlement {
-    match outcome {
-        Ok(Outcome::Counted { counts, duration }) => {
-            Settlement::Commit(Effect::Counted { counts, fingerprint: profile.fingerprint(), duration })
-        }
-        Ok(Outcome::Removed) => Settlement::Commit(Effect::Removed),
-        Ok(Outcome::Superseded) => Settlement::Ack,
-        Err(JobError::Poison(reason)) => Settlement::DeadLetter { reason },
-        Err(JobError::Retry(reason)) => {
-            // 1 s, 2 s, 4 s ...: whatever passes by itself gets time to pass.
-            let doublings = receive_count.saturating_sub(1).min(16);
-            Settlement::Release { after: Duration::from_secs(1 << doublings).min(LONGEST_REST), reason }
-        }
-        Err(JobError::LeaseLost) => Settlement::Abandon,
+/// The one place that decides what becomes of a message: the worst of its records decides, the best of them are stored
+/// all the same. `last_try` says that the queue would not hand it out again.
+pub fn settle(
+    processed: Vec<Processed>,
+    profile: &Profile,
+    receive_count: u32,
+    last_try: bool,
+) -> Settlement {
+    let mut effects = Vec::new();
+    let mut failures: Vec<(Option<DocumentEvent>, String)> = Vec::new();
+    let (mut may_pass, mut lost) = (false, false);
+    for Processed { event, outcome } in processed {
+        let effect = match outcome {
+            Ok(Outcome::Counted { counts, duration }) => {
+                Effect::Counted { counts, fingerprint: profile.fingerprint(), duration }
+            }
+            Ok(Outcome::Removed) => Effect::Removed,
+            Ok(Outcome::Superseded | Outcome::Ignored(_)) => continue,
+            Err(JobError::Poison(reason)) => {
+                failures.push((event, reason));
+                continue;
+            }
+            Err(JobError::Retry(reason)) => {
+                may_pass = true;
+                failures.push((event, reason));
+                continue;
+            }
+            Err(JobError::LeaseLost) => {
+                lost = true;
+                continue;
+            }
+        };
+        effects.extend(event.map(|event| (event, effect)));
     }
+    if lost {
+        return Settlement { effects: Vec::new(), failures: Vec::new(), then: Then::Abandon };
+    }
+    if failures.is_empty() {
+        return Settlement { effects, failures: Vec::new(), then: Then::Ack };
+    }
+    let reason = failures.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; ");
+    if may_pass && !last_try {
+        // 1 s, 2 s, 4 s ...: whatever passes by itself gets time to pass.
+        let doublings = receive_count.saturating_sub(1).min(16);
+        let after = Duration::from_secs(1 << doublings).min(LONGEST_REST);
+        return Settlement { effects, failures: Vec::new(), then: Then::Release { after, reason } };
+    }
+    let reason =
+        if may_pass { format!("received {receive_count} times, the last time: {reason}") } else { reason };
+    let failures = failures.into_iter().filter_map(|(event, reason)| Some((event?, reason))).collect();
+    Settlement { effects, failures, then: Then::DeadLetter { reason } }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::{DocumentId, Sequence};
+
+    fn event(kind: EventKind) -> DocumentEvent {
+        DocumentEvent::new(kind, DocumentId::new("processing", "a").unwrap(), Sequence(1), 0)
+    }
+
+    fn settled(outcomes: Vec<Result<Outcome, JobError>>, receive_count: u32, last_try: bool) -> Settlement {
+        let processed = outcomes
+            .into_iter()
+            .map(|outcome| Processed { event: Some(event(EventKind::Created)), outcome })
+            .collect();
+        settle(processed, &Profile::default(), receive_count, last_try)
+    }
+
+    fn counted() -> Result<Outcome, JobError> {
+        Ok(Outcome::Counted { counts: Counts::new(), duration: Duration::ZERO })
+    }
 
     #[test]
     fn every_outcome_settles_its_message_in_one_way() {
-        let profile = Profile::default();
-        let settle = |outcome, receive_count| settle(outcome, &profile, receive_count);
-        assert!(matches!(settle(Ok(Outcome::Removed), 1), Settlement::Commit(Effect::Removed)));
-        assert!(matches!(settle(Ok(Outcome::Superseded), 1), Settlement::Ack));
-        assert!(matches!(settle(Err(JobError::LeaseLost), 1), Settlement::Abandon));
+        let one = |outcome| {
+            let Settlement { effects, then, .. } = settled(vec![outcome], 1, false);
+            (effects.into_iter().map(|(_, effect)| effect).next(), then)
+        };
+        assert!(matches!(one(Ok(Outcome::Removed)), (Some(Effect::Removed), Then::Ack)));
+        assert!(matches!(one(Ok(Outcome::Superseded)), (None, Then::Ack)));
+        assert!(matches!(one(Ok(Outcome::Ignored("i".into()))), (None, Then::Ack)));
+        assert!(matches!(one(Err(JobError::LeaseLost)), (None, Then::Abandon)));
         assert!(
-            matches!(settle(Err(JobError::Poison("p".into())), 1), Settlement::DeadLetter { reason } if reason == "p")
+            matches!(one(Err(JobError::Poison("p".into()))), (None, Then::DeadLetter { reason }) if reason == "p")
         );
-        let counted = Outcome::Counted { counts: Counts::new(), duration: Duration::ZERO };
         assert!(matches!(
-            settle(Ok(counted), 1),
-            Settlement::Commit(Effect::Counted { fingerprint, .. }) if fingerprint == profile.fingerprint()
+            one(counted()),
+            (Some(Effect::Counted { fingerprint, .. }), Then::Ack) if fingerprint == Profile::default().fingerprint()
         ));
+        assert_eq!(settled(Vec::new(), 1, false).then, Then::Ack);
+    }
+
+    #[test]
+    fn the_worst_record_decides_and_the_others_are_stored_all_the_same() {
+        let poison = || Err(JobError::Poison("p".into()));
+        let retry = || Err(JobError::Retry("r".into()));
+        let with_poison = settled(vec![counted(), poison(), Ok(Outcome::Removed)], 1, false);
+        assert_eq!(with_poison.effects.len(), 2);
+        assert_eq!(with_poison.then, Then::DeadLetter { reason: "p".into() });
+        let with_both = settled(vec![counted(), poison(), retry()], 1, false);
+        assert_eq!(with_both.effects.len(), 1);
+        assert!(matches!(with_both.then, Then::Release { reason, .. } if reason == "p; r"));
+        let at_last = settled(vec![counted(), poison(), retry()], 5, true);
+        assert_eq!((at_last.effects.len(), at_last.failures.len()), (1, 2));
+        assert!(with_both.failures.is_empty(), "a failure is final at the last try only");
+        assert_eq!(at_last.then, Then::DeadLetter { reason: "received 5 times, the last time: p; r".into() });
+        let lost = settled(vec![counted(), poison(), Err(JobError::LeaseLost)], 5, true);
+        assert!(lost.effects.is_empty(), "a lost lease stores nothing of its message");
+        assert_eq!(lost.then, Then::Abandon);
     }
 
     #[test]
     fn a_retry_rests_longer_each_time_and_never_too_long() {
         let mut before = Duration::ZERO;
         for receive_count in 1..100 {
-            let Settlement::Release { after, .. } =
-                settle(Err(JobError::Retry("r".into())), &Profile::default(), receive_count)
+            let Then::Release { after, .. } =
+                settled(vec![Err(JobError::Retry("r".into()))], receive_count, false).then
             else {
                 panic!("a retry is a release")
             };
@@ -200,19 +315,29 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_event_is_poison() {
-        let message = Message {
-            id: "1".into(),
-            receipt: crate::queue::Receipt("1.1".into()),
-            body: "{\"event\":\"created\"}".into(),
-            receive_count: 1,
-            sent_at: crate::Timestamp(0),
+    fn what_is_gone_was_deleted_only_if_its_event_leaves_that_open() {
+        let outcome = |kind| {
+            let open = |_: &DocumentEvent| Ok(Opened::Gone);
+            process(Record::Event(event(kind)), &Profile::default(), 1, &open, &AtomicBool::new(false))
+                .outcome
         };
+        assert!(matches!(outcome(EventKind::Created), Ok(Outcome::Superseded)));
+        assert!(matches!(outcome(EventKind::Changed), Ok(Outcome::Removed)));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_poison_and_never_opened() {
         let open = |_: &DocumentEvent| -> Result<Opened, BackendError> {
-            panic!("opened for a body that is no event")
+            panic!("opened for a record that is no event")
         };
-        let (event, outcome) = process(&message, &Profile::default(), 1, &open, &AtomicBool::new(false));
-        assert!(event.is_none());
-        assert!(matches!(outcome, Err(JobError::Poison(_))));
+        let processed = process(
+            Record::Poison("no event".into()),
+            &Profile::default(),
+            1,
+            &open,
+            &AtomicBool::new(false),
+        );
+        assert!(processed.event.is_none());
+        assert_eq!(processed.outcome.unwrap_err(), JobError::Poison("no event".into()));
     }
 }

@@ -6,8 +6,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::thread;
 
+use bytes::Bytes;
 use wordfreq_core::{CountError, Counter, Counts, Profile, certain_boundary};
 
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
@@ -34,6 +36,9 @@ pub enum ReadError {
         /// Why.
         source: io::Error,
     },
+    /// Another version took its place while it was read.
+    #[error("it was replaced while it was read")]
+    Replaced,
     /// It is not as long as it was said to be.
     #[error("it became shorter while it was read: count it when nobody writes it")]
     Shortened,
@@ -50,7 +55,7 @@ impl ReadError {
     fn offset(&self) -> u64 {
         match self {
             Self::Io { offset, .. } | Self::Count(CountError::TokenTooLong { offset }) => *offset,
-            Self::Shortened | Self::Stopped => u64::MAX,
+            Self::Replaced | Self::Shortened | Self::Stopped => u64::MAX,
         }
     }
 }
@@ -107,7 +112,7 @@ fn count_in_parts(
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let count_share = || {
-        let mut share = Share { counter: Counter::new(profile), fed: 0, pieces: Vec::new(), end: 0 };
+        let mut share = Share::new(profile);
         let mut buffer = vec![0; BUFFER_BYTES];
         let outcome = loop {
             let part = next.fetch_add(1, Ordering::Relaxed);
@@ -137,10 +142,74 @@ fn count_in_parts(
         );
         outcomes
     });
+    merge(outcomes)
+}
+
+/// Counts a document that arrives in pieces, with up to `threads` threads; the counts do not depend on their number.
+/// The text changes threads only at certain boundaries. `observe` learns how many bytes each piece had, in order, and
+/// returns `false` to stop. At most two pieces a thread are held, so memory does not depend on the document's size.
+pub fn count_pieces(
+    pieces: &mut dyn Iterator<Item = Result<Bytes, ReadError>>,
+    profile: &Profile,
+    threads: usize,
+    mut observe: impl FnMut(u64) -> bool,
+) -> Result<Counts, ReadError> {
+    thread::scope(|scope| {
+        let shares: Vec<_> = (0..threads.max(1))
+            .map(|_| {
+                let (to_share, arriving) = mpsc::sync_channel::<(u64, Bytes)>(1);
+                let count_share = move || {
+                    let mut share = Share::new(profile);
+                    arriving.iter().for_each(|(offset, piece)| share.feed(offset, &piece));
+                    share.finish()
+                };
+                (to_share, scope.spawn(count_share))
+            })
+            .collect();
+        let mut offset = 0;
+        let mut turn = 0;
+        // A share that is gone has panicked, and its panic goes on below.
+        let mut hand_over = |turn: usize, piece: Bytes| {
+            let bytes = piece.len() as u64;
+            shares[turn].0.send((offset, piece)).ok();
+            offset += bytes;
+        };
+        let mut ended = Ok(());
+        for piece in pieces {
+            let mut piece = match piece {
+                Ok(piece) if observe(piece.len() as u64) => piece,
+                Ok(_) => {
+                    ended = Err(ReadError::Stopped);
+                    break;
+                }
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            };
+            if let Some(boundary) = certain_boundary(&piece) {
+                hand_over(turn, piece.split_to(boundary));
+                turn = (turn + 1) % shares.len();
+            }
+            if !piece.is_empty() {
+                hand_over(turn, piece);
+            }
+        }
+        let counted = shares.into_iter().map(|(to_share, share)| {
+            drop(to_share);
+            share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        let counted = merge(counted.collect());
+        ended.and(counted)
+    })
+}
+
+/// All shares together, or the failure that is first in the text.
+fn merge(shares: Vec<Result<Counts, ReadError>>) -> Result<Counts, ReadError> {
     let mut counts = Counts::new();
     let mut first_error: Option<ReadError> = None;
-    for outcome in outcomes {
-        match outcome {
+    for share in shares {
+        match share {
             Ok(share) => counts.merge(share),
             Err(error) if first_error.as_ref().is_none_or(|first| error.offset() < first.offset()) => {
                 first_error = Some(error);
@@ -163,6 +232,10 @@ struct Share {
 }
 
 impl Share {
+    fn new(profile: &Profile) -> Self {
+        Self { counter: Counter::new(profile), fed: 0, pieces: Vec::new(), end: 0 }
+    }
+
     fn feed(&mut self, offset: u64, piece: &[u8]) {
         if self.pieces.is_empty() || offset != self.end {
             self.pieces.push((self.fed, offset));
@@ -344,6 +417,41 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn counts_do_not_depend_on_the_pieces_a_document_arrives_in() {
+        let text = "One line, two Lines.\nthree don't\r\n\nκόσμος КНИГА \u{e9}t\u{301}\n".repeat(40);
+        for name in ProfileName::ALL {
+            let profile = Profile::new(name);
+            let expected = count(&profile, text.as_bytes()).unwrap();
+            for piece_bytes in [1, 7, 64, 1000, 1 << 20] {
+                for threads in [1, 2, 5] {
+                    let mut pieces =
+                        text.as_bytes().chunks(piece_bytes).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+                    let counts = count_pieces(&mut pieces, &profile, threads, |_| true).unwrap();
+                    assert_eq!(counts, expected, "{name} {piece_bytes} {threads}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_end_at_the_first_failure_and_can_be_stopped() {
+        let profile = Profile::default();
+        let mut cut = [Ok(Bytes::from_static(b"a\nb\n")), Err(ReadError::Replaced)].into_iter();
+        let error = count_pieces(&mut cut, &profile, 2, |_| true).unwrap_err();
+        assert!(matches!(error, ReadError::Replaced));
+        let mut whole = std::iter::repeat_with(|| Ok(Bytes::from_static(b"a\n")));
+        let error = count_pieces(&mut whole, &profile, 2, |_| false).unwrap_err();
+        assert!(matches!(error, ReadError::Stopped));
+        let mut pieces = b"x\nyy\n".repeat(30_000);
+        let first = pieces.len() as u64;
+        pieces.extend([b'z'; MAX_TOKEN_BYTES]);
+        let go = Profile::new(ProfileName::GoSample);
+        let mut pieces = pieces.chunks(1000).map(|piece| Ok(Bytes::copy_from_slice(piece)));
+        let error = count_pieces(&mut pieces, &go, 3, |_| true).unwrap_err();
+        assert!(matches!(error, ReadError::Count(CountError::TokenTooLong { offset }) if offset == first));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use wordfreq_core::Counts;
 
-use crate::document::{DocumentId, Sequence};
+use crate::document::{DocumentEvent, DocumentId, Sequence};
 use crate::error::BackendError;
 use crate::queue::Receipt;
 use crate::time::Timestamp;
@@ -37,12 +37,10 @@ pub enum Effect {
 #[derive(Clone, Debug)]
 pub struct Completion {
     /// The lease. A backend that keeps queue and results in one store checks it and acknowledges the message in the
-    /// same transaction.
+    /// same transaction; its messages tell of one document each. Elsewhere several completions may share a lease.
     pub receipt: Receipt,
-    /// Of which document.
-    pub document: DocumentId,
-    /// Of which version.
-    pub sequence: Sequence,
+    /// Which version of which document.
+    pub event: DocumentEvent,
     /// What is to be stored.
     pub effect: Effect,
 }

@@ -10,28 +10,37 @@ use std::time::{Duration, Instant};
 
 use wordfreq_core::Profile;
 
-use crate::document::DocumentEvent;
+use crate::document::{DocumentEvent, EventKind, Record};
 use crate::drain::Drain;
-use crate::embedded::{Embedded, Opened};
+use crate::embedded::Embedded;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
-use crate::process::{Settlement, process, settle};
+use crate::object::Opened;
+use crate::process::{Outcome, Settlement, Then, process, settle};
 use crate::queue::{Message, Queue, Receipt};
 use crate::reading::LARGE_BYTES;
+use crate::report::{Report, Reported};
 use crate::results::{CommitOutcome, Completion, Effect, Results};
+use crate::time::Timestamp;
 
-/// One long poll.
+/// One long poll, as long as SQS has them.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// A batch should take about this long: shorter, and commits cost more than counting; longer, and messages lie with
-/// one worker while another is idle.
-const BATCH_TIME: Duration = Duration::from_millis(200);
+/// How many times as many messages the next batch may have.
+const BATCH_GROWTH: usize = 10;
 
-/// How long to rest after the backend failed.
-const REST_AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long to rest after the backend failed: at first, and at most.
+const SHORTEST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// Key bytes shown in a log line; a key may have 1,024.
 const LOGGED_NAME_CHARS: usize = 200;
+
+/// Tells what a message is about.
+pub type Parse = fn(&Message) -> Vec<Record>;
+
+/// Learns which documents of a batch will be opened, in order, so that small ones can be fetched beforehand.
+pub type Ahead = Box<dyn Fn(&[&DocumentEvent]) + Send + Sync>;
 
 /// Gives the bytes of a document's version.
 pub type Open = Box<dyn Fn(&DocumentEvent) -> Result<Opened, BackendError> + Send + Sync>;
@@ -39,16 +48,25 @@ pub type Open = Box<dyn Fn(&DocumentEvent) -> Result<Opened, BackendError> + Sen
 /// Gives the profile in force.
 pub type InForce = Box<dyn Fn() -> Result<Profile, BackendError> + Send + Sync>;
 
+/// Tells whoever asked. When it returns, they will learn of it.
+pub type Tell = Box<dyn Fn(&[Report<'_>]) -> Result<(), BackendError> + Send + Sync>;
+
 /// What a worker works on.
 pub struct Backend {
     /// Where messages come from.
     pub queue: Arc<dyn Queue>,
     /// Where results go.
     pub results: Arc<dyn Results>,
+    /// How messages are written.
+    pub parse: Parse,
+    /// What will be opened.
+    pub ahead: Ahead,
     /// Where documents lie.
     pub open: Open,
     /// Asked before each batch.
     pub profile: InForce,
+    /// Who asked.
+    pub tell: Tell,
 }
 
 impl Backend {
@@ -58,6 +76,10 @@ impl Backend {
         Self {
             queue: embedded.queue.clone(),
             results: embedded.results.clone(),
+            parse: |message| {
+                vec![DocumentEvent::parse(&message.body).map_or_else(Record::Poison, Record::Event)]
+            },
+            ahead: Box::new(|_| {}),
             open: Box::new(move |event| bucket.open(&event.id, event.sequence)),
             profile: Box::new(move || {
                 embedded.profile()?.ok_or_else(|| {
@@ -67,6 +89,8 @@ impl Backend {
                     )
                 })
             }),
+            // Whoever waits looks at the results, woken by the bell that every commit rings.
+            tell: Box::new(|_| Ok(())),
         }
     }
 }
@@ -78,8 +102,24 @@ pub struct WorkerOptions {
     pub lease: Duration,
     /// The most messages to lease at once.
     pub max_batch: usize,
+    /// About how long a batch should take: shorter, and commits cost more than counting; longer, and messages lie with
+    /// one worker while another is idle.
+    pub batch_time: Duration,
     /// Threads for one large document.
     pub threads: usize,
+    /// How often the queue hands a message out before it gives it up by itself.
+    pub max_receive_count: u32,
+    /// Whether a second large document of a batch goes back for an idle worker. Not where giving back costs a message
+    /// one of its tries in the company of others.
+    pub share_large: bool,
+}
+
+impl WorkerOptions {
+    /// For the embedded backend, whose commits are quick and whose messages come back alone.
+    pub fn embedded(lease: Duration, max_batch: usize, threads: usize, max_receive_count: u32) -> Self {
+        let batch_time = Duration::from_millis(200);
+        Self { lease, max_batch, batch_time, threads, max_receive_count, share_large: true }
+    }
 }
 
 /// What a worker did.
@@ -87,7 +127,7 @@ pub struct WorkerOptions {
 pub struct Tally {
     /// Results and removals committed.
     pub committed: u64,
-    /// Messages that turned out to be settled already.
+    /// Messages and results that turned out to be settled already, or to concern nothing.
     pub superseded: u64,
     /// Messages given back for another try.
     pub released: u64,
@@ -95,6 +135,16 @@ pub struct Tally {
     pub dead_letters: u64,
     /// Leases lost; the work was thrown away.
     pub lost: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.committed += other.committed;
+        self.superseded += other.superseded;
+        self.released += other.released;
+        self.dead_letters += other.dead_letters;
+        self.lost += other.lost;
+    }
 }
 
 /// Works until `drain` is requested: then finishes the document in hand, commits, and gives back what it did not
@@ -163,14 +213,43 @@ fn heartbeat(queue: &dyn Queue, leases: &Leases, lease: Duration, stopped: &mpsc
     }
 }
 
-/// How many messages to lease next: more while batches are quick, fewer once they are slow.
-fn next_batch(batch: usize, took: Duration, max: usize) -> usize {
-    if took < BATCH_TIME / 2 {
-        (batch * 2).min(max)
-    } else if took > BATCH_TIME {
-        (batch / 2).max(1)
-    } else {
-        batch
+/// How many messages to lease next, if `batch` of them took `took`: as many as should take `batch_time`.
+fn next_batch(batch: usize, took: Duration, batch_time: Duration, max: usize) -> usize {
+    let fitting = batch_time.as_secs_f64() * batch as f64 / took.as_secs_f64().max(1e-6);
+    // Saturates at the type's bounds.
+    (fitting as usize).clamp(1, max.min(batch.saturating_mul(BATCH_GROWTH)))
+}
+
+/// A message under lease, on its way through a batch.
+struct Leased {
+    message: Message,
+    records: Vec<Record>,
+    lost: Arc<AtomicBool>,
+    /// The largest of its documents, in bytes.
+    bytes: u64,
+}
+
+/// Finished messages, and their completions in the same order.
+#[derive(Default)]
+struct Batch {
+    finished: Vec<Finished>,
+    completions: Vec<Completion>,
+}
+
+/// A message whose records are done and whose settlement is due.
+struct Finished {
+    receipt: Receipt,
+    receive_count: u32,
+    started_at: Timestamp,
+    started: Instant,
+    num_completions: usize,
+    failures: Vec<(DocumentEvent, String)>,
+    then: Then,
+}
+
+impl Finished {
+    fn report<'a>(&self, event: &'a DocumentEvent, outcome: Reported<'a>) -> Report<'a> {
+        Report { event, started_at: self.started_at, duration: self.started.elapsed(), outcome }
     }
 }
 
@@ -185,6 +264,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn work(&mut self) -> Result<(), BackendError> {
         let mut batch = 1;
+        let mut rest = SHORTEST_REST;
         while !self.drain.requested() {
             failpoint::hit("worker.before_receive");
             let received = self
@@ -195,101 +275,111 @@ impl Worker<'_> {
             let (messages, profile) = match received {
                 Ok(received) => received,
                 Err(error) => {
-                    rest_or_fail(error, self.drain)?;
+                    rest_or_fail(error, &mut rest, self.drain)?;
                     continue;
                 }
             };
+            rest = SHORTEST_REST;
             if messages.is_empty() {
                 continue;
             }
             failpoint::hit("worker.leased");
             let started = Instant::now();
-            let full = messages.len() == batch;
+            let num_messages = messages.len();
             self.do_batch(messages, &profile)?;
-            if full || started.elapsed() > BATCH_TIME {
-                batch = next_batch(batch, started.elapsed(), self.options.max_batch);
+            let took = started.elapsed();
+            if num_messages == batch || took > self.options.batch_time {
+                batch = next_batch(num_messages, took, self.options.batch_time, self.options.max_batch);
             }
         }
         Ok(())
     }
 
     fn do_batch(&mut self, messages: Vec<Message>, profile: &Profile) -> Result<(), BackendError> {
+        let started_at = Timestamp::now();
+        let leased_at = Instant::now();
         let mut leased: Vec<_> = messages
             .into_iter()
             .map(|message| {
                 let lost = self.leases.hold(&message.receipt);
-                let bytes = DocumentEvent::parse(&message.body).map_or(0, |event| event.bytes);
-                (message, lost, bytes)
+                let records = (self.backend.parse)(&message);
+                let bytes = events(&records).map(|event| event.bytes).max().unwrap_or(0);
+                Leased { message, records, lost, bytes }
             })
             .collect();
         // The small ones first, so that none of them waits for a large one.
-        leased.sort_by_key(|(_, _, bytes)| *bytes);
-        let mut finished = Vec::new();
+        leased.sort_by_key(|leased| leased.bytes);
+        let opened = leased.iter().flat_map(|leased| events(&leased.records));
+        let opened: Vec<_> = opened.filter(|event| event.event != EventKind::Removed).collect();
+        (self.backend.ahead)(&opened);
+        let mut batch = Batch::default();
         let mut finished_since = Instant::now();
         let mut met_large = false;
-        for (message, lost, bytes) in &leased {
-            let is_large = *bytes >= LARGE_BYTES;
-            if is_large && !finished.is_empty() {
-                self.commit(&mut finished)?;
+        for Leased { message, records, lost, bytes } in leased {
+            let is_large = bytes >= LARGE_BYTES;
+            if is_large {
+                self.finish(std::mem::take(&mut batch))?;
             }
-            // A second large one is better off with a worker that is idle.
-            if self.drain.requested() || met_large {
+            // What cannot be started before its lease would have run out is better off elsewhere, and a second large
+            // one with a worker that is idle.
+            let is_hoarded = leased_at.elapsed() >= self.options.lease;
+            if self.drain.requested() || is_hoarded || (met_large && self.options.share_large) {
                 self.give_back(&message.receipt);
                 continue;
             }
             met_large = is_large;
-            let (event, outcome) = process(message, profile, self.options.threads, &self.backend.open, lost);
-            let name = event.as_ref().map_or_else(|| format!("message {}", message.id), shown_name);
-            match (settle(outcome, profile, message.receive_count), event) {
-                (Settlement::Commit(effect), Some(event)) => {
-                    if finished.is_empty() {
-                        finished_since = Instant::now();
-                    }
-                    finished.push(Completion {
-                        receipt: message.receipt.clone(),
-                        document: event.id,
-                        sequence: event.sequence,
-                        effect,
-                    });
-                }
-                (Settlement::Commit(_), None) => unreachable!("only an event leads to a commit"),
-                (Settlement::Ack, _) => {
-                    tracing::info!(document = name, "superseded");
-                    failpoint::hit("worker.before_ack");
-                    self.settled(
-                        &message.receipt,
-                        self.backend.queue.ack(std::slice::from_ref(&message.receipt)),
-                    );
-                    failpoint::hit("worker.after_ack");
-                    self.tally.superseded += 1;
-                }
-                (Settlement::Release { after, reason }, _) => {
-                    tracing::warn!(document = name, reason, tries = message.receive_count, again_in = ?after, "failed");
-                    self.settled(
-                        &message.receipt,
-                        self.backend.queue.release(&message.receipt, after, Some(&reason)),
-                    );
-                    self.tally.released += 1;
-                }
-                (Settlement::DeadLetter { reason }, _) => {
-                    tracing::error!(document = name, reason, tries = message.receive_count, "dead letter");
-                    self.settled(&message.receipt, self.backend.queue.dead_letter(&message.receipt, &reason));
-                    self.tally.dead_letters += 1;
-                }
-                (Settlement::Abandon, _) => {
-                    tracing::warn!(document = name, "abandoned: the lease is lost");
-                    self.leases.let_go(&message.receipt);
-                    self.tally.lost += 1;
+            let started = Instant::now();
+            let threads = self.options.threads;
+            let processed: Vec<_> = records
+                .into_iter()
+                .map(|record| process(record, profile, threads, &self.backend.open, &lost))
+                .collect();
+            for one in &processed {
+                let document =
+                    one.event.as_ref().map_or_else(|| format!("message {}", message.id), shown_name);
+                match &one.outcome {
+                    Ok(Outcome::Superseded) => tracing::info!(document, "superseded"),
+                    Ok(Outcome::Ignored(reason)) => tracing::info!(document, reason, "ignored"),
+                    _ => {}
                 }
             }
-            if !finished.is_empty() && finished_since.elapsed() > BATCH_TIME {
-                self.commit(&mut finished)?;
+            let last_try = message.receive_count >= self.options.max_receive_count;
+            let Settlement { effects, failures, then } =
+                settle(processed, profile, message.receive_count, last_try);
+            let Message { id, receipt, receive_count, .. } = message;
+            match &then {
+                Then::Ack => {}
+                Then::Release { after, reason } => {
+                    tracing::warn!(message = id, reason, tries = receive_count, again_in = ?after, "failed");
+                }
+                Then::DeadLetter { reason } => {
+                    tracing::error!(message = id, reason, tries = receive_count, "dead letter");
+                }
+                Then::Abandon => tracing::warn!(message = id, "abandoned: the lease is lost"),
+            }
+            if batch.finished.is_empty() {
+                finished_since = Instant::now();
+            }
+            let num_completions = effects.len();
+            batch.completions.extend(effects.into_iter().map(|(event, effect)| Completion {
+                receipt: receipt.clone(),
+                event,
+                effect,
+            }));
+            batch.finished.push(Finished {
+                receipt,
+                receive_count,
+                started_at,
+                started,
+                num_completions,
+                failures,
+                then,
+            });
+            if finished_since.elapsed() > self.options.batch_time {
+                self.finish(std::mem::take(&mut batch))?;
             }
         }
-        if !finished.is_empty() {
-            self.commit(&mut finished)?;
-        }
-        Ok(())
+        self.finish(batch)
     }
 
     fn give_back(&mut self, receipt: &Receipt) {
@@ -297,85 +387,157 @@ impl Worker<'_> {
         self.tally.released += 1;
     }
 
-    fn commit(&mut self, finished: &mut Vec<Completion>) -> Result<(), BackendError> {
+    /// Commits, tells, and only then settles the messages.
+    fn finish(&mut self, batch: Batch) -> Result<(), BackendError> {
+        let mut rest = SHORTEST_REST;
         // A full disk or a busy store passes; the heartbeat holds the leases meanwhile, and fencing sees to the rest.
-        let committed = loop {
-            match self.backend.results.commit(finished) {
-                Ok(committed) => break committed,
+        let outcomes = loop {
+            if batch.completions.is_empty() {
+                break Vec::new();
+            }
+            match self.backend.results.commit(&batch.completions) {
+                Ok(outcomes) => break outcomes,
                 Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
-                    return self.commit_apart(finished, &error);
+                    return self.finish_apart(batch, &error);
                 }
-                Err(error) => rest_or_fail(error, self.drain)?,
+                Err(error) => rest_or_fail(error, &mut rest, self.drain)?,
             }
             if self.drain.requested() {
-                tracing::warn!(documents = finished.len(), "drained before the commit succeeded");
-                for completion in finished.drain(..) {
-                    self.give_back(&completion.receipt);
-                }
+                tracing::warn!(documents = batch.completions.len(), "drained before the commit succeeded");
+                batch.finished.iter().for_each(|one| self.give_back(&one.receipt));
                 return Ok(());
             }
         };
-        for (completion, committed) in finished.drain(..).zip(committed) {
-            let document: String = completion.document.to_string().chars().take(LOGGED_NAME_CHARS).collect();
-            let sequence = completion.sequence.0;
-            let receipt = &completion.receipt;
-            let acknowledge = match committed.outcome {
-                CommitOutcome::Committed => {
-                    match &completion.effect {
-                        Effect::Counted { counts, duration, .. } => tracing::info!(
-                            document,
-                            sequence,
-                            bytes = counts.bytes(),
-                            words = counts.words(),
-                            distinct = counts.distinct(),
-                            micros = duration.as_micros() as u64,
-                            "counted"
-                        ),
-                        Effect::Removed => tracing::info!(document, sequence, "removed"),
-                    }
-                    self.tally.committed += 1;
-                    true
-                }
-                CommitOutcome::AlreadyCommitted | CommitOutcome::Superseded => {
-                    tracing::info!(document, sequence, outcome = ?committed.outcome, "superseded");
-                    self.tally.superseded += 1;
-                    true
-                }
-                CommitOutcome::LeaseLost => {
-                    tracing::warn!(document, sequence, "abandoned: the lease is lost");
-                    self.tally.lost += 1;
-                    false
-                }
-                CommitOutcome::ProfileChanged => {
-                    tracing::info!(document, sequence, "released: the profile changed meanwhile");
-                    self.give_back(receipt);
-                    false
-                }
-            };
-            if acknowledge && !committed.acknowledged {
-                self.settled(receipt, self.backend.queue.ack(std::slice::from_ref(receipt)));
+        let Batch { mut finished, completions } = batch;
+        let mut committed = completions.iter().zip(&outcomes);
+        let mut reports = Vec::new();
+        let mut unacknowledged = Vec::new();
+        for one in &mut finished {
+            let mut is_acknowledged = one.num_completions > 0;
+            for (completion, committed) in committed.by_ref().take(one.num_completions) {
+                is_acknowledged &= committed.acknowledged;
+                self.committed(one, completion, committed.outcome, &mut reports);
             }
-            self.leases.let_go(receipt);
+            if one.then == Then::Ack && !is_acknowledged {
+                unacknowledged.push(one.receipt.clone());
+                self.tally.superseded += u64::from(one.num_completions == 0);
+            }
+        }
+        for one in finished.iter().filter(|one| matches!(one.then, Then::DeadLetter { .. })) {
+            reports.extend(
+                one.failures.iter().map(|(event, reason)| one.report(event, Reported::Failed(reason))),
+            );
+        }
+        if !reports.is_empty() {
+            failpoint::hit("worker.before_tell");
+            let mut rest = SHORTEST_REST;
+            while let Err(error) = (self.backend.tell)(&reports) {
+                rest_or_fail(error, &mut rest, self.drain)?;
+                if self.drain.requested() {
+                    tracing::warn!(documents = reports.len(), "drained before their results could be told");
+                    finished.iter().for_each(|one| self.give_back(&one.receipt));
+                    return Ok(());
+                }
+            }
+            failpoint::hit("worker.after_tell");
+        }
+        for one in &finished {
+            match &one.then {
+                Then::Ack => {}
+                Then::Release { after, reason } => {
+                    self.settled(
+                        &one.receipt,
+                        self.backend.queue.release(&one.receipt, *after, Some(reason)),
+                    );
+                    self.tally.released += 1;
+                }
+                Then::DeadLetter { reason } => {
+                    self.settled(&one.receipt, self.backend.queue.dead_letter(&one.receipt, reason));
+                    self.tally.dead_letters += 1;
+                }
+                Then::Abandon => self.tally.lost += 1,
+            }
+        }
+        if !unacknowledged.is_empty() {
+            failpoint::hit("worker.before_ack");
+            if let Err(error) = self.backend.queue.ack(&unacknowledged) {
+                tracing::warn!(%error, "cannot acknowledge every message, the rest will come again");
+            }
+            failpoint::hit("worker.after_ack");
+        }
+        finished.iter().for_each(|one| self.leases.let_go(&one.receipt));
+        Ok(())
+    }
+
+    /// Something of a batch cannot be committed: finds out which, so that the others are.
+    fn finish_apart(&mut self, batch: Batch, error: &BackendError) -> Result<(), BackendError> {
+        let Batch { mut finished, completions } = batch;
+        if let [culprit] = &mut finished[..] {
+            let reason = format!("its result cannot be stored: {error}");
+            tracing::error!(document = shown_name(&completions[0].event), reason, "dead letter");
+            let events = completions.into_iter().map(|completion| completion.event);
+            culprit.failures.extend(events.map(|event| (event, reason.clone())));
+            culprit.num_completions = 0;
+            culprit.then = Then::DeadLetter { reason };
+            return self.finish(Batch { finished, completions: Vec::new() });
+        }
+        let mut completions = completions.into_iter();
+        for one in finished {
+            let completions = completions.by_ref().take(one.num_completions).collect();
+            self.finish(Batch { finished: vec![one], completions })?;
         }
         Ok(())
     }
 
-    /// One document of a batch cannot be committed: finds out which, so that the others are.
-    fn commit_apart(
+    /// Takes note of what one commit did: in the log, in what becomes of its message, and in what is told.
+    fn committed<'b>(
         &mut self,
-        finished: &mut Vec<Completion>,
-        error: &BackendError,
-    ) -> Result<(), BackendError> {
-        if let [culprit] = &finished[..] {
-            let document: String = culprit.document.to_string().chars().take(LOGGED_NAME_CHARS).collect();
-            let reason = format!("its result cannot be stored: {error}");
-            tracing::error!(document, reason, "dead letter");
-            self.settled(&culprit.receipt, self.backend.queue.dead_letter(&culprit.receipt, &reason));
-            self.tally.dead_letters += 1;
-            finished.clear();
-            return Ok(());
+        one: &mut Finished,
+        completion: &'b Completion,
+        outcome: CommitOutcome,
+        reports: &mut Vec<Report<'b>>,
+    ) {
+        let document = shown_name(&completion.event);
+        let sequence = tracing::field::display(completion.event.sequence.0);
+        match outcome {
+            CommitOutcome::Committed => {
+                match &completion.effect {
+                    Effect::Counted { counts, duration, .. } => tracing::info!(
+                        document,
+                        sequence,
+                        bytes = counts.bytes(),
+                        words = counts.words(),
+                        distinct = counts.distinct(),
+                        micros = duration.as_micros() as u64,
+                        "counted"
+                    ),
+                    Effect::Removed => tracing::info!(document, sequence, "removed"),
+                }
+                self.tally.committed += 1;
+            }
+            CommitOutcome::AlreadyCommitted | CommitOutcome::Superseded => {
+                tracing::info!(document, sequence, ?outcome, "superseded");
+                self.tally.superseded += 1;
+            }
+            CommitOutcome::LeaseLost => {
+                tracing::warn!(document, sequence, "abandoned: the lease is lost");
+                one.then = Then::Abandon;
+            }
+            CommitOutcome::ProfileChanged => {
+                let reason = "the profile changed meanwhile".to_owned();
+                tracing::info!(document, sequence, reason, "released");
+                one.then = Then::Release { after: Duration::ZERO, reason };
+            }
         }
-        finished.drain(..).try_for_each(|completion| self.commit(&mut vec![completion]))
+        // Who died after a commit may not have told of it; the message that comes again is told once more.
+        let is_news = match outcome {
+            CommitOutcome::Committed => true,
+            CommitOutcome::AlreadyCommitted => one.receive_count > 1,
+            _ => false,
+        };
+        if let (true, Effect::Counted { counts, .. }) = (is_news, &completion.effect) {
+            reports.push(one.report(&completion.event, Reported::Counted(counts)));
+        }
     }
 
     /// A settlement that fails is not a lost document: the lease ends by itself and the message comes again.
@@ -391,12 +553,20 @@ fn shown_name(event: &DocumentEvent) -> String {
     event.id.to_string().chars().take(LOGGED_NAME_CHARS).collect()
 }
 
-/// Rests after a failure that may pass; returns one that will not.
-fn rest_or_fail(error: BackendError, drain: &Drain) -> Result<(), BackendError> {
+fn events(records: &[Record]) -> impl Iterator<Item = &DocumentEvent> {
+    records.iter().filter_map(|record| match record {
+        Record::Event(event) => Some(event),
+        Record::Ignored(_) | Record::Poison(_) => None,
+    })
+}
+
+/// Rests after a failure that may pass, each time longer; returns one that will not.
+fn rest_or_fail(error: BackendError, rest: &mut Duration, drain: &Drain) -> Result<(), BackendError> {
     match error.kind() {
         ErrorKind::Busy | ErrorKind::Full => {
-            tracing::warn!(%error, "the store cannot take writes now, trying again");
-            drain.wait(REST_AFTER_FAILURE);
+            tracing::warn!(%error, again_in = ?rest, "the backend cannot be used now");
+            drain.wait(*rest);
+            *rest = (*rest * 2).min(LONGEST_REST);
             Ok(())
         }
         _ => Err(error),
@@ -409,18 +579,14 @@ mod tests {
 
     #[test]
     fn a_batch_grows_while_quick_shrinks_when_slow_and_stays_in_bounds() {
-        let quick = Duration::ZERO;
-        let slow = BATCH_TIME * 2;
-        let mut batch = 1;
-        for _ in 0..10 {
-            batch = next_batch(batch, quick, 64);
-        }
-        assert_eq!(batch, 64);
-        for _ in 0..10 {
-            batch = next_batch(batch, slow, 64);
-        }
-        assert_eq!(batch, 1);
-        assert_eq!(next_batch(8, BATCH_TIME * 3 / 4, 64), 8);
-        assert_eq!(next_batch(40, quick, 48), 48);
+        let batch_time = Duration::from_millis(200);
+        let next = |batch, took| next_batch(batch, took, batch_time, 64);
+        assert_eq!(next(1, Duration::ZERO), 10);
+        assert_eq!(next(10, Duration::ZERO), 64);
+        assert_eq!(next(64, batch_time), 64);
+        assert_eq!(next(64, batch_time * 2), 32);
+        assert_eq!(next(10, batch_time * 100), 1);
+        assert_eq!(next(1, Duration::from_secs(3600)), 1);
+        assert_eq!(next(8, batch_time / 2), 16);
     }
 }

@@ -10,7 +10,8 @@ use proptest::prelude::*;
 use wordfreq_core::{Profile, ProfileName};
 use wordfreq_pipeline::conformance;
 use wordfreq_pipeline::conformance::results::{Change, Delivery, Subject};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Opened, Options, StagedPut};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options, StagedPut};
+use wordfreq_pipeline::object::Opened;
 use wordfreq_pipeline::results::CommitOutcome;
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
 use wordfreq_pipeline::{
@@ -43,7 +44,7 @@ fn put(embedded: &Embedded, key: &str, text: &[u8]) -> Sequence {
 fn work_until_idle(embedded: &Arc<Embedded>) -> worker::Tally {
     let drain = Drain::new();
     let backend = Backend::embedded(embedded.clone());
-    let options = WorkerOptions { lease: Duration::from_secs(5), max_batch: 8, threads: 1 };
+    let options = WorkerOptions::embedded(Duration::from_secs(5), 8, 1, 5);
     std::thread::scope(|scope| {
         let working = scope.spawn(|| worker::run(&backend, &options, &drain));
         let mut seen = embedded.settled_so_far();
@@ -265,12 +266,8 @@ fn a_message_that_is_no_event_is_a_dead_letter_and_harms_nobody() {
 
 #[test]
 fn an_event_reads_back_as_it_was_written() {
-    let event = DocumentEvent {
-        event: EventKind::Removed,
-        id: DocumentId::new("processing", "\0\u{1F600}\"\\/..").unwrap(),
-        sequence: Sequence(u64::MAX >> 1),
-        bytes: 5,
-    };
+    let id = DocumentId::new("processing", "\0\u{1F600}\"\\/..").unwrap();
+    let event = DocumentEvent::new(EventKind::Removed, id, Sequence(u128::from(u64::MAX >> 1)), 5);
     assert_eq!(DocumentEvent::parse(&event.to_body()).unwrap(), event);
 }
 
@@ -299,8 +296,12 @@ fn a_worker_that_lost_its_lease_commits_nothing_even_if_nobody_took_over() {
     }
     let completion = wordfreq_pipeline::results::Completion {
         receipt: message.receipt,
-        document: DocumentId::new("processing", "a").unwrap(),
-        sequence,
+        event: DocumentEvent::new(
+            EventKind::Removed,
+            DocumentId::new("processing", "a").unwrap(),
+            sequence,
+            0,
+        ),
         effect: wordfreq_pipeline::results::Effect::Removed,
     };
     assert_eq!(embedded.results.commit(&[completion]).unwrap()[0].outcome, CommitOutcome::LeaseLost);

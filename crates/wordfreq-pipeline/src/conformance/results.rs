@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wordfreq_core::{Counts, Profile, count};
 
-use crate::document::{DocumentId, Sequence};
+use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
 use crate::drain::Drain;
 use crate::queue::{Outgoing, Queue, Receipt};
 use crate::results::{CommitOutcome, Completion, Effect, Results};
@@ -59,8 +59,7 @@ impl Subject<'_> {
     fn completion(&self, delivery: &Delivery) -> Completion {
         Completion {
             receipt: self.lease(Duration::from_secs(30)),
-            document: document(delivery.document),
-            sequence: Sequence(delivery.sequence),
+            event: event(delivery.document, delivery.sequence),
             effect: match &delivery.change {
                 Change::Text(text) => self.counted(text),
                 Change::Removed => Effect::Removed,
@@ -90,7 +89,7 @@ impl Subject<'_> {
                     let expected: Vec<_> =
                         counts.ranked().iter().map(|entry| (entry.word.to_owned(), entry.count)).collect();
                     assert_eq!(found.counts, expected, "table of {id}");
-                    assert_eq!(found.summary.sequence, Sequence(*sequence));
+                    assert_eq!(found.summary.sequence, Sequence(u128::from(*sequence)));
                     assert_eq!(found.summary.words, counts.words());
                     assert_eq!(found.summary.distinct, counts.distinct());
                     assert_eq!(found.summary.bytes, counts.bytes());
@@ -139,6 +138,10 @@ fn document(number: u8) -> DocumentId {
         .expect("a key")
 }
 
+fn event(number: u8, sequence: u64) -> DocumentEvent {
+    DocumentEvent::new(EventKind::Created, document(number), Sequence(sequence.into()), 0)
+}
+
 /// Delivers a history in its order and compares with the model after every step.
 pub fn a_history_ends_as_the_model_says(subject: &Subject<'_>, history: &[Delivery]) {
     let mut model: BTreeMap<DocumentId, (u64, Option<Counts>)> = BTreeMap::new();
@@ -184,8 +187,7 @@ pub fn a_lost_lease_commits_nothing(subject: &Subject<'_>) {
         .remove(0);
     let completion = |receipt: &Receipt| Completion {
         receipt: receipt.clone(),
-        document: document(200),
-        sequence: Sequence(1),
+        event: event(200, 1),
         effect: subject.counted("written by a ghost"),
     };
     let committed = subject.results.commit(&[completion(&lost)]).expect("commit")[0];
@@ -195,7 +197,7 @@ pub fn a_lost_lease_commits_nothing(subject: &Subject<'_>) {
     assert_eq!(subject.queue.depth().expect("depth").in_flight, 1, "the other worker's message is gone");
     assert_eq!(subject.commit(completion(&again.receipt)), CommitOutcome::Committed);
     let removal =
-        Completion { effect: Effect::Removed, sequence: Sequence(2), ..completion(&subject.lease(LEASE)) };
+        Completion { effect: Effect::Removed, event: event(200, 2), ..completion(&subject.lease(LEASE)) };
     assert_eq!(subject.commit(removal), CommitOutcome::Committed);
 }
 
@@ -208,8 +210,7 @@ pub fn another_profile_commits_nothing(subject: &Subject<'_>) {
         .results
         .commit(&[Completion {
             receipt: receipt.clone(),
-            document: document(201),
-            sequence: Sequence(1),
+            event: event(201, 1),
             effect: Effect::Counted {
                 counts: Counts::new(),
                 fingerprint: "another-profile".into(),

@@ -16,9 +16,10 @@ use super::bell::Bell;
 use super::database::Database;
 use super::queue::enqueue_event;
 use super::sync_directory;
-use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
+use crate::document::{DocumentEvent, DocumentId, EventKind, Provenance, Sequence};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
+use crate::object::{Content, Object, Opened};
 use crate::time::Timestamp;
 
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
@@ -120,26 +121,6 @@ pub struct WatchedFile {
     pub taken_at: Timestamp,
     /// The digest of what was read.
     pub digest: [u8; 32],
-}
-
-/// The bytes of one version of a document.
-#[derive(Debug)]
-pub struct Object {
-    /// Open for reading, at the start; stays readable when the object is swept.
-    pub file: File,
-    /// Its size.
-    pub bytes: u64,
-    /// What its bytes must hash to (BLAKE3).
-    pub digest: [u8; 32],
-}
-
-/// The answer to opening a version.
-#[derive(Debug)]
-pub enum Opened {
-    /// It is the newest version.
-    Current(Object),
-    /// There is a newer version, or the document was deleted since.
-    Superseded,
 }
 
 /// What a sweep removed.
@@ -296,7 +277,7 @@ impl Bucket {
     /// `Corrupt` if the newest version's bytes are gone or have another size.
     pub fn open(&self, id: &DocumentId, sequence: Sequence) -> Result<Opened, BackendError> {
         loop {
-            let row: Option<(u64, Option<[u8; 32]>, u64)> = self.database.read(|transaction| {
+            let row: Option<(Sequence, Option<[u8; 32]>, u64)> = self.database.read(|transaction| {
                 Ok(transaction
                     .prepare_cached(
                         "SELECT sequence, digest, bytes FROM documents WHERE bucket = ?1 AND key = ?2",
@@ -309,7 +290,7 @@ impl Bucket {
             let Some((newest, Some(digest), bytes)) = row else {
                 return Ok(Opened::Superseded);
             };
-            if newest > sequence.0 {
+            if newest > sequence {
                 return Ok(Opened::Superseded);
             }
             let path = self.path_of(&blake3::Hash::from_bytes(digest));
@@ -326,7 +307,11 @@ impl Bucket {
                     if found != bytes {
                         return Err(damaged(&format!("are {found}, not {bytes}, long")));
                     }
-                    return Ok(Opened::Current(Object { file, bytes, digest }));
+                    return Ok(Opened::Current(Object {
+                        bytes,
+                        provenance: Provenance::default(),
+                        content: Content::File { file, digest },
+                    }));
                 }
                 Err(error) if error.kind() == Io::NotFound => {
                     // It may have been replaced, and the old bytes swept, since the row was read.
@@ -353,7 +338,7 @@ impl Bucket {
                 .prepare_cached(
                     "SELECT 1 FROM documents WHERE bucket = ?1 AND key = ?2 AND sequence = ?3 AND digest IS NOT NULL",
                 )?
-                .exists(params![id.bucket(), id.key().as_bytes(), sequence.0])?)
+                .exists(params![id.bucket(), id.key().as_bytes(), sequence])?)
         })
     }
 
@@ -447,10 +432,9 @@ impl Bucket {
 }
 
 fn next_sequence(transaction: &Transaction<'_>) -> Result<Sequence, BackendError> {
-    let next: u64 = transaction
+    Ok(transaction
         .prepare_cached("UPDATE settings SET value = value + 1 WHERE name = 'sequence' RETURNING value")?
-        .query_row([], |row| row.get(0))?;
-    Ok(Sequence(next))
+        .query_row([], |row| row.get(0))?)
 }
 
 fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Sequence>, BackendError> {
@@ -468,17 +452,12 @@ fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Seque
                 .execute(params![
                     put.id.bucket(),
                     put.id.key().as_bytes(),
-                    sequence.0,
+                    sequence,
                     put.staged.digest.as_bytes(),
                     put.staged.bytes,
                     now.0
                 ])?;
-            let event = DocumentEvent {
-                event: EventKind::Created,
-                id: put.id.clone(),
-                sequence,
-                bytes: put.staged.bytes,
-            };
+            let event = DocumentEvent::new(EventKind::Created, put.id.clone(), sequence, put.staged.bytes);
             enqueue_event(transaction, &event, now)?;
             if let Some(file) = &put.watched {
                 remember(transaction, file)?;
@@ -520,8 +499,8 @@ fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, Backen
                 "UPDATE documents SET sequence = ?3, digest = NULL, bytes = 0, changed_at = ?4
                  WHERE bucket = ?1 AND key = ?2",
             )?
-            .execute(params![bucket, key, sequence.0, now.0])?;
-        let event = DocumentEvent { event: EventKind::Removed, id: id.clone(), sequence, bytes: 0 };
+            .execute(params![bucket, key, sequence, now.0])?;
+        let event = DocumentEvent::new(EventKind::Removed, id.clone(), sequence, 0);
         enqueue_event(transaction, &event, now)?;
     }
     Ok(exists)

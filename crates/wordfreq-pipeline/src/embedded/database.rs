@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags, ToSql, Transaction, TransactionBehavior};
 
+use crate::document::Sequence;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 
@@ -221,6 +223,21 @@ fn migrate(connection: &Connection, path: &Path) -> Result<(), BackendError> {
         return Err(error.into());
     }
     Ok(())
+}
+
+/// The sequences of a data directory are its own numbers, which count from 1.
+impl ToSql for Sequence {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        i64::try_from(self.0)
+            .map(ToSqlOutput::from)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+    }
+}
+
+impl FromSql for Sequence {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u64::column_result(value).map(|number| Self(number.into()))
+    }
 }
 
 #[cfg(test)]

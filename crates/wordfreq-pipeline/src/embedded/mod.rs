@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use bell::Bell;
-pub use bucket::{Bucket, Object, Opened, Staged, StagedPut, Stamp, Swept, WatchedFile};
+pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
 pub use queue::EmbeddedQueue;
 pub use results::EmbeddedResults;

@@ -104,7 +104,7 @@ pub(super) fn forget_dead_letters(
 ) -> Result<(), BackendError> {
     transaction
         .prepare_cached("DELETE FROM messages WHERE dead = 1 AND document = ?1 AND sequence <= ?2")?
-        .execute(params![document.to_string().as_bytes(), sequence.0])?;
+        .execute(params![document.to_string().as_bytes(), sequence])?;
     Ok(())
 }
 
@@ -116,7 +116,7 @@ pub(super) fn reason_of_death(
 ) -> Result<Option<String>, BackendError> {
     let reason: Option<Option<String>> = transaction
         .prepare_cached("SELECT reason FROM messages WHERE dead = 1 AND document = ?1 AND sequence = ?2")?
-        .query_row(params![document.to_string().as_bytes(), sequence.0], |row| row.get(0))
+        .query_row(params![document.to_string().as_bytes(), sequence], |row| row.get(0))
         .optional()?;
     Ok(reason.map(Option::unwrap_or_default))
 }
@@ -140,7 +140,7 @@ fn enqueue(
             now.0,
             body,
             subject.map(|subject| &subject.document),
-            subject.map(|subject| subject.sequence.0)
+            subject.map(|subject| subject.sequence)
         ])?;
     Ok(())
 }
@@ -446,16 +446,15 @@ impl Queue for EmbeddedQueue {
             ids.dedup();
             let now = Timestamp::now();
             for id in &ids {
-                let (body, document, sequence): (String, Option<Vec<u8>>, Option<u64>) = transaction
+                let (body, document, sequence): (String, Option<Vec<u8>>, Option<Sequence>) = transaction
                     .prepare_cached(
                         "DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence",
                     )?
                     .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                     .optional()?
                     .ok_or_else(|| BackendError::new(ErrorKind::NotFound, no_dead_letter(&id.to_string())))?;
-                let subject = document
-                    .zip(sequence)
-                    .map(|(document, sequence)| Subject { document, sequence: Sequence(sequence) });
+                let subject =
+                    document.zip(sequence).map(|(document, sequence)| Subject { document, sequence });
                 enqueue(transaction, &body, subject.as_ref(), now, now)?;
             }
             Ok(ids.len() as u64)

@@ -103,12 +103,7 @@ pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> R
     let now = Timestamp::now();
     let mut recounted = 0;
     while let Some(row) = rows.next()? {
-        let event = DocumentEvent {
-            event: EventKind::Created,
-            id: document_id(row, 0)?,
-            sequence: Sequence(row.get(2)?),
-            bytes: row.get(3)?,
-        };
+        let event = DocumentEvent::new(EventKind::Created, document_id(row, 0)?, row.get(2)?, row.get(3)?);
         enqueue_event(transaction, &event, now)?;
         recounted += 1;
     }
@@ -143,8 +138,8 @@ fn commit_one(
         (Effect::Counted { fingerprint, .. }, Some((id, current))) if fingerprint == current => Some(id),
         (Effect::Counted { .. }, _) => return kept(CommitOutcome::ProfileChanged),
     };
-    let (bucket, key) = (completion.document.bucket(), completion.document.key().as_bytes());
-    let before: Option<(i64, u64, Option<i64>)> = transaction
+    let (bucket, key) = (completion.event.id.bucket(), completion.event.id.key().as_bytes());
+    let before: Option<(i64, Sequence, Option<i64>)> = transaction
         .prepare_cached("SELECT id, sequence, profile_id FROM results WHERE bucket = ?1 AND key = ?2")?
         .query_row(params![bucket, key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
@@ -153,10 +148,10 @@ fn commit_one(
         Ok(Committed { outcome, acknowledged: true })
     };
     if let Some((_, sequence, counted_by)) = before {
-        if sequence > completion.sequence.0 {
+        if sequence > completion.event.sequence {
             return settled(CommitOutcome::Superseded);
         }
-        if sequence == completion.sequence.0 && counted_by == profile_id {
+        if sequence == completion.event.sequence && counted_by == profile_id {
             return settled(CommitOutcome::AlreadyCommitted);
         }
     }
@@ -190,7 +185,7 @@ fn commit_one(
             params![
                 bucket,
                 key,
-                as_count(completion.sequence.0)?,
+                completion.event.sequence,
                 profile_id,
                 as_count(bytes)?,
                 as_count(words)?,
@@ -209,7 +204,7 @@ fn commit_one(
             moves.add(profile_id, word, Move { count: as_count(count)?, documents: 1 });
         }
     }
-    forget_dead_letters(transaction, &completion.document, completion.sequence)?;
+    forget_dead_letters(transaction, &completion.event.id, completion.event.sequence)?;
     settled(CommitOutcome::Committed)
 }
 
@@ -220,7 +215,7 @@ const SUMMARY: &str =
 fn summary(row: &Row<'_>) -> Result<ResultSummary, BackendError> {
     Ok(ResultSummary {
         document: document_id(row, 0)?,
-        sequence: Sequence(row.get(2)?),
+        sequence: row.get(2)?,
         fingerprint: row.get(3)?,
         bytes: row.get(4)?,
         words: row.get(5)?,

@@ -6,7 +6,7 @@ use anyhow::bail;
 use wordfreq_core::Profile;
 use wordfreq_pipeline::embedded::{Embedded, IfMissing};
 use wordfreq_pipeline::results::{ResultSummary, Results as _, Totals};
-use wordfreq_pipeline::{BackendError, DocumentId, Queue as _, Timestamp};
+use wordfreq_pipeline::{BackendError, DocumentId, Queue as _, Sequence, Timestamp};
 
 use crate::cli::{ResultsArgs, ResultsCommand};
 use crate::config::Config;
@@ -138,10 +138,15 @@ fn row(result: &ResultSummary) -> [Cell; 10] {
         result.distinct.into(),
         result.over_long.into(),
         result.fingerprint.as_str().into(),
-        result.sequence.0.into(),
+        shown_sequence(result.sequence),
         u64::try_from(result.duration.as_micros()).unwrap_or(u64::MAX).into(),
         shown_time(result.committed_at),
     ]
+}
+
+/// A number where it is one of a data directory's own; an S3 sequencer as the table keeps it, which no number holds.
+fn shown_sequence(sequence: Sequence) -> Cell {
+    u64::try_from(sequence.0).map_or_else(|_| format!("{:032x}", sequence.0).into(), Cell::Number)
 }
 
 /// RFC 3339, UTC, whole seconds.

@@ -32,11 +32,12 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
             .context("cannot start a thread")?;
     }
     let embedded = Arc::new(data_directory::open(config, IfMissing::Refuse)?);
-    let options = WorkerOptions {
-        lease: config.queue.visibility_timeout.value,
-        max_batch: config.queue.batch.value,
-        threads: config.threads.value,
-    };
+    let options = WorkerOptions::embedded(
+        config.queue.visibility_timeout.value,
+        config.queue.batch.value,
+        config.threads.value,
+        config.queue.max_receive_count.value,
+    );
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::No, &drain);

@@ -84,7 +84,7 @@ fn a_full_database_keeps_what_was_accepted() {
     assert_eq!(system.depth("visible"), 40, "all of a command's documents, or none");
 
     let mut up = system.start(&["up", "--max", "2"], &[NO_MORE_PAGES]);
-    let line = up.wait_for_line("the store cannot take writes now, trying again");
+    let line = up.wait_for_line("the backend cannot be used now");
     assert!(line.contains(FULL), "{line}");
     up.signal(Signal::TERM);
     let status = up.wait_for_end();

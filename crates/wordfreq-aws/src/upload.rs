@@ -1,0 +1,165 @@
+//! Files into a bucket: one PUT for a small one, parts in parallel for a large one. Not here: which files, and under
+//! which keys.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use tokio::task::JoinSet;
+use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
+
+use crate::connection::Connection;
+use crate::error::failed;
+
+/// A file of at most this is one PUT.
+const SMALL_BYTES: u64 = 16 * 1024 * 1024;
+/// Of a part, unless there would be too many (S3: 10,000).
+const PART_BYTES: u64 = 8 * 1024 * 1024;
+const MAX_PARTS: u64 = 10_000;
+const PARTS_AT_ONCE: usize = 4;
+
+/// What S3 says of a version that was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutObject {
+    /// Its tag, without quotes.
+    pub etag: Option<String>,
+    /// How long it is.
+    pub bytes: u64,
+}
+
+/// Puts files.
+#[derive(Debug)]
+pub struct Uploads {
+    connection: Arc<Connection>,
+}
+
+impl Uploads {
+    /// Asks nothing of S3 yet.
+    pub fn new(connection: Arc<Connection>) -> Self {
+        Self { connection }
+    }
+
+    /// Puts one file; `progress` learns of every further so many bytes. A part that fails for good takes the others
+    /// with it: S3 keeps nothing of the file.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` and others of the file itself, and those of S3.
+    pub fn put(
+        &self,
+        path: &Path,
+        id: &DocumentId,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<PutObject, BackendError> {
+        let file = File::open(path).map_err(|error| BackendError::io("open", path, error))?;
+        let bytes = file.metadata().map_err(|error| BackendError::io("read", path, error))?.len();
+        let context = format!("put {id}");
+        let etag = if bytes <= SMALL_BYTES {
+            let body = read(&file, path, 0, bytes)?;
+            let s3 = self.connection.s3(None);
+            let request = s3.put_object().bucket(id.bucket()).key(id.key()).body(body.into());
+            let put = self.connection.wait(request.send()).map_err(|error| failed(&context, error))?;
+            progress(bytes);
+            put.e_tag
+        } else {
+            self.put_in_parts(&file, path, bytes, id, progress)?
+        };
+        Ok(PutObject { etag: etag.map(|etag| etag.trim_matches('"').to_owned()), bytes })
+    }
+
+    fn put_in_parts(
+        &self,
+        file: &File,
+        path: &Path,
+        bytes: u64,
+        id: &DocumentId,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Option<String>, BackendError> {
+        let context = format!("put {id}");
+        let s3 = self.connection.s3(None);
+        let (bucket, key) = (id.bucket(), id.key());
+        let create = s3.create_multipart_upload().bucket(bucket).key(key).checksum_algorithm(ChecksumAlgorithm::Crc32);
+        let created = self.connection.wait(create.send()).map_err(|error| failed(&context, error))?;
+        let upload_id = created.upload_id.unwrap_or_default();
+        let parts = self.connection.wait(self.parts(file, path, bytes, id, &upload_id, progress));
+        let completed = parts.and_then(|parts| {
+            let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+            let complete = s3.complete_multipart_upload().bucket(bucket).key(key);
+            let complete = complete.upload_id(&upload_id).multipart_upload(parts);
+            self.connection.wait(complete.send()).map_err(|error| failed(&context, error))
+        });
+        completed.map(|completed| completed.e_tag).inspect_err(|_| {
+            let abort = s3.abort_multipart_upload().bucket(bucket).key(key).upload_id(&upload_id);
+            if let Err(error) = self.connection.wait(abort.send()) {
+                let error = failed(&format!("take back the parts of {id}"), error);
+                tracing::warn!(%error, "they cost storage until the bucket's lifecycle rule removes them");
+            }
+        })
+    }
+
+    async fn parts(
+        &self,
+        file: &File,
+        path: &Path,
+        bytes: u64,
+        id: &DocumentId,
+        upload_id: &str,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<CompletedPart>, BackendError> {
+        let part_bytes = PART_BYTES.max(bytes.div_ceil(MAX_PARTS));
+        let mut sending = JoinSet::new();
+        let mut done: Vec<CompletedPart> = Vec::new();
+        let mut offset = 0;
+        while offset < bytes || !sending.is_empty() {
+            if offset < bytes && sending.len() < PARTS_AT_ONCE {
+                let length = part_bytes.min(bytes - offset);
+                let body = read(file, path, offset, length)?;
+                let number = i32::try_from(offset / part_bytes + 1).unwrap_or(i32::MAX);
+                offset += length;
+                let request = self
+                    .connection
+                    .s3(None)
+                    .upload_part()
+                    .bucket(id.bucket())
+                    .key(id.key())
+                    .upload_id(upload_id)
+                    .part_number(number)
+                    .checksum_algorithm(ChecksumAlgorithm::Crc32)
+                    .body(body.into());
+                sending.spawn(async move { (number, length, request.send().await) });
+                continue;
+            }
+            let Some(sent) = sending.join_next().await else { break };
+            let context = format!("put {id}");
+            let (number, length, sent) = sent
+                .map_err(|error| BackendError::new(ErrorKind::Other, format!("cannot {context}: {error}")))?;
+            let sent = sent.map_err(|error| failed(&context, error))?;
+            progress(length);
+            done.push(
+                CompletedPart::builder()
+                    .part_number(number)
+                    .set_e_tag(sent.e_tag)
+                    .set_checksum_crc32(sent.checksum_crc32)
+                    .build(),
+            );
+        }
+        done.sort_by_key(CompletedPart::part_number);
+        Ok(done)
+    }
+}
+
+fn read(file: &File, path: &Path, offset: u64, length: u64) -> Result<Bytes, BackendError> {
+    let length = usize::try_from(length)
+        .map_err(|_| BackendError::new(ErrorKind::Invalid, format!("{} is too large", path.display())))?;
+    let mut body = vec![0; length];
+    file.read_exact_at(&mut body, offset).map_err(|error| match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => BackendError::new(
+            ErrorKind::Invalid,
+            format!("{} became shorter while it was read: upload it when nobody writes it", path.display()),
+        ),
+        _ => BackendError::io("read", path, error),
+    })?;
+    Ok(body.into())
+}

@@ -1,0 +1,88 @@
+//! A worker's view of AWS: the adapters put together. Not here: the worker itself, which is the pipeline's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wordfreq_core::Profile;
+use wordfreq_pipeline::BackendError;
+use wordfreq_pipeline::worker::{Backend, WorkerOptions};
+
+use crate::batch::MAX_ENTRIES;
+use crate::connection::Connection;
+use crate::dynamo_results::{DynamoResults, TableLocation};
+use crate::leases::Leases;
+use crate::notification;
+use crate::objects::Objects;
+use crate::result_queue::ResultQueue;
+use crate::sqs_queue::SqsQueue;
+
+/// What a worker works on and with.
+#[derive(Clone, Debug)]
+pub struct WorkerSettings {
+    /// The queue of S3's events.
+    pub queue_url: String,
+    /// Where results are told.
+    pub result_queue_url: String,
+    /// Where they are kept.
+    pub location: TableLocation,
+    /// What a word is.
+    pub profile: Profile,
+}
+
+/// What all workers of a process share.
+#[derive(Debug)]
+pub struct Workers {
+    connection: Arc<Connection>,
+    queue: Arc<SqsQueue>,
+    results: Arc<DynamoResults>,
+    result_queue: Arc<ResultQueue>,
+    profile: Profile,
+}
+
+impl Workers {
+    /// Looks at the queue, so that a wrong one is refused before any work.
+    ///
+    /// # Errors
+    /// Those of [`SqsQueue::open`].
+    pub fn open(connection: Arc<Connection>, settings: WorkerSettings) -> Result<Self, BackendError> {
+        let WorkerSettings { queue_url, result_queue_url, location, profile } = settings;
+        let leases = Arc::new(Leases::default());
+        let queue = Arc::new(SqsQueue::open(connection.clone(), &queue_url, leases.clone())?);
+        let results = DynamoResults::new(connection.clone(), location, profile.clone(), leases);
+        let result_queue = Arc::new(ResultQueue::new(connection.clone(), result_queue_url));
+        Ok(Self { connection, queue, results: Arc::new(results), result_queue, profile })
+    }
+
+    /// Whether the queue has a dead-letter queue.
+    pub fn has_dead_letters(&self) -> bool {
+        self.queue.has_dead_letters()
+    }
+
+    /// What one worker of the process works on.
+    pub fn backend(&self) -> Backend {
+        let objects = Arc::new(Objects::new(self.connection.clone()));
+        let (ahead, result_queue, profile) = (objects.clone(), self.result_queue.clone(), self.profile.clone());
+        Backend {
+            queue: self.queue.clone(),
+            results: self.results.clone(),
+            parse: |message| notification::parse(&message.body, message.sent_at),
+            ahead: Box::new(move |events| ahead.ahead(events)),
+            open: Box::new(move |event| objects.open(event)),
+            profile: Box::new(move || Ok(profile.clone())),
+            tell: Box::new(move |reports| result_queue.tell(reports)),
+        }
+    }
+
+    /// How one works. A batch is what fits one request, and small enough to be started long before its leases would
+    /// have run out; nothing is given back but on a drain, as that costs a message one of its tries.
+    pub fn options(&self, lease: Duration, threads: usize) -> WorkerOptions {
+        WorkerOptions {
+            lease,
+            max_batch: MAX_ENTRIES,
+            batch_time: lease / 6,
+            threads,
+            max_receive_count: self.queue.max_receive_count(),
+            share_large: false,
+        }
+    }
+}
