@@ -38,7 +38,8 @@ impl Entry {
     /// As SQS counts them.
     pub(crate) fn bytes(&self) -> usize {
         let attributes = self.attributes.iter();
-        self.body.len() + attributes.map(|(name, value)| name.len() + value.len() + "String".len()).sum::<usize>()
+        self.body.len()
+            + attributes.map(|(name, value)| name.len() + value.len() + "String".len()).sum::<usize>()
     }
 }
 
@@ -63,7 +64,10 @@ async fn until_settled(
         let mut last = None;
         for failure in failed {
             let Some(index) = failure.id().parse().ok().filter(|index| pending.contains(index)) else {
-                let text = format!("cannot {context}: the answer tells of an entry {:?} that was not sent", failure.id());
+                let text = format!(
+                    "cannot {context}: the answer tells of an entry {:?} that was not sent",
+                    failure.id()
+                );
                 return Err(BackendError::new(ErrorKind::Other, text));
             };
             let code = failure.code().to_owned();
@@ -79,8 +83,11 @@ async fn until_settled(
             break;
         };
         if round == MAX_ROUNDS {
-            let text =
-                format!("cannot {context}: {} of {} entries failed: {code}: {message}", again.len(), pending.len());
+            let text = format!(
+                "cannot {context}: {} of {} entries failed: {code}: {message}",
+                again.len(),
+                pending.len()
+            );
             return Err(BackendError::new(ErrorKind::Busy, text));
         }
         tokio::time::sleep(pause).await;
@@ -122,7 +129,8 @@ pub(crate) async fn send(connection: &Connection, url: &str, entries: &[Entry]) 
             let entries = indices.iter().map(|&index| {
                 let Entry { body, delay_seconds, attributes } = &entries[index];
                 let attributes = attributes.iter().map(|(name, value)| {
-                    let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
+                    let value =
+                        MessageAttributeValue::builder().data_type("String").string_value(value).build();
                     complete(value).map(|value| ((*name).to_owned(), value))
                 });
                 let attributes: std::collections::HashMap<_, _> = attributes.collect::<Result<_, _>>()?;
@@ -136,7 +144,8 @@ pub(crate) async fn send(connection: &Connection, url: &str, entries: &[Entry]) 
                 )
             });
             let entries = entries.collect::<Result<_, _>>()?;
-            let sent = connection.sqs.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+            let sent =
+                connection.sqs.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
             sent.map(|sent| sent.failed).map_err(|error| failed(&context, error))
         })
         .await;
@@ -162,7 +171,11 @@ pub(crate) async fn send(connection: &Connection, url: &str, entries: &[Entry]) 
 }
 
 /// Deletes what these receipts stand for. One that SQS does not know any more deletes nothing and is no error.
-pub(crate) async fn delete(connection: &Connection, url: &str, receipts: &[&str]) -> Result<(), BackendError> {
+pub(crate) async fn delete(
+    connection: &Connection,
+    url: &str,
+    receipts: &[&str],
+) -> Result<(), BackendError> {
     let context = format!("delete messages from {url}");
     for request in requests(receipts.len(), |_| 0) {
         until_settled(&context, request, async |indices| {
@@ -175,7 +188,8 @@ pub(crate) async fn delete(connection: &Connection, url: &str, receipts: &[&str]
                 )
             });
             let entries = entries.collect::<Result<_, _>>()?;
-            let deleted = connection.sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
+            let deleted =
+                connection.sqs.delete_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
             deleted.map(|deleted| deleted.failed).map_err(|error| failed(&context, error))
         })
         .await?;
@@ -218,7 +232,9 @@ pub(crate) fn acceptable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
-            '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => out.push(character),
+            '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'.. => {
+                out.push(character)
+            }
             refused => out.push_str(&format!("\\u{:04x}", u32::from(refused))),
         }
     }
@@ -250,7 +266,12 @@ mod tests {
     }
 
     fn block<T>(future: impl Future<Output = T>) -> T {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future)
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(future)
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::ProvideCredentials as _;
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, ProvideCredentials as _};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use tokio::runtime::Runtime;
 use wordfreq_pipeline::{BackendError, ErrorKind};
@@ -51,6 +51,28 @@ impl Connection {
     /// # Errors
     /// `Invalid` if there is no region or there are no credentials, with the mend.
     pub fn open(endpoint: Endpoint) -> Result<Arc<Self>, BackendError> {
+        Self::with(aws_config::defaults(BehaviorVersion::v2026_01_12()), endpoint)
+    }
+
+    /// A connection to one address for every service, with these credentials instead of the standard chain.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn for_endpoint(
+        url: &str,
+        region: &str,
+        access_key: &str,
+        secret_key: &str,
+    ) -> Result<Arc<Self>, BackendError> {
+        let credentials = Credentials::new(access_key, secret_key, None, None, "static");
+        let loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .endpoint_url(url)
+            .region(Region::new(region.to_owned()))
+            .credentials_provider(credentials);
+        Self::with(loader, Endpoint::Custom)
+    }
+
+    fn with(loader: ConfigLoader, endpoint: Endpoint) -> Result<Arc<Self>, BackendError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("aws")
@@ -63,13 +85,11 @@ impl Connection {
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
             .build_https();
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-        let config = runtime.block_on(
-            aws_config::defaults(BehaviorVersion::v2026_01_12())
-                .http_client(http)
-                .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
-                .timeout_config(timeouts.build())
-                .load(),
-        );
+        let loader = loader
+            .http_client(http)
+            .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+            .timeout_config(timeouts.build());
+        let config = runtime.block_on(loader.load());
         let invalid = |what: &str| BackendError::new(ErrorKind::Invalid, what);
         let region = config.region().map(ToString::to_string).ok_or_else(|| {
             invalid(

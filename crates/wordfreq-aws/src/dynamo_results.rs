@@ -95,7 +95,10 @@ impl DynamoResults {
     }
 
     /// Commits what concerns one document, one after the other.
-    async fn commit_each(&self, completions: Vec<(usize, &Completion)>) -> Result<Vec<(usize, CommitOutcome)>, BackendError> {
+    async fn commit_each(
+        &self,
+        completions: Vec<(usize, &Completion)>,
+    ) -> Result<Vec<(usize, CommitOutcome)>, BackendError> {
         let mut outcomes = Vec::with_capacity(completions.len());
         for (index, completion) in completions {
             outcomes.push((index, self.commit_one(completion).await?));
@@ -127,7 +130,8 @@ impl DynamoResults {
                         failpoint::hit("dynamo.after_spill");
                         version.spilled = Some((spill.bucket.clone(), key));
                         let place = [("Bucket", spill.bucket.clone())];
-                        let mut place: Item = place.map(|(name, value)| (name.into(), AttributeValue::S(value))).into();
+                        let mut place: Item =
+                            place.map(|(name, value)| (name.into(), AttributeValue::S(value))).into();
                         let key = version.spilled.as_ref().map(|(_, key)| key.clone()).unwrap_or_default();
                         place.insert("Key".into(), AttributeValue::S(key));
                         version.item.insert("CountsObject".into(), AttributeValue::M(place));
@@ -142,7 +146,8 @@ impl DynamoResults {
             }
         };
         // Names this write among all: whoever tries it again after an answer that got lost knows his own.
-        let lease = blake3::hash(format!("{}\n{}\n{}", receipt.0, written.sequencer, self.fingerprint).as_bytes());
+        let lease =
+            blake3::hash(format!("{}\n{}\n{}", receipt.0, written.sequencer, self.fingerprint).as_bytes());
         let commit_id = lease.to_hex()[..32].to_owned();
         written.item.insert("CommitId".into(), AttributeValue::S(commit_id.clone()));
         failpoint::hit("dynamo.before_put");
@@ -166,7 +171,8 @@ impl DynamoResults {
     ) -> Result<CommitOutcome, BackendError> {
         // An item without a sequencer is the sample's: it is as old as can be.
         let mut condition = "attribute_not_exists(#seq) OR #seq < :seq";
-        let mut values: Item = HashMap::from([(":seq".to_owned(), AttributeValue::S(written.sequencer.clone()))]);
+        let mut values: Item =
+            HashMap::from([(":seq".to_owned(), AttributeValue::S(written.sequencer.clone()))]);
         let mut names = HashMap::from([("#seq".to_owned(), "Sequencer".to_owned())]);
         for _ in 0..MAX_RACES {
             // Whatever took so long, the lease must outlast it.
@@ -187,7 +193,9 @@ impl DynamoResults {
             let present = match request.send().await {
                 Ok(done) => {
                     let replaced = done.attributes.as_ref().and_then(table_place);
-                    if let Some((bucket, key)) = replaced.filter(|place| written.spilled.as_ref() != Some(place)) {
+                    if let Some((bucket, key)) =
+                        replaced.filter(|place| written.spilled.as_ref() != Some(place))
+                    {
                         self.forget_table(&bucket, &key).await;
                     }
                     return Ok(CommitOutcome::Committed);
@@ -252,9 +260,11 @@ impl DynamoResults {
     }
 
     async fn item(&self, document: &DocumentId) -> Result<Option<Item>, BackendError> {
-        let request = self.connection.dynamo.get_item().table_name(&self.location.table).consistent_read(true);
+        let request =
+            self.connection.dynamo.get_item().table_name(&self.location.table).consistent_read(true);
         let request = request.key("Filename", AttributeValue::S(document.to_string()));
-        let found = request.send().await.map_err(|error| failed(&format!("read the result of {document}"), error))?;
+        let found =
+            request.send().await.map_err(|error| failed(&format!("read the result of {document}"), error))?;
         Ok(found.item)
     }
 
@@ -265,7 +275,8 @@ impl DynamoResults {
         mut visit: impl AsyncFnMut(Item) -> Result<(), BackendError>,
     ) -> Result<(), BackendError> {
         let names = attributes.unwrap_or_default().iter().enumerate();
-        let names: HashMap<_, _> = names.map(|(index, name)| (format!("#a{index}"), (*name).to_owned())).collect();
+        let names: HashMap<_, _> =
+            names.map(|(index, name)| (format!("#a{index}"), (*name).to_owned())).collect();
         let projection = names.keys().cloned().collect::<Vec<_>>().join(", ");
         let mut start = None;
         loop {
@@ -277,7 +288,9 @@ impl DynamoResults {
                 .consistent_read(true)
                 .set_exclusive_start_key(start);
             if attributes.is_some() {
-                request = request.projection_expression(&projection).set_expression_attribute_names(Some(names.clone()));
+                request = request
+                    .projection_expression(&projection)
+                    .set_expression_attribute_names(Some(names.clone()));
             }
             let context = format!("read the table {}", self.location.table);
             let page = request.send().await.map_err(|error| failed(&context, error))?;
@@ -336,7 +349,11 @@ impl Results for DynamoResults {
         Ok(committed)
     }
 
-    fn read(&self, document: &DocumentId, limit: Option<usize>) -> Result<Option<DocumentResult>, BackendError> {
+    fn read(
+        &self,
+        document: &DocumentId,
+        limit: Option<usize>,
+    ) -> Result<Option<DocumentResult>, BackendError> {
         self.connection.wait(async {
             loop {
                 let Some(item) = self.item(document).await?.filter(|item| !is_deleted(item)) else {
@@ -465,7 +482,8 @@ impl Version {
             ("Region", provenance.region.clone()),
             ("CommittedAt", Some(now)),
         ];
-        let texts = texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?))));
+        let texts =
+            texts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), AttributeValue::S(value?))));
         Self { item: texts.collect(), sequencer, spilled: None }
     }
 
@@ -537,7 +555,9 @@ fn size(value: &AttributeValue) -> usize {
         AttributeValue::N(_) => 22,
         AttributeValue::B(bytes) => bytes.as_ref().len() + 1,
         AttributeValue::L(values) => 3 + values.iter().map(|value| 1 + size(value)).sum::<usize>(),
-        AttributeValue::M(values) => 3 + values.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>(),
+        AttributeValue::M(values) => {
+            3 + values.iter().map(|(name, value)| 1 + name.len() + size(value)).sum::<usize>()
+        }
         _ => 1,
     }
 }
@@ -615,7 +635,8 @@ fn inflated(document: &DocumentId, table: &[u8]) -> Result<Vec<u8>, BackendError
     let mut encoded = Vec::new();
     let mut decoder = DeflateDecoder::new(table).take(MAX_TABLE_BYTES);
     decoder.read_to_end(&mut encoded).map_err(|error| {
-        let text = format!("the stored count table of {document} is damaged, put the document again: {error}");
+        let text =
+            format!("the stored count table of {document} is damaged, put the document again: {error}");
         BackendError::new(ErrorKind::Corrupt, text)
     })?;
     Ok(encoded)
@@ -670,7 +691,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_or_damaged_is_an_error_that_names_it() {
-        let error = summary(&HashMap::from([("Filename".into(), AttributeValue::S("b/k".into()))])).unwrap_err();
+        let error =
+            summary(&HashMap::from([("Filename".into(), AttributeValue::S("b/k".into()))])).unwrap_err();
         assert!(error.to_string().contains("b/k"), "{error}");
         assert_eq!(inflated(&event().id, b"\xff\xff").unwrap_err().kind(), ErrorKind::Corrupt);
     }

@@ -23,14 +23,15 @@ const LIFECYCLE: &str = "/latest/meta-data/autoscaling/target-lifecycle-state";
 /// Looks at instance metadata until `drain` is requested, and requests it when a notice comes. Ends by itself where
 /// there is no metadata: on other machines than EC2's.
 pub fn watch_for_notices(connection: &Arc<Connection>, drain: &Drain) {
-    let client = Client::builder()
-        .configure(&aws_config::provider_config::ProviderConfig::without_region().with_http_client(
-            connection.config().http_client().expect("the connection was made with one"),
-        ))
-        .max_attempts(1)
-        .connect_timeout(Duration::from_secs(1))
-        .read_timeout(Duration::from_secs(1))
-        .build();
+    let client =
+        Client::builder()
+            .configure(&aws_config::provider_config::ProviderConfig::without_region().with_http_client(
+                connection.config().http_client().expect("the connection was made with one"),
+            ))
+            .max_attempts(1)
+            .connect_timeout(Duration::from_secs(1))
+            .read_timeout(Duration::from_secs(1))
+            .build();
     let drained = Arc::new(Notify::new());
     let _wakes_on_drain = drain.on_request({
         let drained = drained.clone();

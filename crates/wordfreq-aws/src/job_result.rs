@@ -80,8 +80,15 @@ impl JobResult {
         match outcome {
             Reported::Counted(counts) => {
                 let words = counts.top(TOP).into_iter();
-                let words = words.map(|entry| Word { word: entry.word.to_owned(), count: entry.count }).collect();
-                Self { job, words: Some(words), duration, status: JobStatus::Success, status_message: String::new() }
+                let words =
+                    words.map(|entry| Word { word: entry.word.to_owned(), count: entry.count }).collect();
+                Self {
+                    job,
+                    words: Some(words),
+                    duration,
+                    status: JobStatus::Success,
+                    status_message: String::new(),
+                }
             }
             Reported::Failed(reason) => {
                 let status_message = (*reason).to_owned();
@@ -141,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_message_always_fits_and_says_what_it_left_out() {
-        let text: String = (0..10).map(|number| format!("{}{number}\u{1} ", "\u{2}".repeat(60_000))).collect();
+        let text: String =
+            (0..10).map(|number| format!("{}{number}\u{1} ", "\u{2}".repeat(60_000))).collect();
         let counts = count(&Profile::new(ProfileName::GoSample), text.as_bytes()).unwrap();
         let body = result(Some(&counts)).to_body();
         assert!(body.len() <= MAX_MESSAGE_BYTES);

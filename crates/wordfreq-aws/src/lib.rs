@@ -27,7 +27,7 @@ pub use leases::Leases;
 pub use notification::parse;
 pub use objects::Objects;
 pub use result_queue::{Asked, ResultQueue};
+pub use spilled::SpillLocation;
 pub use sqs_queue::SqsQueue;
 pub use upload::{PutObject, Uploads};
-pub use spilled::SpillLocation;
 pub use worker::{WorkerSettings, Workers};

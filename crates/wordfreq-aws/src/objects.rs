@@ -131,8 +131,13 @@ impl Objects {
         };
         let at = first.len() as u64;
         let source = Source { connection: self.connection.clone(), target, etag };
-        let pieces =
-            Ranges { source: Arc::new(source), first: Some(first), next: at, bytes, fetching: VecDeque::new() };
+        let pieces = Ranges {
+            source: Arc::new(source),
+            first: Some(first),
+            next: at,
+            bytes,
+            fetching: VecDeque::new(),
+        };
         Ok(Opened::Current(Object { bytes, provenance, content: Content::Pieces(Box::new(pieces)) }))
     }
 
@@ -226,7 +231,8 @@ impl Source {
             if at == range.end {
                 return Ok(());
             }
-            let mut output = get(&self.connection, &self.target, Some(at..range.end), self.etag.as_deref()).await?;
+            let mut output =
+                get(&self.connection, &self.target, Some(at..range.end), self.etag.as_deref()).await?;
             let cut = read_body(&mut output, piece).await;
             let read = range.start + piece.len() as u64;
             if read > range.end {
@@ -236,7 +242,8 @@ impl Source {
             cuts = if read > at { 0 } else { cuts + 1 };
             if cuts == MAX_CUTS {
                 let why = cut.err().unwrap_or_else(|| "it ended early".into());
-                let text = format!("reading {} was cut off again and again at byte {read}: {why}", self.target.id);
+                let text =
+                    format!("reading {} was cut off again and again at byte {read}: {why}", self.target.id);
                 return Err(Missing::Failed(BackendError::new(ErrorKind::Busy, text)));
             }
             if cuts > 0 {
@@ -268,8 +275,7 @@ async fn start(connection: &Arc<Connection>, target: &Target, expected: u64) -> 
     }
     let mut first = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
     read_body(&mut output, &mut first).await.ok();
-    let source =
-        Source { connection: connection.clone(), target: target.clone(), etag: start.etag.clone() };
+    let source = Source { connection: connection.clone(), target: target.clone(), etag: start.etag.clone() };
     source.rest(&mut first, 0..length).await?;
     start.first = first.freeze();
     Ok(start)
@@ -308,7 +314,10 @@ fn verdict(id: &DocumentId, refusal: &Refusal) -> Missing {
     let Refusal { status, code, message } = refusal;
     let failed = |kind, what: &str| {
         let said = if message.is_empty() { code } else { message };
-        Missing::Failed(BackendError::new(kind, format!("cannot read {id}: {what} ({status} {code}: {said})")))
+        Missing::Failed(BackendError::new(
+            kind,
+            format!("cannot read {id}: {what} ({status} {code}: {said})"),
+        ))
     };
     match (*status, code.as_str()) {
         (404, "NoSuchBucket") => failed(ErrorKind::NotFound, "its bucket is gone"),
@@ -317,9 +326,10 @@ fn verdict(id: &DocumentId, refusal: &Refusal) -> Missing {
         (403, "InvalidObjectState") => {
             failed(ErrorKind::Invalid, "it is archived: restore it, then redrive its message")
         }
-        (400, _) if message.contains("Server Side Encryption") => {
-            failed(ErrorKind::Invalid, "it is encrypted with a key of its owner's: store it without, then redrive")
-        }
+        (400, _) if message.contains("Server Side Encryption") => failed(
+            ErrorKind::Invalid,
+            "it is encrypted with a key of its owner's: store it without, then redrive",
+        ),
         (403, _) => failed(
             ErrorKind::Other,
             "no permission: the worker needs s3:GetObject on it, kms:Decrypt on its key if it has one, and \
@@ -354,9 +364,12 @@ mod tests {
         let customer_key = "The object was stored using a form of Server Side Encryption. The correct parameters \
                             must be provided to retrieve the object.";
         assert_eq!(kind(of(400, "InvalidRequest", customer_key)), ErrorKind::Invalid);
-        for (status, code) in
-            [(403, "AccessDenied"), (400, "KMS.DisabledException"), (301, "PermanentRedirect"), (400, "Other")]
-        {
+        for (status, code) in [
+            (403, "AccessDenied"),
+            (400, "KMS.DisabledException"),
+            (301, "PermanentRedirect"),
+            (400, "Other"),
+        ] {
             assert_eq!(kind(of(status, code, "")), ErrorKind::Other, "{code}");
         }
         assert_eq!(kind(of(404, "NoSuchBucket", "")), ErrorKind::NotFound);

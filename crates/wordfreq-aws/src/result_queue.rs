@@ -172,7 +172,8 @@ impl ResultQueue {
                 let result: Option<JobResult> = body.and_then(|body| serde_json::from_str(&body).ok());
                 let is_new = |index: &&usize| look.answers.iter().all(|(answered, _)| answered != *index);
                 let answers = result.and_then(|result| {
-                    let index = *open.iter().filter(is_new).find(|index| asked[**index].is_answered_by(&result))?;
+                    let index =
+                        *open.iter().filter(is_new).find(|index| asked[**index].is_answered_by(&result))?;
                     Some((index, result))
                 });
                 match answers {
@@ -205,7 +206,13 @@ mod tests {
         };
         let answers = |key: &str, etag: Option<&str>, started_at: &str| {
             let etag = etag.map(str::to_owned);
-            let job = Job { started_at: started_at.into(), bucket: "bucket".into(), key: key.into(), etag, ..Job::default() };
+            let job = Job {
+                started_at: started_at.into(),
+                bucket: "bucket".into(),
+                key: key.into(),
+                etag,
+                ..Job::default()
+            };
             let (status, status_message) = (JobStatus::Success, String::new());
             asked.is_answered_by(&JobResult { job, words: None, duration: 0, status, status_message })
         };

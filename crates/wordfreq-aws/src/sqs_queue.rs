@@ -60,7 +60,8 @@ impl SqsQueue {
     pub fn open(connection: Arc<Connection>, url: &str, leases: Arc<Leases>) -> Result<Self, BackendError> {
         let attributes =
             connection.wait(attributes(&connection, url, &[QueueAttributeName::RedrivePolicy]))?;
-        let policy = attributes.get(&QueueAttributeName::RedrivePolicy).map(|policy| redrive_policy(url, policy));
+        let policy =
+            attributes.get(&QueueAttributeName::RedrivePolicy).map(|policy| redrive_policy(url, policy));
         let (dead_letter_url, max_receive_count) = match policy.transpose()? {
             Some((dead_letter_url, max_receive_count)) => (Some(dead_letter_url), max_receive_count),
             None => (None, DEFAULT_MAX_RECEIVE_COUNT),
@@ -186,7 +187,8 @@ impl Queue for SqsQueue {
             .zip(&extendable)
             .filter_map(|(receipt, lease)| Some((receipt.0.as_str(), seconds((*lease)?))))
             .collect();
-        let changed = self.connection.wait(batch::change_visibility(&self.connection, &self.url, &changes))?;
+        let changed =
+            self.connection.wait(batch::change_visibility(&self.connection, &self.url, &changes))?;
         let mut changed = changed.into_iter();
         Ok(receipts
             .iter()
@@ -203,8 +205,11 @@ impl Queue for SqsQueue {
     }
 
     fn ack(&self, receipts: &[Receipt]) -> Result<(), BackendError> {
-        let held: Vec<_> =
-            receipts.iter().filter(|receipt| self.leases.is_held(receipt)).map(|receipt| &*receipt.0).collect();
+        let held: Vec<_> = receipts
+            .iter()
+            .filter(|receipt| self.leases.is_held(receipt))
+            .map(|receipt| &*receipt.0)
+            .collect();
         let deleted = self.connection.wait(batch::delete(&self.connection, &self.url, &held));
         receipts.iter().for_each(|receipt| self.leases.end(receipt));
         deleted
@@ -246,7 +251,8 @@ impl Queue for SqsQueue {
 
     fn depth(&self) -> Result<Depth, BackendError> {
         use QueueAttributeName::{
-            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed, ApproximateNumberOfMessagesNotVisible,
+            ApproximateNumberOfMessages, ApproximateNumberOfMessagesDelayed,
+            ApproximateNumberOfMessagesNotVisible,
         };
         let names = [
             ApproximateNumberOfMessages,
@@ -320,7 +326,8 @@ impl Seen {
         let receives = attributes.get(RECEIVE_COUNT).and_then(|count| count.parse().ok());
         let receive_count = receives.unwrap_or(message.receive_count);
         let reason = attributes.get(REASON).cloned().unwrap_or_else(|| {
-            "received too often: its worker died, stalled or lost the lease each time, and SQS gave it up".into()
+            "received too often: its worker died, stalled or lost the lease each time, and SQS gave it up"
+                .into()
         });
         DeadLetter {
             id: message.id,
@@ -345,10 +352,12 @@ fn seen(message: SqsMessage) -> Result<Seen, BackendError> {
             receipt: Receipt(message.receipt_handle.ok_or_else(incomplete)?),
             body: message.body.unwrap_or_default(),
             receive_count: u32::try_from(receive_count).unwrap_or(1),
-            sent_at: number(MessageSystemAttributeName::SentTimestamp)
-                .map_or_else(Timestamp::now, Timestamp),
+            sent_at: number(MessageSystemAttributeName::SentTimestamp).map_or_else(Timestamp::now, Timestamp),
         },
-        attributes: attributes.into_iter().filter_map(|(name, value)| Some((name, value.string_value?))).collect(),
+        attributes: attributes
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.string_value?)))
+            .collect(),
     })
 }
 
@@ -364,9 +373,11 @@ fn entry(message: &Outgoing) -> Result<Entry, BackendError> {
     };
     match refused {
         Some(why) => Err(BackendError::new(ErrorKind::Invalid, why)),
-        None => {
-            Ok(Entry { body: message.body.clone(), delay_seconds: seconds(message.delay), attributes: Vec::new() })
-        }
+        None => Ok(Entry {
+            body: message.body.clone(),
+            delay_seconds: seconds(message.delay),
+            attributes: Vec::new(),
+        }),
     }
 }
 
@@ -403,7 +414,8 @@ async fn attributes(
     url: &str,
     names: &[QueueAttributeName],
 ) -> Result<HashMap<QueueAttributeName, String>, BackendError> {
-    let request = connection.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
+    let request =
+        connection.sqs.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
     let answer = request.send().await.map_err(|error| failed(&format!("look at {url}"), error))?;
     Ok(answer.attributes.unwrap_or_default())
 }
@@ -438,14 +450,22 @@ mod tests {
     use super::*;
 
     fn message(body: String) -> Message {
-        Message { id: "m".into(), receipt: Receipt("r".into()), body, receive_count: 2, sent_at: Timestamp(7) }
+        Message {
+            id: "m".into(),
+            receipt: Receipt("r".into()),
+            body,
+            receive_count: 2,
+            sent_at: Timestamp(7),
+        }
     }
 
     #[test]
     fn a_redrive_policy_gives_the_url_beside_ours() {
         let url = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs";
         let policy = |count: &str| {
-            format!(r#"{{"deadLetterTargetArn":"arn:aws:sqs:eu-west-2:123456789012:jobs-dead","maxReceiveCount":{count}}}"#)
+            format!(
+                r#"{{"deadLetterTargetArn":"arn:aws:sqs:eu-west-2:123456789012:jobs-dead","maxReceiveCount":{count}}}"#
+            )
         };
         let dead = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs-dead".to_owned();
         assert_eq!(redrive_policy(url, &policy("5")).unwrap(), (dead.clone(), 5));

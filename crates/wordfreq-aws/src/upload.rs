@@ -13,6 +13,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use crate::connection::Connection;
 use crate::error::failed;
+use crate::objects::Objects;
 
 /// A file of at most this is one PUT.
 const SMALL_BYTES: u64 = 16 * 1024 * 1024;
@@ -69,6 +70,17 @@ impl Uploads {
         Ok(PutObject { etag: etag.map(|etag| etag.trim_matches('"').to_owned()), bytes })
     }
 
+    /// Deletes an object; tells whether there was one.
+    pub fn delete(&self, id: &DocumentId) -> Result<bool, BackendError> {
+        self.connection.wait(async {
+            if Objects::current(&self.connection, id, None).await?.is_none() {
+                return Ok(false);
+            }
+            let request = self.connection.s3(None).delete_object().bucket(id.bucket()).key(id.key());
+            request.send().await.map(|_| true).map_err(|error| failed(&format!("delete {id}"), error))
+        })
+    }
+
     fn put_in_parts(
         &self,
         file: &File,
@@ -80,7 +92,8 @@ impl Uploads {
         let context = format!("put {id}");
         let s3 = self.connection.s3(None);
         let (bucket, key) = (id.bucket(), id.key());
-        let create = s3.create_multipart_upload().bucket(bucket).key(key).checksum_algorithm(ChecksumAlgorithm::Crc32);
+        let create =
+            s3.create_multipart_upload().bucket(bucket).key(key).checksum_algorithm(ChecksumAlgorithm::Crc32);
         let created = self.connection.wait(create.send()).map_err(|error| failed(&context, error))?;
         let upload_id = created.upload_id.unwrap_or_default();
         let parts = self.connection.wait(self.parts(file, path, bytes, id, &upload_id, progress));

@@ -61,11 +61,12 @@ impl Workers {
     /// What one worker of the process works on.
     pub fn backend(&self) -> Backend {
         let objects = Arc::new(Objects::new(self.connection.clone()));
-        let (ahead, result_queue, profile) = (objects.clone(), self.result_queue.clone(), self.profile.clone());
+        let (ahead, result_queue, profile) =
+            (objects.clone(), self.result_queue.clone(), self.profile.clone());
         Backend {
             queue: self.queue.clone(),
             results: self.results.clone(),
-            parse: |message| notification::parse(&message.body, message.sent_at),
+            parse: notification::parse,
             ahead: Box::new(move |events| ahead.ahead(events)),
             open: Box::new(move |event| objects.open(event)),
             profile: Box::new(move || Ok(profile.clone())),

@@ -32,6 +32,13 @@ impl ProfileName {
         }
     }
 
+    /// The rule that a [`fingerprint`](Profile::fingerprint) begins with.
+    pub fn of_fingerprint(fingerprint: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|name| fingerprint.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with("-v")))
+    }
+
     /// Raised whenever the same bytes may count differently under the same name, options and Unicode version.
     const fn version(self) -> u32 {
         match self {
@@ -124,6 +131,10 @@ mod tests {
         assert_eq!(of(ProfileName::Unicode, 1), "unicode-v1-ucd17.0.0");
         assert_eq!(of(ProfileName::Whitespace, 2), "whitespace-v1-ucd17.0.0-min2");
         assert_eq!(of(ProfileName::GoSample, 0), "go-sample-v1-ucd17.0.0");
+        for name in ProfileName::ALL {
+            assert_eq!(ProfileName::of_fingerprint(&of(name, 3)), Some(name));
+        }
+        assert_eq!(ProfileName::of_fingerprint("unicode"), None);
     }
 
     /// The fingerprint names one version of Unicode, but four tables have a say in what is counted.

@@ -36,8 +36,8 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Key bytes shown in a log line; a key may have 1,024.
 const LOGGED_NAME_CHARS: usize = 200;
 
-/// Tells what a message is about.
-pub type Parse = fn(&Message) -> Vec<Record>;
+/// Tells what a message is about by its body and the time it was sent at.
+pub type Parse = fn(&str, Timestamp) -> Vec<Record>;
 
 /// Learns which documents of a batch will be opened, in order, so that small ones can be fetched beforehand.
 pub type Ahead = Box<dyn Fn(&[&DocumentEvent]) + Send + Sync>;
@@ -76,9 +76,7 @@ impl Backend {
         Self {
             queue: embedded.queue.clone(),
             results: embedded.results.clone(),
-            parse: |message| {
-                vec![DocumentEvent::parse(&message.body).map_or_else(Record::Poison, Record::Event)]
-            },
+            parse: DocumentEvent::records,
             ahead: Box::new(|_| {}),
             open: Box::new(move |event| bucket.open(&event.id, event.sequence)),
             profile: Box::new(move || {
@@ -302,7 +300,7 @@ impl Worker<'_> {
             .into_iter()
             .map(|message| {
                 let lost = self.leases.hold(&message.receipt);
-                let records = (self.backend.parse)(&message);
+                let records = (self.backend.parse)(&message.body, message.sent_at);
                 let bytes = events(&records).map(|event| event.bytes).max().unwrap_or(0);
                 Leased { message, records, lost, bytes }
             })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wordfreq_core::{Profile, ProfileName};
 use wordfreq_pipeline::conformance;
-use wordfreq_pipeline::conformance::results::{Change, Delivery, Subject};
+use wordfreq_pipeline::conformance::results::Subject;
 use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options, StagedPut};
 use wordfreq_pipeline::object::Opened;
 use wordfreq_pipeline::results::CommitOutcome;
@@ -66,7 +66,7 @@ fn object_names(directory: &Path) -> BTreeSet<String> {
 #[test]
 fn the_queue_keeps_its_contract() {
     let directory = tempfile::tempdir().unwrap();
-    conformance::queue::run(&*open(directory.path()).queue);
+    conformance::queue::run(&*open(directory.path()).queue, conformance::queue::Capabilities::ALL);
 }
 
 #[test]
@@ -80,29 +80,11 @@ fn the_results_keep_their_contract() {
     });
 }
 
-fn history() -> impl Strategy<Value = Vec<Delivery>> {
-    let delivery = (0u8..4, 1u64..6).prop_map(|(document, sequence)| {
-        // A version always says the same, so its text follows from its name.
-        let change = match (u64::from(document) * 7 + sequence * 3) % 5 {
-            0 => Change::Removed,
-            1 => Change::Text(String::new()),
-            number => Change::Text(format!(
-                "one two{} two{} {}",
-                sequence,
-                sequence,
-                "three ".repeat(number as usize)
-            )),
-        };
-        Delivery { document, sequence, change }
-    });
-    proptest::collection::vec(delivery, 1..24)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn totals_are_exact_after_every_delivery_in_any_order(
-        history in history(),
+        history in conformance::results::histories(),
         fold_at in prop::sample::select(vec![1, 7, 20, u64::MAX]),
     ) {
         let directory = tempfile::tempdir().unwrap();

@@ -4,12 +4,13 @@
 //! clap ends wrong usage with exit code 2 by itself.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wordfreq_core::ProfileName;
 
-use crate::config::Flags;
+use crate::config::{BackendName, Flags};
 use crate::output::{Format, Style};
 
 const EXIT_CODES: &str = "\
@@ -34,16 +35,18 @@ pub enum Command {
     Count(CountArgs),
     /// Run the whole system on this machine: watch directories, and a fleet of workers that counts what arrives.
     Up(UpArgs),
-    /// Put documents into a bucket of the data directory.
+    /// Put documents into a bucket.
     Upload(UploadArgs),
-    /// Delete documents from a bucket of the data directory; their counts leave the totals.
+    /// Delete documents from a bucket; their counts leave the totals.
     Delete(DeleteArgs),
     /// Look at results: of every document, of one, or of the whole corpus.
     Results(ResultsArgs),
     /// Look at the queue, and at the documents that could not be counted.
     Queue(QueueArgs),
-    /// Run one worker on the data directory.
+    /// Run one worker on the data directory, or WORKER_COUNT of them on AWS.
     Worker(WorkerArgs),
+    /// Make what a fleet of workers needs on AWS, or delete it.
+    Aws(AwsArgs),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -64,6 +67,18 @@ pub struct DataDirFlag {
     /// Directory that holds the buckets, the queue and the results [default: ./wordfreq-data]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+/// Flags that choose where buckets, queue and results are.
+#[derive(Debug, Default, Args)]
+pub struct BackendFlags {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data_dir: DataDirFlag,
+    /// Where buckets, queue and results are: embedded (the data directory) or aws [default: aws if an aws setting such
+    /// as WORKER_QUEUE_URL is set and --data-dir is not given, else embedded]
+    #[arg(long, value_name = "NAME", value_parser = backend_parser())]
+    pub backend: Option<BackendName>,
 }
 
 /// Flags that only `count` and `config` take.
@@ -193,9 +208,12 @@ pub struct UploadArgs {
     /// Wait until each document is counted, or has failed for good
     #[arg(long)]
     pub wait: bool,
+    /// With --wait, the most to wait for all of them, such as 90s, 10min or 2h [default on AWS: 15min; else for ever]
+    #[arg(long, value_name = "TIME", requires = "wait", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
     /// Where the data is.
     #[command(flatten)]
-    pub data_dir: DataDirFlag,
+    pub backend: BackendFlags,
 }
 
 /// `wordfreq delete`
@@ -206,7 +224,7 @@ pub struct DeleteArgs {
     pub documents: Vec<String>,
     /// Where the data is.
     #[command(flatten)]
-    pub data_dir: DataDirFlag,
+    pub backend: BackendFlags,
 }
 
 /// `wordfreq results`
@@ -249,7 +267,7 @@ impl ResultsCommand {
 pub struct ResultsOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub data_dir: DataDirFlag,
+    pub backend: BackendFlags,
     /// How much is printed.
     #[command(flatten)]
     pub limit: LimitFlags,
@@ -298,7 +316,7 @@ impl QueueCommand {
 pub struct QueueOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub data_dir: DataDirFlag,
+    pub backend: BackendFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -309,10 +327,44 @@ pub struct QueueOutput {
 pub struct WorkerArgs {
     /// Where the data is.
     #[command(flatten)]
-    pub data_dir: DataDirFlag,
+    pub backend: BackendFlags,
     /// Drain and stop when standard input closes, which is how a worker learns that whoever started it is gone
     #[arg(long, hide = true)]
     pub supervised: bool,
+}
+
+/// `wordfreq aws`
+#[derive(Debug, Args)]
+pub struct AwsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AwsCommand,
+}
+
+/// What to do on AWS.
+#[derive(Debug, Subcommand)]
+pub enum AwsCommand {
+    /// Make the buckets, queues and the table of a stack, or bring them into order, and print a worker's environment.
+    Bootstrap {
+        /// The stack's name, which its resources' names begin with
+        #[arg(long, value_name = "NAME")]
+        name: String,
+    },
+    /// Print the IAM policy of a worker of a stack.
+    Policy {
+        /// The stack's name
+        #[arg(long, value_name = "NAME")]
+        name: String,
+    },
+    /// Delete what `bootstrap` made, and nothing else.
+    Destroy {
+        /// The stack's name
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// Delete the documents and count tables in its buckets too; else a bucket that is not empty stops everything
+        #[arg(long)]
+        delete_documents: bool,
+    },
 }
 
 /// `wordfreq config`
@@ -373,11 +425,12 @@ impl Command {
             Self::Up(args) => {
                 none.with_data_dir(&args.data_dir).with_profile(&args.profile).with_up(&args.settings)
             }
-            Self::Upload(args) => none.with_data_dir(&args.data_dir),
-            Self::Delete(args) => none.with_data_dir(&args.data_dir),
-            Self::Results(args) => none.with_data_dir(&args.command.output().data_dir),
-            Self::Queue(args) => none.with_data_dir(&args.command.output().data_dir),
-            Self::Worker(args) => none.with_data_dir(&args.data_dir),
+            Self::Upload(args) => none.with_backend(&args.backend),
+            Self::Delete(args) => none.with_backend(&args.backend),
+            Self::Results(args) => none.with_backend(&args.command.output().backend),
+            Self::Queue(args) => none.with_backend(&args.command.output().backend),
+            Self::Worker(args) => none.with_backend(&args.backend),
+            Self::Aws(_) => Flags { backend: Some(BackendName::Aws), ..none },
             Self::Config(args) => none
                 .with_data_dir(&args.data_dir)
                 .with_profile(&args.profile)
@@ -392,6 +445,11 @@ impl Flags {
     fn with_data_dir(mut self, flag: &DataDirFlag) -> Self {
         self.data_dir.clone_from(&flag.data_dir);
         self
+    }
+
+    fn with_backend(mut self, flags: &BackendFlags) -> Self {
+        self.backend = flags.backend;
+        self.with_data_dir(&flags.data_dir)
     }
 
     fn with_profile(mut self, flag: &ProfileFlag) -> Self {
@@ -417,6 +475,10 @@ impl Flags {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+fn backend_parser() -> impl TypedValueParser<Value = BackendName> {
+    PossibleValuesParser::new(["embedded", "aws"]).try_map(|name| name.parse::<BackendName>())
 }
 
 #[cfg(test)]

@@ -24,8 +24,12 @@ use crate::output::Cell;
 /// The name of a configuration file, in the working directory and in the user's configuration directory.
 pub const FILE_NAME: &str = "wordfreq.toml";
 
-/// What all our environment variables begin with.
+/// What all our environment variables begin with, but those of the Go sample's worker.
 const ENVIRONMENT_PREFIX: &str = "WORDFREQ_";
+
+/// What the sample's begin with, and perhaps other programs' too: one that is only nearly ours is taken for misspelt.
+const SAMPLE_PREFIX: &str = "WORKER_";
+const NEARLY: usize = 2;
 
 /// SQS's own bound on a visibility timeout (12 hours), which the embedded queue shares.
 const MAX_VISIBILITY_SECONDS: u64 = 43_200;
@@ -45,6 +49,13 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
+const BACKEND: Setting = Setting {
+    name: "backend",
+    environment: "WORDFREQ_BACKEND",
+    flag: Some("--backend"),
+    default: "aws if an `aws.` setting is set and --data-dir is not given, else embedded",
+    doc: "where buckets, queue and results are: embedded (the data directory) or aws",
+};
 const DATA_DIR: Setting = Setting {
     name: "data_dir",
     environment: "WORDFREQ_DATA_DIR",
@@ -116,6 +127,62 @@ const QUEUE_BATCH: Setting = Setting {
     default: "64",
     doc: "messages a worker takes at a time, 1 to 1000",
 };
+const AWS_QUEUE_URL: Setting = Setting {
+    name: "aws.queue_url",
+    environment: "WORKER_QUEUE_URL",
+    flag: None,
+    default: "none",
+    doc: "URL of the SQS queue that S3's events arrive on",
+};
+const AWS_RESULT_QUEUE_URL: Setting = Setting {
+    name: "aws.result_queue_url",
+    environment: "WORKER_RESULT_QUEUE_URL",
+    flag: None,
+    default: "none",
+    doc: "URL of the SQS queue that results are told on",
+};
+const AWS_RESULT_TABLE: Setting = Setting {
+    name: "aws.result_table",
+    environment: "WORKER_RESULT_TABLENAME",
+    flag: None,
+    default: "none",
+    doc: "name of the DynamoDB table of results",
+};
+const AWS_RESULT_BUCKET: Setting = Setting {
+    name: "aws.result_bucket",
+    environment: "WORKER_RESULT_BUCKET",
+    flag: None,
+    default: "none",
+    doc: "S3 bucket for count tables that do not fit their item in the table; without it they are not kept",
+};
+const AWS_RESULT_PREFIX: Setting = Setting {
+    name: "aws.result_prefix",
+    environment: "WORKER_RESULT_PREFIX",
+    flag: None,
+    default: "counts/",
+    doc: "what the keys of those tables begin with",
+};
+const AWS_PROFILE: Setting = Setting {
+    name: "aws.word_profile",
+    environment: "WORKER_PROFILE",
+    flag: None,
+    default: "as profile",
+    doc: "what a word is on AWS: unicode, whitespace or go-sample",
+};
+const AWS_VISIBILITY: Setting = Setting {
+    name: "aws.message_visibility_seconds",
+    environment: "WORKER_MESSAGE_VISIBILITY",
+    flag: None,
+    default: "60",
+    doc: "seconds after which a message whose worker fell silent is given to another on AWS, 1 to 43200",
+};
+const AWS_WORKER_COUNT: Setting = Setting {
+    name: "aws.worker_count",
+    environment: "WORKER_COUNT",
+    flag: None,
+    default: "the cores available",
+    doc: "workers of one `wordfreq worker` process on AWS, 1 to 1024",
+};
 const LOG_FORMAT: Setting = Setting {
     name: "log.format",
     environment: "WORDFREQ_LOG_FORMAT",
@@ -125,7 +192,8 @@ const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 11] = [
+pub const SETTINGS: [&Setting; 20] = [
+    &BACKEND,
     &DATA_DIR,
     &PROFILE,
     &MIN_LENGTH,
@@ -136,6 +204,14 @@ pub const SETTINGS: [&Setting; 11] = [
     &QUEUE_VISIBILITY,
     &QUEUE_MAX_RECEIVES,
     &QUEUE_BATCH,
+    &AWS_QUEUE_URL,
+    &AWS_RESULT_QUEUE_URL,
+    &AWS_RESULT_TABLE,
+    &AWS_RESULT_BUCKET,
+    &AWS_RESULT_PREFIX,
+    &AWS_PROFILE,
+    &AWS_VISIBILITY,
+    &AWS_WORKER_COUNT,
     &LOG_FORMAT,
 ];
 
@@ -255,9 +331,42 @@ pub enum Misconfiguration {
     },
 }
 
+/// Where buckets, queue and results are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackendName {
+    /// In the data directory.
+    #[default]
+    Embedded,
+    /// On S3, SQS and DynamoDB.
+    Aws,
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Aws => "aws",
+        })
+    }
+}
+
+impl FromStr for BackendName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "embedded" => Ok(Self::Embedded),
+            "aws" => Ok(Self::Aws),
+            _ => Err("must be embedded or aws".to_owned()),
+        }
+    }
+}
+
 /// The settings that were given on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
+    /// `--backend`
+    pub backend: Option<BackendName>,
     /// `--data-dir`
     pub data_dir: Option<PathBuf>,
     /// `--profile`
@@ -309,7 +418,12 @@ impl Environment {
     fn refuse_unknown(&self) -> Result<(), Misconfiguration> {
         for variable in self.variables.keys() {
             let variable = variable.to_string_lossy();
-            if !variable.starts_with(ENVIRONMENT_PREFIX) {
+            let candidates = SETTINGS.iter().map(|setting| setting.environment);
+            let is_nearly_ours = || {
+                let distance = strsim::osa_distance(&variable, nearest(&variable, candidates));
+                variable.starts_with(SAMPLE_PREFIX) && distance <= NEARLY
+            };
+            if !variable.starts_with(ENVIRONMENT_PREFIX) && !is_nearly_ours() {
                 continue;
             }
             let is_failpoint = cfg!(feature = "failpoints") && variable.starts_with("WORDFREQ_FAILPOINT");
@@ -386,6 +500,68 @@ pub struct QueueConfig {
     pub batch: Sourced<usize>,
 }
 
+/// Settings of the backend on AWS, most of them by the Go sample's names.
+#[derive(Clone, Debug)]
+pub struct AwsConfig {
+    /// Of the queue that S3's events arrive on.
+    pub queue_url: Sourced<Option<String>>,
+    /// Of the queue that results are told on.
+    pub result_queue_url: Sourced<Option<String>>,
+    /// Of the table of results.
+    pub result_table: Sourced<Option<String>>,
+    /// For count tables that do not fit their item.
+    pub result_bucket: Sourced<Option<String>>,
+    /// What their keys begin with.
+    pub result_prefix: Sourced<String>,
+    /// What a word is there.
+    pub word_profile: Sourced<ProfileName>,
+    /// How long a lease lasts unless it is extended; whole seconds.
+    pub message_visibility: Sourced<Duration>,
+    /// Workers of one process.
+    pub worker_count: Sourced<usize>,
+    /// Whether the environment names an endpoint for S3 that stands for all of AWS.
+    pub has_endpoint: bool,
+}
+
+impl AwsConfig {
+    /// Who says that there is anything on AWS.
+    fn origin(&self) -> Option<&Origin> {
+        let texts = [&self.queue_url, &self.result_queue_url, &self.result_table, &self.result_bucket];
+        texts.into_iter().find(|text| text.value.is_some()).map(|text| &text.origin)
+    }
+
+    fn resolve(
+        layers: &Layers<'_>,
+        profile: &Sourced<ProfileName>,
+        cores: usize,
+    ) -> Result<Self, Misconfiguration> {
+        let optional = |setting, parse: fn(&Raw<'_>) -> Result<String, String>| {
+            let found = layers.resolve(setting, None, |raw| parse(raw).map(Some))?;
+            Ok::<_, Misconfiguration>(found.or_default(|| None))
+        };
+        let seconds = |raw: &Raw<'_>| integer(raw, 1..=MAX_VISIBILITY_SECONDS).map(Duration::from_secs);
+        let word_profile = layers.resolve(&AWS_PROFILE, None, name::<ProfileName>)?;
+        let set = |name| layers.environment.get(name).is_some_and(|value| !value.is_empty());
+        Ok(Self {
+            queue_url: optional(&AWS_QUEUE_URL, queue_url)?,
+            result_queue_url: optional(&AWS_RESULT_QUEUE_URL, queue_url)?,
+            result_table: optional(&AWS_RESULT_TABLE, nonempty)?,
+            result_bucket: optional(&AWS_RESULT_BUCKET, nonempty)?,
+            result_prefix: layers
+                .resolve(&AWS_RESULT_PREFIX, None, text)?
+                .or_default(|| AWS_RESULT_PREFIX.default.to_owned()),
+            word_profile: word_profile.0.unwrap_or_else(|| profile.clone()),
+            message_visibility: layers
+                .resolve(&AWS_VISIBILITY, None, seconds)?
+                .or_default(|| Duration::from_secs(60)),
+            worker_count: layers
+                .resolve(&AWS_WORKER_COUNT, None, |raw| integer(raw, 1..=1024))?
+                .or_default(|| cores),
+            has_endpoint: set("AWS_ENDPOINT_URL") || set("AWS_ENDPOINT_URL_S3"),
+        })
+    }
+}
+
 /// Settings of the log.
 #[derive(Clone, Debug)]
 pub struct LogConfig {
@@ -398,6 +574,8 @@ pub struct LogConfig {
 /// Every setting, resolved and checked. Relative paths are relative to the working directory, whoever set them.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Where the commands that are not `up` work.
+    pub backend: Sourced<BackendName>,
     /// Directory of the embedded backend.
     pub data_dir: Sourced<PathBuf>,
     /// Name of the profile. For `up`, one that is not [`Sourced::explicit`] gives way to the data directory's own.
@@ -412,6 +590,8 @@ pub struct Config {
     pub fleet: FleetConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[aws]`
+    pub aws: AwsConfig,
     /// `[log]`
     pub log: LogConfig,
 }
@@ -479,7 +659,19 @@ impl Config {
             batch: layers.resolve(&QUEUE_BATCH, None, |raw| integer(raw, 1..=1000))?.or_default(|| 64),
         };
         let format = layers.resolve(&LOG_FORMAT, None, name::<LogFormat>)?.or_default(LogFormat::default);
+        let aws = AwsConfig::resolve(&layers, &profile, cores)?;
+        let backend = layers
+            .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
+            .0
+            .unwrap_or_else(|| match (&data_dir.origin, aws.origin()) {
+                (Origin::Flag(_), _) => {
+                    Sourced { value: BackendName::Embedded, origin: data_dir.origin.clone() }
+                }
+                (_, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
+                (_, None) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+            });
         Ok(Self {
+            backend,
             data_dir,
             profile,
             min_length,
@@ -487,6 +679,7 @@ impl Config {
             watch,
             fleet: FleetConfig::resolve(&layers, flags, cores)?,
             queue,
+            aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
     }
@@ -494,6 +687,11 @@ impl Config {
     /// The whole profile, as `count` uses it.
     pub fn profile(&self) -> Profile {
         Profile { min_length: self.min_length.value, ..Profile::new(self.profile.value) }
+    }
+
+    /// The whole profile of the AWS backend.
+    pub fn aws_profile(&self) -> Profile {
+        Profile { min_length: self.min_length.value, ..Profile::new(self.aws.word_profile.value) }
     }
 
     /// Every setting with its value and origin, in the order of [`SETTINGS`].
@@ -504,7 +702,10 @@ impl Config {
             |_| format!("{:?}", self.watch.value),
             |joined| joined.to_string_lossy().into_owned(),
         );
+        let optional = |text: &Option<String>| text.as_deref().map(Cell::from).unwrap_or(Cell::Missing);
+        let aws = &self.aws;
         let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
+            (&BACKEND, Cell::from(self.backend.value.to_string()), &self.backend.origin),
             (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
@@ -523,6 +724,18 @@ impl Config {
                 &self.queue.max_receive_count.origin,
             ),
             (&QUEUE_BATCH, Cell::from(self.queue.batch.value as u64), &self.queue.batch.origin),
+            (&AWS_QUEUE_URL, optional(&aws.queue_url.value), &aws.queue_url.origin),
+            (&AWS_RESULT_QUEUE_URL, optional(&aws.result_queue_url.value), &aws.result_queue_url.origin),
+            (&AWS_RESULT_TABLE, optional(&aws.result_table.value), &aws.result_table.origin),
+            (&AWS_RESULT_BUCKET, optional(&aws.result_bucket.value), &aws.result_bucket.origin),
+            (&AWS_RESULT_PREFIX, Cell::from(aws.result_prefix.value.as_str()), &aws.result_prefix.origin),
+            (&AWS_PROFILE, Cell::from(aws.word_profile.value.to_string()), &aws.word_profile.origin),
+            (
+                &AWS_VISIBILITY,
+                Cell::from(aws.message_visibility.value.as_secs()),
+                &aws.message_visibility.origin,
+            ),
+            (&AWS_WORKER_COUNT, Cell::from(aws.worker_count.value as u64), &aws.worker_count.origin),
             (&LOG_FORMAT, Cell::from(self.log.format.value.to_string()), &self.log.format.origin),
         ];
         rows.into_iter().map(|(setting, value, origin)| Effective { setting, value, origin }).collect()
@@ -706,6 +919,33 @@ fn name<T: FromStr<Err: fmt::Display>>(raw: &Raw<'_>) -> Result<T, String> {
         Raw::Paths(_) => None,
     };
     text.ok_or("must be a name in quotes")?.parse().map_err(|error: T::Err| error.to_string())
+}
+
+fn text(raw: &Raw<'_>) -> Result<String, String> {
+    let text = match raw {
+        Raw::Text(text) => text.to_str(),
+        Raw::Toml(value) => value.as_str(),
+        Raw::Paths(_) => None,
+    };
+    text.map(str::to_owned).ok_or_else(|| "must be a text in quotes".to_owned())
+}
+
+fn nonempty(raw: &Raw<'_>) -> Result<String, String> {
+    text(raw).and_then(|text| match text.is_empty() {
+        true => Err("must not be empty; leave the setting out".to_owned()),
+        false => Ok(text),
+    })
+}
+
+/// A queue is named by its URL; its name alone or its ARN are common slips.
+fn queue_url(raw: &Raw<'_>) -> Result<String, String> {
+    let url = text(raw)?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let path = rest.and_then(|rest| rest.split_once('/')).map(|(_, path)| path);
+    if path.is_some_and(|path| !path.is_empty() && !path.ends_with('/')) {
+        return Ok(url);
+    }
+    Err("must be a queue's URL, such as https://sqs.eu-west-2.amazonaws.com/123456789012/jobs".to_owned())
 }
 
 fn directory(raw: &Raw<'_>) -> Result<PathBuf, String> {

@@ -4,6 +4,8 @@
 //! results. Not here: how words are counted (`wordfreq-core`), and the life of a document (`wordfreq-pipeline`).
 //! The library exists for the binary beside it and makes no promise to anyone else.
 
+pub mod aws;
+pub mod backend;
 pub mod cli;
 pub mod commands;
 pub mod config;

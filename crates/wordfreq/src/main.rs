@@ -9,7 +9,7 @@ use clap::Parser as _;
 use wordfreq::cli::{Cli, Command};
 use wordfreq::config::{Config, Environment};
 use wordfreq::exit::Exit;
-use wordfreq::{commands, logging, output};
+use wordfreq::{aws, commands, logging, output};
 
 fn main() -> ExitCode {
     // Wrong usage, and --help, end here.
@@ -37,5 +37,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Delete(args) => commands::upload::delete(args, &config),
         Command::Results(args) => commands::results::run(args, &config),
         Command::Queue(args) => commands::queue::run(args, &config),
+        Command::Aws(args) => aws::run(args, &config),
     }
 }

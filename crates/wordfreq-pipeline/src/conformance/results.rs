@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use wordfreq_core::{Counts, Profile, count};
 
 use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
@@ -136,6 +137,25 @@ fn document(number: u8) -> DocumentId {
     let number = usize::from(number);
     DocumentId::new("processing", format!("{}{}", keys[number % keys.len()], number / keys.len()))
         .expect("a key")
+}
+
+/// Random histories of a few documents, for [`a_history_ends_as_the_model_says`].
+pub fn histories() -> impl Strategy<Value = Vec<Delivery>> {
+    let delivery = (0u8..4, 1u64..6).prop_map(|(document, sequence)| {
+        // A version always says the same, so its text follows from its name.
+        let change = match (u64::from(document) * 7 + sequence * 3) % 5 {
+            0 => Change::Removed,
+            1 => Change::Text(String::new()),
+            number => Change::Text(format!(
+                "one two{} two{} {}",
+                sequence,
+                sequence,
+                "three ".repeat(number as usize)
+            )),
+        };
+        Delivery { document, sequence, change }
+    });
+    proptest::collection::vec(delivery, 1..24)
 }
 
 fn event(number: u8, sequence: u64) -> DocumentEvent {

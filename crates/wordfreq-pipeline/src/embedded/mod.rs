@@ -166,11 +166,6 @@ impl Embedded {
         Ok(recounted)
     }
 
-    /// The profile a stored fingerprint stands for.
-    pub fn profile_of(&self, fingerprint: &str) -> Result<Profile, BackendError> {
-        self.durable.read(|transaction| results::profile_of(transaction, fingerprint))
-    }
-
     /// What has become of one version of a document.
     pub fn state(&self, id: &DocumentId, sequence: Sequence) -> Result<DocumentState, BackendError> {
         if let Some(result) = self.results.read(id, Some(0))?

@@ -63,17 +63,6 @@ fn profile(name: &str, min_length: u32) -> Result<Profile, BackendError> {
     Ok(Profile { name, min_length })
 }
 
-pub(super) fn profile_of(transaction: &Transaction<'_>, fingerprint: &str) -> Result<Profile, BackendError> {
-    let (name, min_length): (String, u32) = transaction
-        .prepare_cached("SELECT name, min_length FROM profiles WHERE fingerprint = ?1")?
-        .query_row([fingerprint], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?
-        .ok_or_else(|| {
-            BackendError::new(ErrorKind::NotFound, format!("no profile has the fingerprint {fingerprint:?}"))
-        })?;
-    profile(&name, min_length)
-}
-
 pub(super) fn set_profile(transaction: &Transaction<'_>, profile: &Profile) -> Result<u64, BackendError> {
     transaction.execute(
         "INSERT INTO profiles (fingerprint, name, min_length) VALUES (?1, ?2, ?3) ON CONFLICT (fingerprint) DO NOTHING",

@@ -1,24 +1,23 @@
 //! `wordfreq queue`: how much work waits, what was given up and why, and sending it back.
 
 use anyhow::Context as _;
-use wordfreq_pipeline::DocumentEvent;
-use wordfreq_pipeline::embedded::IfMissing;
-use wordfreq_pipeline::queue::{Queue as _, Redrive};
+use wordfreq_pipeline::queue::Redrive;
 
 use super::results::shown_time;
+use crate::backend::{self, OpenQueue};
 use crate::cli::{QueueArgs, QueueCommand};
 use crate::config::Config;
-use crate::data_directory;
 use crate::exit::Exit;
 use crate::output::{self, Cell, Format, Listing};
 
 /// Does what is asked for.
 pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
     let style = args.command.output().format.style();
-    let embedded = data_directory::open(config, IfMissing::Refuse)?;
+    let open = backend::queue(config)?;
+    let OpenQueue { queue, .. } = &open;
     match &args.command {
         QueueCommand::Status(_) => {
-            let depth = embedded.queue.depth()?;
+            let depth = queue.depth()?;
             let oldest_age_seconds = depth.oldest_age.map(|age| age.as_secs());
             if style.format == Format::Json {
                 let status = serde_json::json!({
@@ -46,11 +45,11 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
                 "dead_letters",
                 ["id", "bucket", "key", "reason", "receive_count", "sent_at", "died_at"],
             );
-            for letter in embedded.queue.dead_letters(usize::MAX)? {
-                let (bucket, key) = match DocumentEvent::parse(&letter.body) {
-                    Ok(event) => (event.id.bucket().into(), event.id.key().into()),
+            for letter in queue.dead_letters(usize::MAX)? {
+                let (bucket, key) = match open.document(&letter.body) {
+                    Some(event) => (event.id.bucket().into(), event.id.key().into()),
                     // Whatever it was, it is shown where a person looks for its name.
-                    Err(_) => (Cell::Missing, Cell::Text(letter.body)),
+                    None => (Cell::Missing, Cell::Text(letter.body)),
                 };
                 listing.push([
                     letter.id.into(),
@@ -66,7 +65,7 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
         }
         QueueCommand::Redrive { ids, .. } => {
             let which = if ids.is_empty() { Redrive::All } else { Redrive::Only(ids.clone()) };
-            let redriven = embedded.queue.redrive(&which).context("nothing was redriven")?;
+            let redriven = queue.redrive(&which).context("nothing was redriven")?;
             let mut listing = Listing::new("redriven", ["redriven"]);
             listing.push([redriven.into()]);
             if style.format == Format::Json {

@@ -103,7 +103,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         return Ok(Exit::Failed);
     }
     if args.exit_when_idle {
-        let report = totals_report(&embedded, embedded.results.totals(Some(10))?)?;
+        let report = totals_report(embedded.results.totals(Some(10))?)?;
         output::to_stdout(|out| output::write_count(out, &report, Style::default()))?;
         return failures(&embedded, &progress);
     }

@@ -1,24 +1,31 @@
 //! `wordfreq upload` and `wordfreq delete`: documents into and out of a bucket of the data directory, whether or not
-//! `up` runs on it.
+//! `up` runs on it. Which files become which documents is decided here for every backend; the rest of it on AWS is in
+//! `aws`.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, Staged, StagedPut};
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Sequence};
 
 use crate::cli::{DeleteArgs, UploadArgs};
-use crate::config::Config;
-use crate::data_directory;
+use crate::config::{BackendName, Config};
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, Cell, Listing, Style};
+use crate::{aws, data_directory};
 
 /// The most documents, and about the most bytes, of one transaction.
 const BATCH_DOCUMENTS: usize = 64;
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long to wait for a sign before looking all the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// The reason of a document that is still waiting when the time is up.
+pub(crate) const NOT_YET: &str = "it was not counted within the time of --timeout";
 
 /// Uploads, and with `--wait` tells what became of each document.
 pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
@@ -26,6 +33,9 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     if sources.is_empty() {
         output::remark("nothing was uploaded");
         return Ok(if num_failed == 0 { Exit::Done } else { Exit::Failed });
+    }
+    if config.backend.value == BackendName::Aws {
+        return aws::upload(args, config, &sources, num_failed);
     }
     data_directory::refuse_foreign(config)?;
     let embedded = data_directory::open(config, IfMissing::Create)?;
@@ -48,15 +58,25 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
         return Ok(Exit::Partly);
     }
     if args.wait {
-        let num_lost = wait(&embedded, &uploaded)?;
+        let num_lost = wait(&embedded, &uploaded, args.timeout)?;
         num_failed += num_lost;
         num_done -= num_lost;
     }
-    Ok(match (num_done, num_failed) {
+    Ok(exit(num_done, num_failed))
+}
+
+/// How a command ends of whose documents so many are done and so many failed.
+pub(crate) fn exit(num_done: usize, num_failed: usize) -> Exit {
+    match (num_done, num_failed) {
         (_, 0) => Exit::Done,
         (0, _) => Exit::Failed,
         _ => Exit::Partly,
-    })
+    }
+}
+
+/// What `--wait` prints.
+pub(crate) fn waited_for() -> Listing<6> {
+    Listing::new("uploaded", ["bucket", "key", "status", "words", "distinct", "reason"])
 }
 
 /// A document that was accepted.
@@ -101,6 +121,9 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
         .iter()
         .map(|name| DocumentId::parse(name).map_err(|error| UsageError(error.to_string())))
         .collect::<Result<Vec<_>, _>>()?;
+    if config.backend.value == BackendName::Aws {
+        return aws::delete(config, &ids);
+    }
     let embedded = data_directory::open(config, IfMissing::Refuse)?;
     let mut missing = 0;
     for id in &ids {
@@ -111,11 +134,7 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
             missing += 1;
         }
     }
-    Ok(match missing {
-        0 => Exit::Done,
-        _ if missing == ids.len() => Exit::Failed,
-        _ => Exit::Partly,
-    })
+    Ok(exit(ids.len() - missing, missing))
 }
 
 /// What to upload under which name: a file by its own name, a directory's files by their paths below it.
@@ -208,19 +227,23 @@ fn put(
 }
 
 /// Waits for each document in turn, prints what became of it; the number of failures.
-fn wait(embedded: &Embedded, uploaded: &[Uploaded]) -> anyhow::Result<usize> {
+fn wait(embedded: &Embedded, uploaded: &[Uploaded], timeout: Option<Duration>) -> anyhow::Result<usize> {
     if !Lock::is_taken(&embedded.directory().join(super::up::LOCK_FILE))? {
         output::remark(
             "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
         );
     }
-    let mut listing = Listing::new("uploaded", ["bucket", "key", "status", "words", "distinct", "reason"]);
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut listing = waited_for();
     let mut num_failed = 0;
     for Uploaded { id, sequence, .. } in uploaded {
         let mut seen = embedded.settled_so_far();
         let state = loop {
             match embedded.state(id, *sequence)? {
-                DocumentState::Waiting => seen = embedded.wait_settled(seen, Duration::from_secs(2)),
+                DocumentState::Waiting if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    seen = embedded.wait_settled(seen, left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+                }
                 settled => break settled,
             }
         };
@@ -242,7 +265,10 @@ fn wait(embedded: &Embedded, uploaded: &[Uploaded]) -> anyhow::Result<usize> {
                 num_failed += 1;
                 [bucket, key, "failed".into(), Cell::Missing, Cell::Missing, reason.into()]
             }
-            DocumentState::Waiting => bail!("{id} neither waits nor is settled"),
+            DocumentState::Waiting => {
+                num_failed += 1;
+                [bucket, key, "waiting".into(), Cell::Missing, Cell::Missing, NOT_YET.into()]
+            }
         });
     }
     output::to_stdout(|out| output::write_listing(out, &listing, Style::default()))?;

@@ -1,4 +1,4 @@
-//! `wordfreq worker`: one worker on the data directory, until it is asked to stop.
+//! `wordfreq worker`: one worker on the data directory, until it is asked to stop. Not here: workers on AWS (`aws`).
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -9,13 +9,16 @@ use wordfreq_pipeline::embedded::IfMissing;
 use wordfreq_pipeline::worker::{Backend, WorkerOptions, run as work};
 
 use crate::cli::WorkerArgs;
-use crate::config::Config;
+use crate::config::{BackendName, Config};
 use crate::exit::Exit;
 use crate::upkeep::{Sweep, keep_up};
-use crate::{data_directory, signals};
+use crate::{aws, data_directory, signals};
 
 /// Works until a signal, or the end of standard input when supervised.
 pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
+    if config.backend.value == BackendName::Aws {
+        return aws::worker(config);
+    }
     let drain = Drain::new();
     signals::drain_on_signal(drain.clone(), || {})?;
     if args.supervised {

@@ -1,0 +1,58 @@
+//! From the resolved configuration to the queue and the results of the backend in force, for the commands that look at
+//! them. Not here: the workers' view of a backend, and the buckets.
+
+use std::sync::Arc;
+
+use wordfreq_pipeline::embedded::IfMissing;
+use wordfreq_pipeline::worker::Parse;
+use wordfreq_pipeline::{DocumentEvent, Queue, Record, Results};
+
+use crate::config::{BackendName, Config};
+use crate::{aws, data_directory};
+
+/// A queue, and how its messages are written.
+pub struct OpenQueue {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// Tells what a body is about.
+    pub parse: Parse,
+}
+
+impl OpenQueue {
+    /// The document that a body is about, the first of several.
+    pub fn document(&self, body: &str) -> Option<DocumentEvent> {
+        let records = (self.parse)(body, wordfreq_pipeline::Timestamp(0));
+        records.into_iter().find_map(|record| match record {
+            Record::Event(event) => Some(event),
+            Record::Ignored(_) | Record::Poison(_) => None,
+        })
+    }
+}
+
+/// The queue in force.
+///
+/// # Errors
+/// Those of opening it, and wrong configuration.
+pub fn queue(config: &Config) -> anyhow::Result<OpenQueue> {
+    match config.backend.value {
+        BackendName::Embedded => {
+            let queue = data_directory::open(config, IfMissing::Refuse)?.queue;
+            Ok(OpenQueue { queue, parse: DocumentEvent::records })
+        }
+        BackendName::Aws => aws::queue(config),
+    }
+}
+
+/// The results in force, and the queue that belongs to them, if it is known.
+///
+/// # Errors
+/// Those of opening them, and wrong configuration.
+pub fn results(config: &Config) -> anyhow::Result<(Arc<dyn Results>, Option<Arc<dyn Queue>>)> {
+    match config.backend.value {
+        BackendName::Embedded => {
+            let embedded = data_directory::open(config, IfMissing::Refuse)?;
+            Ok((embedded.results, Some(embedded.queue)))
+        }
+        BackendName::Aws => aws::results(config),
+    }
+}
