@@ -5,21 +5,26 @@ RUST_VERSION := 1.95
 DENY_VERSION := 0.20.2
 TOOLS        := $(CURDIR)/target/tools
 
-# Everything a test may reach: the named places to kill a process at, and the suites every adapter must pass.
-FEATURES := --features wordfreq/failpoints,wordfreq-pipeline/conformance
+# What the tests on AWS talk to: an emulator in a virtual environment of this checkout.
+PYTHON       := python3
+VENV         := target/venv
+REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt
+
+# Everything a test may reach: AWS, the named places to kill a process at, and the suites every adapter must pass.
+FEATURES := --features wordfreq/aws,wordfreq/failpoints,wordfreq-pipeline/conformance
 # On a build server the lock file is the truth; at a desk it may follow an edited manifest.
 LOCKED   := $(if $(CI),--locked)
 ALL      := $(LOCKED) --workspace $(FEATURES)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: build test lint bench style dependencies toolchain cargo-deny
+.PHONY: moto build test lint bench style dependencies toolchain cargo-deny
 
 build: toolchain
 	cargo build $(LOCKED) --release
 
 # Warnings are denied by the linter alone: the same compiler flags everywhere mean one set of build products.
-test: toolchain
+test: toolchain moto
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run $(ALL) --no-fail-fast; \
 	else \
@@ -27,6 +32,17 @@ test: toolchain
 	    set -x; cargo test $(ALL) --all-targets --no-fail-fast; \
 	fi
 	cargo test $(ALL) --doc --no-fail-fast
+	@echo 'The program as it is built by default, without AWS:'
+	cargo test $(LOCKED) -p wordfreq --test it --no-fail-fast
+
+moto: $(VENV)/installed
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	    echo 'the tests on AWS need Python 3.10 or newer with venv, for the emulator moto: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	@touch $@
 
 lint: style dependencies
 

@@ -3,7 +3,7 @@
 //! to, and no pointer to nothing. Not here: what is in a table (`wordfreq_pipeline::encoding`).
 
 use aws_sdk_s3::primitives::ByteStream;
-use wordfreq_pipeline::{BackendError, DocumentEvent};
+use wordfreq_pipeline::{BackendError, DocumentEvent, DocumentId};
 
 use crate::connection::Connection;
 use crate::error::failed;
@@ -31,6 +31,19 @@ impl SpillLocation {
             event.sequence.0,
             &version.to_hex()[..16]
         )
+    }
+
+    /// Whether an object is a table of ours: where the bucket's notifications include the prefix after all, counting
+    /// tables must not go on for ever.
+    pub(crate) fn holds(&self, id: &DocumentId) -> bool {
+        let shape = |key: &str| {
+            let (document, version) = key.split_once('/')?;
+            let (sequence, version) = version.split_once('-')?;
+            let hex = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            Some(hex(document, 32) && hex(sequence, 32) && hex(version, 16))
+        };
+        let ours = id.key().strip_prefix(&self.prefix).and_then(shape);
+        id.bucket() == self.bucket && ours == Some(true)
     }
 
     pub(crate) async fn put(
@@ -70,4 +83,23 @@ pub(crate) async fn delete(connection: &Connection, bucket: &str, key: &str) -> 
     let context = format!("delete the count table {bucket}/{key}");
     let request = connection.s3(None).delete_object().bucket(bucket).key(key);
     request.send().await.map(|_| ()).map_err(|error| failed(&context, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wordfreq_pipeline::{EventKind, Sequence};
+
+    #[test]
+    fn a_table_is_known_by_its_place() {
+        let location = SpillLocation { bucket: "results".into(), prefix: "counts/".into() };
+        let document = DocumentId::new("documents", "../a//b\0").unwrap();
+        let event = DocumentEvent::new(EventKind::Created, document, Sequence(5), 0);
+        let key = location.key(&event, "unicode-v1");
+        assert!(key.starts_with("counts/") && !key.contains(".."));
+        let holds = |bucket: &str, key: &str| location.holds(&DocumentId::new(bucket, key).unwrap());
+        assert!(holds("results", &key));
+        assert!(!holds("documents", &key), "another bucket");
+        assert!(!holds("results", "counts/notes.txt") && !holds("results", "notes.txt"), "somebody's document");
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
+use md5::{Digest as _, Md5};
 use tokio::task::JoinSet;
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
@@ -98,12 +99,26 @@ impl Uploads {
         let upload_id = created.upload_id.unwrap_or_default();
         let parts = self.connection.wait(self.parts(file, path, bytes, id, &upload_id, progress));
         let completed = parts.and_then(|parts| {
+            let etag = etag_of_parts(&parts);
             let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
             let complete = s3.complete_multipart_upload().bucket(bucket).key(key);
             let complete = complete.upload_id(&upload_id).multipart_upload(parts);
-            self.connection.wait(complete.send()).map_err(|error| failed(&context, error))
+            self.connection.wait(async {
+                match complete.send().await {
+                    Ok(completed) => Ok(completed.e_tag),
+                    Err(error) => {
+                        // The answer may have been lost, and to be sent again it is too late then; some stores answer
+                        // in a form of their own. What is there tells.
+                        let present = Objects::current(&self.connection, id, None).await?.flatten();
+                        match present {
+                            Some(present) if Some(&present) == etag.as_ref() => Ok(Some(present)),
+                            _ => Err(failed(&context, error)),
+                        }
+                    }
+                }
+            })
         });
-        completed.map(|completed| completed.e_tag).inspect_err(|_| {
+        completed.inspect_err(|_| {
             let abort = s3.abort_multipart_upload().bucket(bucket).key(key).upload_id(&upload_id);
             if let Err(error) = self.connection.wait(abort.send()) {
                 let error = failed(&format!("take back the parts of {id}"), error);
@@ -163,6 +178,20 @@ impl Uploads {
     }
 }
 
+/// The tag S3 gives an object made of parts, which is made of theirs: the MD5 of their MD5s, and their number. `None`
+/// where a part's tag is no MD5, as with some kinds of encryption.
+fn etag_of_parts(parts: &[CompletedPart]) -> Option<String> {
+    let mut hasher = Md5::new();
+    for part in parts {
+        let hex = part.e_tag()?.trim_matches('"');
+        let digits = hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digest = digits.then(|| u128::from_str_radix(hex, 16).ok()).flatten()?;
+        hasher.update(digest.to_be_bytes());
+    }
+    let digest: [u8; 16] = hasher.finalize().into();
+    Some(format!("{:032x}-{}", u128::from_be_bytes(digest), parts.len()))
+}
+
 fn read(file: &File, path: &Path, offset: u64, length: u64) -> Result<Bytes, BackendError> {
     let length = usize::try_from(length)
         .map_err(|_| BackendError::new(ErrorKind::Invalid, format!("{} is too large", path.display())))?;
@@ -175,4 +204,18 @@ fn read(file: &File, path: &Path, offset: u64, length: u64) -> Result<Bytes, Bac
         _ => BackendError::io("read", path, error),
     })?;
     Ok(body.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tag_of_parts_is_made_of_theirs() {
+        let part = |etag: &str| CompletedPart::builder().e_tag(etag).build();
+        // MD5 of "a" and of "b"; then `printf 'a' | md5sum` of both digests' bytes together.
+        let (a, b) = ("\"0cc175b9c0f1b6a831c399e269772661\"", "92eb5ffee6ae2fec3ad71c777531578f");
+        assert_eq!(etag_of_parts(&[part(a), part(b)]).as_deref(), Some("96e024ba2074fe77e8e965ba43a704be-2"));
+        assert_eq!(etag_of_parts(&[part(a), part("no digest")]), None);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wordfreq_core::Profile;
-use wordfreq_pipeline::BackendError;
+use wordfreq_pipeline::{BackendError, Record};
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
 
 use crate::batch::MAX_ENTRIES;
@@ -14,6 +14,7 @@ use crate::leases::Leases;
 use crate::notification;
 use crate::objects::Objects;
 use crate::result_queue::ResultQueue;
+use crate::spilled::SpillLocation;
 use crate::sqs_queue::SqsQueue;
 
 /// What a worker works on and with.
@@ -36,6 +37,7 @@ pub struct Workers {
     queue: Arc<SqsQueue>,
     results: Arc<DynamoResults>,
     result_queue: Arc<ResultQueue>,
+    spill: Option<SpillLocation>,
     profile: Profile,
 }
 
@@ -48,9 +50,10 @@ impl Workers {
         let WorkerSettings { queue_url, result_queue_url, location, profile } = settings;
         let leases = Arc::new(Leases::default());
         let queue = Arc::new(SqsQueue::open(connection.clone(), &queue_url, leases.clone())?);
+        let spill = location.spill.clone();
         let results = DynamoResults::new(connection.clone(), location, profile.clone(), leases);
         let result_queue = Arc::new(ResultQueue::new(connection.clone(), result_queue_url));
-        Ok(Self { connection, queue, results: Arc::new(results), result_queue, profile })
+        Ok(Self { connection, queue, results: Arc::new(results), result_queue, spill, profile })
     }
 
     /// Whether the queue has a dead-letter queue.
@@ -61,12 +64,21 @@ impl Workers {
     /// What one worker of the process works on.
     pub fn backend(&self) -> Backend {
         let objects = Arc::new(Objects::new(self.connection.clone()));
+        let spill = self.spill.clone();
         let (ahead, result_queue, profile) =
             (objects.clone(), self.result_queue.clone(), self.profile.clone());
         Backend {
             queue: self.queue.clone(),
             results: self.results.clone(),
-            parse: notification::parse,
+            parse: Box::new(move |body, sent_at| {
+                let not_a_table = |record| match record {
+                    Record::Event(event) if spill.as_ref().is_some_and(|spill| spill.holds(&event.id)) => {
+                        Record::Ignored(format!("{} is a count table, not a document", event.id))
+                    }
+                    record => record,
+                };
+                notification::parse(body, sent_at).into_iter().map(not_a_table).collect()
+            }),
             ahead: Box::new(move |events| ahead.ahead(events)),
             open: Box::new(move |event| objects.open(event)),
             profile: Box::new(move || Ok(profile.clone())),

@@ -37,7 +37,7 @@ const LONGEST_REST: Duration = Duration::from_secs(30);
 const LOGGED_NAME_CHARS: usize = 200;
 
 /// Tells what a message is about by its body and the time it was sent at.
-pub type Parse = fn(&str, Timestamp) -> Vec<Record>;
+pub type Parse = Box<dyn Fn(&str, Timestamp) -> Vec<Record> + Send + Sync>;
 
 /// Learns which documents of a batch will be opened, in order, so that small ones can be fetched beforehand.
 pub type Ahead = Box<dyn Fn(&[&DocumentEvent]) + Send + Sync>;
@@ -76,7 +76,7 @@ impl Backend {
         Self {
             queue: embedded.queue.clone(),
             results: embedded.results.clone(),
-            parse: DocumentEvent::records,
+            parse: Box::new(DocumentEvent::records),
             ahead: Box::new(|_| {}),
             open: Box::new(move |event| bucket.open(&event.id, event.sequence)),
             profile: Box::new(move || {

@@ -29,6 +29,14 @@ impl OpenQueue {
     }
 }
 
+/// Results, and the queue that belongs to them, where it is known.
+pub struct OpenResults {
+    /// The results.
+    pub results: Arc<dyn Results>,
+    /// The queue.
+    pub queue: Option<Arc<dyn Queue>>,
+}
+
 /// The queue in force.
 ///
 /// # Errors
@@ -37,21 +45,21 @@ pub fn queue(config: &Config) -> anyhow::Result<OpenQueue> {
     match config.backend.value {
         BackendName::Embedded => {
             let queue = data_directory::open(config, IfMissing::Refuse)?.queue;
-            Ok(OpenQueue { queue, parse: DocumentEvent::records })
+            Ok(OpenQueue { queue, parse: Box::new(DocumentEvent::records) })
         }
         BackendName::Aws => aws::queue(config),
     }
 }
 
-/// The results in force, and the queue that belongs to them, if it is known.
+/// The results in force.
 ///
 /// # Errors
 /// Those of opening them, and wrong configuration.
-pub fn results(config: &Config) -> anyhow::Result<(Arc<dyn Results>, Option<Arc<dyn Queue>>)> {
+pub fn results(config: &Config) -> anyhow::Result<OpenResults> {
     match config.backend.value {
         BackendName::Embedded => {
             let embedded = data_directory::open(config, IfMissing::Refuse)?;
-            Ok((embedded.results, Some(embedded.queue)))
+            Ok(OpenResults { results: embedded.results, queue: Some(embedded.queue) })
         }
         BackendName::Aws => aws::results(config),
     }

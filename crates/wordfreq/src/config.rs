@@ -521,6 +521,9 @@ pub struct AwsConfig {
     pub worker_count: Sourced<usize>,
     /// Whether the environment names an endpoint for S3 that stands for all of AWS.
     pub has_endpoint: bool,
+    /// Whether the environment says that instance metadata must not be asked (`AWS_EC2_METADATA_DISABLED`, as the SDKs
+    /// have it).
+    pub metadata_disabled: bool,
 }
 
 impl AwsConfig {
@@ -548,7 +551,7 @@ impl AwsConfig {
             result_table: optional(&AWS_RESULT_TABLE, nonempty)?,
             result_bucket: optional(&AWS_RESULT_BUCKET, nonempty)?,
             result_prefix: layers
-                .resolve(&AWS_RESULT_PREFIX, None, text)?
+                .resolve(&AWS_RESULT_PREFIX, None, nonempty)?
                 .or_default(|| AWS_RESULT_PREFIX.default.to_owned()),
             word_profile: word_profile.0.unwrap_or_else(|| profile.clone()),
             message_visibility: layers
@@ -557,6 +560,10 @@ impl AwsConfig {
             worker_count: layers
                 .resolve(&AWS_WORKER_COUNT, None, |raw| integer(raw, 1..=1024))?
                 .or_default(|| cores),
+            metadata_disabled: layers
+                .environment
+                .get("AWS_EC2_METADATA_DISABLED")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
             has_endpoint: set("AWS_ENDPOINT_URL") || set("AWS_ENDPOINT_URL_S3"),
         })
     }

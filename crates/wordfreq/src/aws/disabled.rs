@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use wordfreq_pipeline::{DocumentId, Queue, Results};
+use wordfreq_pipeline::DocumentId;
 
-use crate::backend::OpenQueue;
+use crate::backend::{OpenQueue, OpenResults};
 use crate::cli::{AwsArgs, UploadArgs};
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
@@ -69,6 +68,6 @@ pub fn queue(config: &Config) -> anyhow::Result<OpenQueue> {
 ///
 /// # Errors
 /// Always.
-pub fn results(config: &Config) -> anyhow::Result<(Arc<dyn Results>, Option<Arc<dyn Queue>>)> {
+pub fn results(config: &Config) -> anyhow::Result<OpenResults> {
     refuse(config)
 }

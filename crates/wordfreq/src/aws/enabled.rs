@@ -15,9 +15,9 @@ use wordfreq_aws::{
     SqsQueue, TableLocation, Uploads, WorkerSettings, Workers, watch_for_notices,
 };
 use wordfreq_pipeline::worker::{Tally, run as work};
-use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind, Queue, Results};
+use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind, Queue, Results as _};
 
-use crate::backend::OpenQueue;
+use crate::backend::{OpenQueue, OpenResults};
 use crate::cli::{AwsArgs, AwsCommand, UploadArgs};
 use crate::commands::upload::{NOT_YET, exit, waited_for};
 use crate::config::{Config, Sourced};
@@ -113,7 +113,8 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
     }
     let options = workers.options(lease, config.threads.value);
     let outcomes = std::thread::scope(|scope| {
-        let notices = scope.spawn(|| watch_for_notices(&connection, &drain));
+        let notices = (!config.aws.metadata_disabled)
+            .then(|| scope.spawn(|| watch_for_notices(&connection, &drain)));
         let running: Vec<_> = (0..num_workers)
             .map(|_| {
                 scope.spawn(|| {
@@ -131,7 +132,9 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
             .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect();
         drain.request();
-        notices.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        if let Some(Err(panic)) = notices.map(|notices| notices.join()) {
+            std::panic::resume_unwind(panic);
+        }
         outcomes
     });
     let mut tally = Tally::default();
@@ -157,14 +160,14 @@ pub fn queue(config: &Config) -> anyhow::Result<OpenQueue> {
     let url = queue_url(config)?;
     let queue =
         SqsQueue::open(connect(config)?, url, Arc::new(Leases::default())).map_err(usage_if_invalid)?;
-    Ok(OpenQueue { queue: Arc::new(queue), parse: wordfreq_aws::parse })
+    Ok(OpenQueue { queue: Arc::new(queue), parse: Box::new(wordfreq_aws::parse) })
 }
 
 /// The table of results, and the queue if it is set.
 ///
 /// # Errors
 /// Wrong configuration, and those of the services.
-pub fn results(config: &Config) -> anyhow::Result<(Arc<dyn Results>, Option<Arc<dyn Queue>>)> {
+pub fn results(config: &Config) -> anyhow::Result<OpenResults> {
     let (location, connection) = (location(config)?, connect(config)?);
     let leases = Arc::new(Leases::default());
     let queue = match &config.aws.queue_url.value {
@@ -174,7 +177,8 @@ pub fn results(config: &Config) -> anyhow::Result<(Arc<dyn Results>, Option<Arc<
         }
         None => None,
     };
-    Ok((Arc::new(DynamoResults::new(connection, location, config.aws_profile(), leases)), queue))
+    let results = Arc::new(DynamoResults::new(connection, location, config.aws_profile(), leases));
+    Ok(OpenResults { results, queue })
 }
 
 /// Deletes objects by name.

@@ -7,7 +7,7 @@ use wordfreq_core::ProfileName;
 use wordfreq_pipeline::results::{ResultSummary, Totals};
 use wordfreq_pipeline::{DocumentId, Queue, Results, Sequence, Timestamp};
 
-use crate::backend;
+use crate::backend::{self, OpenResults};
 use crate::cli::{ResultsArgs, ResultsCommand};
 use crate::config::{BackendName, Config};
 use crate::exit::{Exit, UsageError};
@@ -17,7 +17,7 @@ use crate::output::{self, Cell, CountReport, Listing};
 pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
     let flags = args.command.output();
     let (limit, style) = (flags.limit.limit(), flags.format.style());
-    let (results, queue) = backend::results(config)?;
+    let OpenResults { results, queue } = backend::results(config)?;
     match &args.command {
         ResultsCommand::List(_) => {
             let (listing, more) = list(&*results, config.backend.value, limit)?;
