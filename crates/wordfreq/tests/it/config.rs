@@ -150,3 +150,60 @@ fn the_manual_table_has_every_setting() {
         assert_eq!(manual.matches(&name).count(), 1, "{name}");
     }
 }
+
+const QUEUE_URL: &str = "https://sqs.eu-west-2.amazonaws.com/123456789012/jobs";
+
+#[test]
+fn the_samples_environment_chooses_aws_and_a_data_directory_on_the_command_line_does_not() {
+    let program = Program::new();
+    assert_eq!(effective(&program, &[], "backend"), (json!("embedded"), "default".to_owned()));
+    let program = program.with_variable("WORKER_QUEUE_URL", QUEUE_URL).with_variable("WORKER_COUNT", "3");
+    let from_sample = "environment variable WORKER_QUEUE_URL".to_owned();
+    assert_eq!(effective(&program, &[], "backend"), (json!("aws"), from_sample));
+    assert_eq!(effective(&program, &[], "aws.worker_count").0, json!(3));
+    assert_eq!(effective(&program, &[], "aws.word_profile").0, json!("unicode"));
+    let from_flag = (json!("embedded"), "flag --data-dir".to_owned());
+    assert_eq!(effective(&program, &["--data-dir", "here"], "backend"), from_flag);
+    let program = program.with_variable("WORDFREQ_BACKEND", "embedded");
+    assert_eq!(effective(&program, &[], "backend").0, json!("embedded"));
+}
+
+#[test]
+fn the_samples_variables_are_checked_and_nearly_theirs_are_refused() {
+    let message = |name: &'static str, value: &str| {
+        Program::new().with_variable(name, value).run_on("a", &["count"]).ended(2)
+    };
+    for (name, value, mend) in [
+        ("WORKER_QUEUE_URL", "jobs", "must be a queue's URL"),
+        ("WORKER_RESULT_TABLENAME", "", "must not be empty"),
+        ("WORKER_COUNT", "0", "from 1 to 1024"),
+        ("WORKER_MESSAGE_VISIBILITY", "never", "from 1 to 43200"),
+        ("WORKER_PROFILE", "french", "go-sample"),
+        ("WORKER_PROFIL", "unicode", "did you mean WORKER_PROFILE?"),
+        ("WORKER_RESULT_TABLE_NAME", "t", "did you mean WORKER_RESULT_TABLENAME?"),
+    ] {
+        let message = message(name, value);
+        assert!(message.contains(name) && message.contains(mend), "{message}");
+    }
+    // Somebody else's.
+    Program::new().with_variable("WORKER_CONCURRENCY", "7").run_on("a", &["count"]).done();
+}
+
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_so_whoever_asks_for_it() {
+    let program = Program::new().with_variable("WORKER_QUEUE_URL", QUEUE_URL);
+    program.write("a.txt", "a");
+    let commands: [&[&str]; 6] = [
+        &["worker"],
+        &["results", "totals"],
+        &["queue", "status"],
+        &["upload", "a.txt"],
+        &["delete", "bucket/k"],
+        &["aws", "policy", "--name", "corpus"],
+    ];
+    for command in commands {
+        let message = program.run(command).ended(2);
+        assert!(message.contains("--features aws"), "{command:?}: {message}");
+    }
+}

@@ -297,3 +297,13 @@ fn one_control_c_drains_up_and_its_workers() {
         assert!(!rest.iter().any(|line| line.contains("stopping at once")), "round {round}: {rest:#?}");
     }
 }
+
+#[test]
+fn waiting_ends_when_its_time_is_up() {
+    let program = Program::new();
+    program.write("a.txt", "words");
+    let ended = program.run(&["upload", "a.txt", "--wait", "--timeout", "300ms"]);
+    assert!(ended.stdout.contains("waiting"), "{}", ended.stdout);
+    ended.ended(1);
+    program.run(&["upload", "a.txt", "--timeout", "1s"]).ended(2);
+}
