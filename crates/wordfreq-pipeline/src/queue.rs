@@ -37,6 +37,13 @@ pub struct Message {
     pub sent_at: Timestamp,
 }
 
+impl Message {
+    /// Whether it was received before, and so may be what killed its worker.
+    pub fn is_suspect(&self) -> bool {
+        self.receive_count > 1
+    }
+}
+
 /// A message to send.
 #[derive(Clone, Debug)]
 pub struct Outgoing {

@@ -284,9 +284,13 @@ impl Worker<'_> {
             failpoint::hit("worker.leased");
             let started = Instant::now();
             let num_messages = messages.len();
+            let has_suspects = messages.iter().any(Message::is_suspect);
             self.do_batch(messages, &profile)?;
             let took = started.elapsed();
-            if num_messages == batch || took > self.options.batch_time {
+            if has_suspects {
+                // Where one came back its neighbours may follow, and one of them has killed a worker.
+                batch = 1;
+            } else if num_messages == batch || took > self.options.batch_time {
                 batch = next_batch(num_messages, took, self.options.batch_time, self.options.max_batch);
             }
         }
@@ -305,8 +309,9 @@ impl Worker<'_> {
                 Leased { message, records, lost, bytes }
             })
             .collect();
-        // The small ones first, so that none of them waits for a large one.
-        leased.sort_by_key(|leased| leased.bytes);
+        // The small ones first, so that none of them waits for a large one; those that may kill last, so that they take
+        // nobody with them.
+        leased.sort_by_key(|leased| (leased.message.is_suspect(), leased.bytes));
         let opened = leased.iter().flat_map(|leased| events(&leased.records));
         let opened: Vec<_> = opened.filter(|event| event.event != EventKind::Removed).collect();
         (self.backend.ahead)(&opened);
@@ -315,7 +320,7 @@ impl Worker<'_> {
         let mut met_large = false;
         for Leased { message, records, lost, bytes } in leased {
             let is_large = bytes >= LARGE_BYTES;
-            if is_large {
+            if is_large || message.is_suspect() {
                 self.finish(std::mem::take(&mut batch))?;
             }
             // What cannot be started before its lease would have run out is better off elsewhere, and a second large
