@@ -39,7 +39,9 @@ impl SpillLocation {
         let shape = |key: &str| {
             let (document, version) = key.split_once('/')?;
             let (sequence, version) = version.split_once('-')?;
-            let hex = |part: &str, digits| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let hex = |part: &str, digits| {
+                part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit())
+            };
             Some(hex(document, 32) && hex(sequence, 32) && hex(version, 16))
         };
         let ours = id.key().strip_prefix(&self.prefix).and_then(shape);
@@ -100,6 +102,9 @@ mod tests {
         let holds = |bucket: &str, key: &str| location.holds(&DocumentId::new(bucket, key).unwrap());
         assert!(holds("results", &key));
         assert!(!holds("documents", &key), "another bucket");
-        assert!(!holds("results", "counts/notes.txt") && !holds("results", "notes.txt"), "somebody's document");
+        assert!(
+            !holds("results", "counts/notes.txt") && !holds("results", "notes.txt"),
+            "somebody's document"
+        );
     }
 }

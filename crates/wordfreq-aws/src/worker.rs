@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wordfreq_core::Profile;
-use wordfreq_pipeline::{BackendError, Record};
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
+use wordfreq_pipeline::{BackendError, Record};
 
 use crate::batch::MAX_ENTRIES;
 use crate::connection::Connection;

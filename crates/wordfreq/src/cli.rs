@@ -350,11 +350,14 @@ pub enum AwsCommand {
         #[arg(long, value_name = "NAME")]
         name: String,
     },
-    /// Print the IAM policy of a worker of a stack.
+    /// Print the IAM policy of whoever works with a stack.
     Policy {
         /// The stack's name
         #[arg(long, value_name = "NAME")]
         name: String,
+        /// Who
+        #[arg(long, value_enum, default_value_t = PolicyRole::Worker)]
+        role: PolicyRole,
     },
     /// Delete what `bootstrap` made, and nothing else.
     Destroy {
@@ -365,6 +368,19 @@ pub enum AwsCommand {
         #[arg(long)]
         delete_documents: bool,
     },
+}
+
+/// Whose IAM policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyRole {
+    /// A worker.
+    Worker,
+    /// Who uploads documents and waits for their results.
+    Uploader,
+    /// Who reads results.
+    Reader,
+    /// Who looks after the queue and its dead letters.
+    Operator,
 }
 
 /// `wordfreq config`

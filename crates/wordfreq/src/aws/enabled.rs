@@ -11,14 +11,15 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use wordfreq_aws::{
-    Asked, Connection, DynamoResults, Endpoint, JobResult, JobStatus, Leases, ResultQueue, SpillLocation,
-    SqsQueue, TableLocation, Uploads, WorkerSettings, Workers, watch_for_notices,
+    Asked, BootstrapOptions, Connection, Destroyed, Documents, DynamoResults, Endpoint, JobResult, JobStatus,
+    Leases, ResultQueue, Role, SpillLocation, SqsQueue, StackName, TableLocation, Uploads, WorkerSettings,
+    Workers, bootstrap, destroy, find, policy, watch_for_notices,
 };
 use wordfreq_pipeline::worker::{Tally, run as work};
 use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind, Queue, Results as _};
 
 use crate::backend::{OpenQueue, OpenResults};
-use crate::cli::{AwsArgs, AwsCommand, UploadArgs};
+use crate::cli::{AwsArgs, AwsCommand, PolicyRole, UploadArgs};
 use crate::commands::upload::{NOT_YET, exit, waited_for};
 use crate::config::{Config, Sourced};
 use crate::exit::{Exit, UsageError};
@@ -113,8 +114,8 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
     }
     let options = workers.options(lease, config.threads.value);
     let outcomes = std::thread::scope(|scope| {
-        let notices = (!config.aws.metadata_disabled)
-            .then(|| scope.spawn(|| watch_for_notices(&connection, &drain)));
+        let notices =
+            (!config.aws.metadata_disabled).then(|| scope.spawn(|| watch_for_notices(&connection, &drain)));
         let running: Vec<_> = (0..num_workers)
             .map(|_| {
                 scope.spawn(|| {
@@ -346,8 +347,42 @@ fn print_waited_for(
 /// Wrong usage, and those of the services.
 pub fn run(args: &AwsArgs, config: &Config) -> anyhow::Result<Exit> {
     match &args.command {
-        AwsCommand::Bootstrap { name: _ } | AwsCommand::Policy { name: _ } | AwsCommand::Destroy { .. } => {}
+        AwsCommand::Bootstrap { name } => {
+            let name = StackName::parse(name).map_err(usage_if_invalid)?;
+            let stack = bootstrap(&*connect(config)?, &name, &BootstrapOptions::default())?;
+            let documents = ("DOCUMENTS", stack.bucket.clone());
+            // Names and URLs of ours hold nothing that a shell, `docker --env-file` or systemd would read differently.
+            output::to_stdout(|out| {
+                let mut lines = stack.environment().into_iter().chain([documents]);
+                lines.try_for_each(|(name, value)| writeln!(out, "{name}={value}"))
+            })?;
+        }
+        AwsCommand::Policy { name, role } => {
+            let name = StackName::parse(name).map_err(usage_if_invalid)?;
+            let stack = find(&*connect(config)?, &name)?;
+            output::to_stdout(|out| writeln!(out, "{}", policy((*role).into(), &stack).trim_end()))?;
+        }
+        AwsCommand::Destroy { name, delete_documents } => {
+            let name = StackName::parse(name).map_err(usage_if_invalid)?;
+            let documents = if *delete_documents { Documents::Delete } else { Documents::Keep };
+            let Destroyed { deleted, left } = destroy(&*connect(config)?, &name, documents)?;
+            deleted.iter().for_each(|resource| output::remark(format!("deleted {resource}")));
+            left.iter().for_each(|(resource, why)| output::remark(format!("left {resource}: {why}")));
+            if deleted.is_empty() && left.is_empty() {
+                output::remark("there was nothing to delete");
+            }
+        }
     }
-    let _ = config;
     Ok(Exit::Done)
+}
+
+impl From<PolicyRole> for Role {
+    fn from(role: PolicyRole) -> Self {
+        match role {
+            PolicyRole::Worker => Self::Worker,
+            PolicyRole::Uploader => Self::Uploader,
+            PolicyRole::Reader => Self::Reader,
+            PolicyRole::Operator => Self::Operator,
+        }
+    }
 }
