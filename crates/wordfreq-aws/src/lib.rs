@@ -5,6 +5,7 @@
 //! message (`wordfreq-pipeline`), how words are counted (`wordfreq-core`), and flags and settings (`wordfreq`).
 
 mod batch;
+pub mod bootstrap;
 mod connection;
 mod dynamo_results;
 mod error;

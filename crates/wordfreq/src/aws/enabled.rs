@@ -10,10 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use wordfreq_aws::bootstrap::{
+    BootstrapOptions, Destroyed, Documents, Role, StackName, bootstrap, destroy, find, policy,
+};
 use wordfreq_aws::{
-    Asked, BootstrapOptions, Connection, Destroyed, Documents, DynamoResults, Endpoint, JobResult, JobStatus,
-    Leases, ResultQueue, Role, SpillLocation, SqsQueue, StackName, TableLocation, Uploads, WorkerSettings,
-    Workers, bootstrap, destroy, find, policy, watch_for_notices,
+    Asked, Connection, DynamoResults, Endpoint, JobResult, JobStatus, Leases, ResultQueue, SpillLocation,
+    SqsQueue, TableLocation, Uploads, WorkerSettings, Workers, watch_for_notices,
 };
 use wordfreq_pipeline::worker::{Tally, run as work};
 use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind, Queue, Results as _};
