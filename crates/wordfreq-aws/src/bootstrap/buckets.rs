@@ -9,6 +9,7 @@ use aws_sdk_s3::types::{
     OwnershipControlsRule, PublicAccessBlockConfiguration, QueueConfiguration, ServerSideEncryption,
     ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging,
 };
+use aws_smithy_xml::decode::{Document, try_data};
 use percent_encoding::percent_decode_str;
 use wordfreq_pipeline::{BackendError, ErrorKind};
 
@@ -193,9 +194,15 @@ async fn forget_unfinished_uploads(site: &Site<'_>, bucket: &str) -> Result<(), 
 
 async fn notifications(site: &Site<'_>, bucket: &str) -> Result<NotificationConfiguration, BackendError> {
     let get = site.s3().get_bucket_notification_configuration().bucket(bucket);
-    let found = get.expected_bucket_owner(&site.account).send().await;
-    let found =
-        found.map_err(|error| failed(&format!("read the notifications of the bucket {bucket}"), error))?;
+    let found = match get.expected_bucket_owner(&site.account).send().await {
+        Ok(found) => found,
+        Err(error) => {
+            let answer = error.raw_response().filter(|response| response.status().is_success());
+            let read = answer.and_then(|response| read_queues(response.body().bytes()?));
+            let context = format!("read the notifications of the bucket {bucket}");
+            return read.ok_or_else(|| failed(&context, error));
+        }
+    };
     // No list and an empty one are the same.
     let some = |list: Vec<_>| Some(list).filter(|list| !list.is_empty());
     Ok(NotificationConfiguration::builder()
@@ -206,6 +213,39 @@ async fn notifications(site: &Site<'_>, bucket: &str) -> Result<NotificationConf
         )
         .set_event_bridge_configuration(found.event_bridge_configuration)
         .build())
+}
+
+/// The notifications in an answer that the SDK does not take, because its root element has another name than S3's: so do
+/// some that imitate S3. `None` if it tells anybody but queues, as nothing of that may be lost.
+fn read_queues(answer: &[u8]) -> Option<NotificationConfiguration> {
+    let mut document = Document::try_from(answer).ok()?;
+    let mut root = document.root_element().ok()?;
+    let end = format!("</{}>", root.start_el().local());
+    let mut queues = Vec::new();
+    while let Some(mut element) = root.next_tag() {
+        if !element.start_el().matches("QueueConfiguration") {
+            return None;
+        }
+        let mut queue = QueueConfiguration::builder();
+        while let Some(mut member) = element.next_tag() {
+            let name = member.start_el().local().to_owned();
+            let mut text = || Some(try_data(&mut member).ok()?.into_owned());
+            queue = match &*name {
+                "Id" => queue.id(text()?),
+                "Queue" => queue.queue_arn(text()?),
+                "Event" => queue.events(Event::from(&*text()?)),
+                _ => return None,
+            };
+        }
+        queues.push(queue.build().ok()?);
+    }
+    // The decoder does not tell the end from a cut.
+    let answer = answer.trim_ascii_end();
+    if !answer.ends_with(end.as_bytes()) && !(queues.is_empty() && answer.ends_with(b"/>")) {
+        return None;
+    }
+    let queues = Some(queues).filter(|queues| !queues.is_empty());
+    Some(NotificationConfiguration::builder().set_queue_configurations(queues).build())
 }
 
 /// Has the bucket tell a queue of every object that comes or goes; whom else it tells stays.
@@ -402,6 +442,25 @@ mod tests {
         assert!(is_xml("a b/c+ü€😀"));
         for odd in ["a\u{1}", "a\nb", "\r", "\u{ffff}"] {
             assert!(!is_xml(odd), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_root_of_another_name_is_read_and_nothing_in_it_is_lost() {
+        let nothing = read_queues(b"<?xml version=\"1.0\"?><Other xmlns=\"x\"/>").unwrap();
+        assert_eq!(nothing, NotificationConfiguration::builder().build());
+        let queue = "<QueueConfiguration><Id>i</Id><Queue>arn:q</Queue><Event>s3:ObjectCreated:*</Event></QueueConfiguration>";
+        let read = read_queues(format!("<Other>{queue}</Other>").as_bytes()).unwrap();
+        let expected = QueueConfiguration::builder()
+            .id("i")
+            .queue_arn("arn:q")
+            .events(Event::from("s3:ObjectCreated:*"));
+        assert_eq!(read.queue_configurations(), [expected.build().unwrap()]);
+        let filter = "<QueueConfiguration><Filter/></QueueConfiguration>";
+        for unknown in
+            ["<Other><TopicConfiguration/></Other>", &format!("<Other>{filter}</Other>"), "<Other>", ""]
+        {
+            assert!(read_queues(unknown.as_bytes()).is_none(), "{unknown}");
         }
     }
 }
