@@ -241,7 +241,8 @@ fn read_queues(answer: &[u8]) -> Option<NotificationConfiguration> {
     }
     // The decoder does not tell the end from a cut.
     let answer = answer.trim_ascii_end();
-    if !answer.ends_with(end.as_bytes()) && !(queues.is_empty() && answer.ends_with(b"/>")) {
+    let is_whole = answer.ends_with(end.as_bytes()) || (queues.is_empty() && answer.ends_with(b"/>"));
+    if !is_whole {
         return None;
     }
     let queues = Some(queues).filter(|queues| !queues.is_empty());
