@@ -154,8 +154,20 @@ pub fn count_pieces(
     threads: usize,
     mut observe: impl FnMut(u64) -> bool,
 ) -> Result<Counts, ReadError> {
+    if threads <= 1 {
+        // A small document must not pay for a thread.
+        let mut share = Share::new(profile);
+        for piece in pieces {
+            let piece = piece?;
+            if !observe(piece.len() as u64) {
+                return Err(ReadError::Stopped);
+            }
+            share.feed(share.end, &piece);
+        }
+        return share.finish();
+    }
     thread::scope(|scope| {
-        let shares: Vec<_> = (0..threads.max(1))
+        let shares: Vec<_> = (0..threads)
             .map(|_| {
                 let (to_share, arriving) = mpsc::sync_channel::<(u64, Bytes)>(1);
                 let count_share = move || {
