@@ -187,7 +187,8 @@ impl DynamoResults {
                 .set_item(Some(written.item.clone()))
                 .condition_expression(condition)
                 .set_expression_attribute_names(Some(names.clone()))
-                .set_expression_attribute_values(Some(values.clone()))
+                // DynamoDB refuses an empty map.
+                .set_expression_attribute_values((!values.is_empty()).then(|| values.clone()))
                 .return_values(ReturnValue::AllOld)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
             let present = match request.send().await {

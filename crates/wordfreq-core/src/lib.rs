@@ -15,6 +15,9 @@ mod top;
 mod word_break;
 mod word_break_table;
 
+pub mod scaling;
+pub mod simulation;
+
 pub use counter::{CountError, Counter, certain_boundary, count};
 pub use counts::{Counts, WordCount};
 pub use profile::{Profile, ProfileName, UnknownProfile};

@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wordfreq_core::ProfileName;
+use wordfreq_core::scaling::Metric;
 
 use crate::config::{BackendName, Flags};
+use crate::load::{Arrivals, Service};
 use crate::output::{Format, Style};
 
 const EXIT_CODES: &str = "\
@@ -47,6 +49,8 @@ pub enum Command {
     Worker(WorkerArgs),
     /// Make what a fleet of workers needs on AWS, or delete it.
     Aws(AwsArgs),
+    /// Simulate fleets that grow and shrink with a load: how long documents wait, and what it costs.
+    Simulate(SimulateArgs),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -383,6 +387,86 @@ pub enum PolicyRole {
     Operator,
 }
 
+/// A plan that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Preset {
+    /// Target tracking: as many instances as let a document wait no longer than --target.
+    Latency,
+    /// As the original: one more while over 50 messages wait, one less while under 20 do.
+    Classic,
+    /// Always --max instances.
+    Fixed,
+}
+
+/// `wordfreq simulate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Loads are made up from --seed, so the same command always says the same. A recorded load is a CSV file whose first column \
+holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_service\",\"launches\",\"terminations\",\
+\"backlog_peak\",\"instance_hours\",\"cost_usd\",\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},...}],\
+\"clairvoyant\":{\"instance_hours\",...}}. If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
+pub struct SimulateArgs {
+    /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
+    /// second), or a CSV file
+    #[arg(long, value_name = "LOAD")]
+    pub arrivals: Arrivals,
+    /// How long each takes: a time, uniform:10s..20s, exp:12s, or a CSV file
+    #[arg(long, value_name = "TIME")]
+    pub service: Service,
+    /// Plan to simulate; repeatable, side by side [default: latency and classic]
+    #[arg(long, value_enum)]
+    pub preset: Vec<Preset>,
+    /// Metric for the plans' alarms instead of their own, by its name in CloudWatch
+    #[arg(long, value_name = "NAME")]
+    pub metric: Option<Metric>,
+    /// Fewest instances
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min: u32,
+    /// Most instances
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub max: u32,
+    /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
+    /// bound keeps
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration)]
+    pub target: Duration,
+    /// From an instance's launch to its first document
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub boot: Duration,
+    /// From an observation to its being known
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub metric_delay: Duration,
+    /// Messages an instance holds at most, the one in hand included
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub prefetch: u32,
+    /// How long the message of a failed try stays hidden
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    pub visibility: Duration,
+    /// Share of tries that fail, 0 to below 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    pub failures: f64,
+    /// How long an instance lives on average before it dies unasked [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub lifetime: Option<Duration>,
+    /// Type of the instances, for the costs
+    #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
+    pub instance_type: String,
+    /// Where chance begins
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Write how each fleet stood, look by look, to this CSV file
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Draw the fleets into this file, .svg or .png; repeatable
+    #[arg(long, value_name = "FILE")]
+    pub chart: Vec<PathBuf>,
+    /// Tell each launch and termination with its cause, on standard error
+    #[arg(long)]
+    pub activities: bool,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
 /// `wordfreq config`
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
@@ -452,7 +536,7 @@ impl Command {
                 .with_profile(&args.profile)
                 .with_counting(&args.counting)
                 .with_up(&args.up),
-            Self::Completions(_) => none,
+            Self::Completions(_) | Self::Simulate(_) => none,
         }
     }
 }
@@ -491,6 +575,12 @@ impl Flags {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+/// A share of tries that all fail would never end.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| format!("{text:?} is not a share from 0 to below 1"))
 }
 
 fn backend_parser() -> impl TypedValueParser<Value = BackendName> {

@@ -6,13 +6,16 @@
 
 pub mod aws;
 pub mod backend;
+pub mod chart;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod data_directory;
 pub mod exit;
+pub mod load;
 pub mod logging;
 pub mod output;
+pub mod prices;
 pub mod signals;
 pub mod supervise;
 pub mod upkeep;

@@ -38,5 +38,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Results(args) => commands::results::run(args, &config),
         Command::Queue(args) => commands::queue::run(args, &config),
         Command::Aws(args) => aws::run(args, &config),
+        Command::Simulate(args) => commands::simulate::run(args, &config),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
-use wordfreq_pipeline::BackendError;
+use wordfreq_pipeline::{BackendError, ErrorKind};
 
 use super::{Look, Site};
 use crate::error::{Refusal, failed};
@@ -93,12 +93,15 @@ pub(super) async fn ensure(
     attributes: Attributes,
 ) -> Result<String, BackendError> {
     if let Some(url) = present {
-        set(site, &url, attributes).await?;
-        return Ok(url);
+        match set(site, &url, attributes.clone(), is_without_target).await {
+            // It was deleted a moment ago and is only still known here.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            set => return set.map(|()| url),
+        }
     }
     let may_pass = |refusal: &Refusal| {
-        // A queue's name is free 60 s after its deletion, and a queue is not known everywhere once it is made.
-        refusal.code.ends_with("QueueDeletedRecently") || refusal.message.contains("target does not exist")
+        // The name of a queue is free 60 s after its deletion.
+        refusal.code.ends_with("QueueDeletedRecently") || is_without_target(refusal)
     };
     let context = format!("make the queue {name}");
     let made = site.patiently(&context, may_pass, async || {
@@ -109,25 +112,25 @@ pub(super) async fn ensure(
     Ok(made.await?.queue_url.unwrap_or_default())
 }
 
-/// Lets nothing but the jobs queue move its messages to the queue of dead letters.
+/// Lets nothing but the jobs queue move its messages to the queue of dead letters, which was there or was made just now,
+/// and may not be known everywhere.
 pub(super) async fn only_from_jobs(site: &Site<'_>, url: &str) -> Result<(), BackendError> {
     let allow =
         json!({ "redrivePermission": "byQueue", "sourceQueueArns": [site.queue_arn(&site.names.jobs)] });
-    set(site, url, HashMap::from([(QueueAttributeName::RedriveAllowPolicy, allow.to_string())])).await
+    set(site, url, HashMap::from([(QueueAttributeName::RedriveAllowPolicy, allow.to_string())]), is_missing)
+        .await
 }
 
-async fn set(site: &Site<'_>, url: &str, attributes: Attributes) -> Result<(), BackendError> {
-    let may_pass =
-        |refusal: &Refusal| is_missing(refusal) || refusal.message.contains("target does not exist");
+async fn set(
+    site: &Site<'_>,
+    url: &str,
+    attributes: Attributes,
+    may_pass: impl Fn(&Refusal) -> bool,
+) -> Result<(), BackendError> {
     let context = format!("set the attributes of {url}");
     let set = site.patiently(&context, may_pass, async || {
-        site.connection
-            .sqs
-            .set_queue_attributes()
-            .queue_url(url)
-            .set_attributes(Some(attributes.clone()))
-            .send()
-            .await
+        let set = site.connection.sqs.set_queue_attributes().queue_url(url);
+        set.set_attributes(Some(attributes.clone())).send().await
     });
     set.await.map(drop)
 }
@@ -138,6 +141,11 @@ pub(super) async fn delete(site: &Site<'_>, name: &str, url: &str) -> Result<(),
         Err(error) if Refusal::of(&error).is_some_and(|refusal| is_missing(&refusal)) => Ok(()),
         Err(error) => Err(failed(&format!("delete the queue {name}"), error)),
     }
+}
+
+/// The queue of dead letters was just made and is not known everywhere.
+fn is_without_target(refusal: &Refusal) -> bool {
+    refusal.message.contains("Dead letter target does not exist")
 }
 
 fn is_missing(refusal: &Refusal) -> bool {

@@ -186,6 +186,24 @@ fn an_item_of_the_sample_is_replaced_and_passed_over() {
     assert_eq!(words["words"], AttributeValue::N("1".into()));
 }
 
+/// An item of the same version that no write of ours named, as a person or another program may have left it.
+#[test]
+fn an_item_without_a_commit_id_is_replaced_where_the_bucket_says_so() {
+    use aws_sdk_dynamodb::types::AttributeValue;
+    let bucket = CLOUD.bucket();
+    CLOUD.put(&bucket, "key", "two words");
+    let head = CLOUD.wait(CLOUD.s3.head_object().bucket(&bucket).key("key").send()).unwrap();
+    let etag = head.e_tag.unwrap().trim_matches('"').to_owned();
+    let store = Store::new(Profile::default(), None);
+    let at = event(&bucket, "key", 7, Some(&etag));
+    let put = CLOUD.dynamo.put_item().table_name(&store.table);
+    let put = put.item("Filename", AttributeValue::S(at.id.to_string()));
+    let put = put.item("Sequencer", AttributeValue::S(format!("{:032x}", 7)));
+    CLOUD.wait(put.send()).unwrap();
+    assert_eq!(store.commit(at.clone(), store.counted(b"two words")), CommitOutcome::Committed);
+    assert_eq!(store.results.read(&at.id, None).unwrap().unwrap().summary.words, 2);
+}
+
 /// Where two versions have one sequencer, the one that the bucket holds wins, in whatever order they come.
 #[test]
 fn of_two_versions_with_one_sequencer_the_present_one_wins() {

@@ -7,6 +7,7 @@ pub mod config;
 pub mod count;
 pub mod queue;
 pub mod results;
+pub mod simulate;
 pub mod up;
 pub mod upload;
 pub mod worker;

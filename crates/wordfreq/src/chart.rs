@@ -1,0 +1,177 @@
+//! Charts of simulated fleets, as SVG or PNG: backlog and in flight above, instances below, and behind both the time that
+//! an alarm was on. Not here: where the numbers come from.
+
+use std::path::Path;
+use std::sync::Once;
+
+use anyhow::{anyhow, bail};
+use plotters::prelude::*;
+use plotters::style::{FontStyle, register_font};
+use wordfreq_core::simulation::Sample;
+
+const WIDTH: u32 = 1200;
+/// Of one fleet.
+const HEIGHT: u32 = 480;
+const FONT: &str = "sans-serif";
+
+const BACKLOG: RGBColor = RGBColor(0x1f, 0x5a, 0xa6);
+const IN_FLIGHT: RGBColor = RGBColor(0x7a, 0x9c, 0xc6);
+const DESIRED: RGBColor = RGBColor(0xc4, 0x6a, 0x00);
+const IN_SERVICE: RGBColor = RGBColor(0x2a, 0x7d, 0x3f);
+const ALARM: RGBColor = RGBColor(0xb0, 0x1e, 0x3c);
+
+/// A fleet to draw.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How it stood, look by look.
+    pub timeline: &'a [Sample],
+}
+
+/// Draws fleets below one another, on one time axis; the file's ending says in which form.
+///
+/// # Errors
+/// Another ending than `.svg` or `.png`, and a file that cannot be written.
+pub fn draw(path: &Path, fleets: &[Drawn<'_>]) -> anyhow::Result<()> {
+    static FONTS: Once = Once::new();
+    FONTS.call_once(|| {
+        let font = include_bytes!("../assets/DejaVuSans-ascii.ttf");
+        if register_font(FONT, FontStyle::Normal, font).is_err() {
+            tracing::error!("the built-in font cannot be read");
+        }
+    });
+    let size = (WIDTH, HEIGHT * fleets.len() as u32);
+    let failed = |error: &dyn std::fmt::Display| anyhow!("cannot draw {}: {error}", path.display());
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("svg") => {
+            let area = SVGBackend::new(path, size).into_drawing_area();
+            draw_all(&area, fleets).and_then(|()| area.present()).map_err(|error| failed(&error))
+        }
+        Some("png") => {
+            let area = BitMapBackend::new(path, size).into_drawing_area();
+            draw_all(&area, fleets).and_then(|()| area.present()).map_err(|error| failed(&error))
+        }
+        _ => bail!("{} ends neither in .svg nor in .png", path.display()),
+    }
+}
+
+type Drawing<B> = DrawingArea<B, plotters::coord::Shift>;
+type Failure<B> = DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>;
+
+fn draw_all<B: DrawingBackend>(area: &Drawing<B>, fleets: &[Drawn<'_>]) -> Result<(), Failure<B>> {
+    area.fill(&WHITE)?;
+    let end = fleets.iter().filter_map(|fleet| fleet.timeline.last()).map(minutes).fold(1.0, f64::max);
+    for (fleet, part) in fleets.iter().zip(area.split_evenly((fleets.len(), 1))) {
+        let (above, below) = part.split_vertically(HEIGHT * 11 / 20);
+        let most =
+            |of: fn(&Sample) -> u64| fleet.timeline.iter().map(of).max().unwrap_or(0).max(1) as f64 * 1.05;
+        let backlog = |sample: &Sample| sample.visible as f64;
+        let in_flight = |sample: &Sample| sample.not_visible as f64;
+        let desired = |sample: &Sample| f64::from(sample.desired);
+        let in_service = |sample: &Sample| f64::from(sample.in_service);
+        let messages = most(|sample| sample.visible.max(sample.not_visible));
+        let instances = most(|sample| u64::from(sample.desired.max(sample.in_service)));
+        panel(
+            &above,
+            fleet,
+            fleet.name,
+            "messages",
+            (end, messages),
+            &[("waiting", BACKLOG, &backlog), ("in flight", IN_FLIGHT, &in_flight)],
+        )?;
+        panel(
+            &below,
+            fleet,
+            "",
+            "instances",
+            (end, instances),
+            &[("desired", DESIRED, &desired), ("in service", IN_SERVICE, &in_service)],
+        )?;
+    }
+    Ok(())
+}
+
+type Line<'a> = (&'a str, RGBColor, &'a dyn Fn(&Sample) -> f64);
+
+fn panel<B: DrawingBackend>(
+    area: &Drawing<B>,
+    fleet: &Drawn<'_>,
+    title: &str,
+    unit: &str,
+    (end, most): (f64, f64),
+    lines: &[Line<'_>],
+) -> Result<(), Failure<B>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(12).x_label_area_size(36).y_label_area_size(64);
+    if !title.is_empty() {
+        chart.caption(title, (FONT, 20));
+    }
+    let mut chart = chart.build_cartesian_2d(0.0..end, 0.0..most)?;
+    chart
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc("minutes")
+        .y_desc(unit)
+        .label_style((FONT, 14))
+        .axis_desc_style((FONT, 14))
+        .draw()?;
+    let alarmed = alarmed(fleet.timeline);
+    let bands = alarmed
+        .iter()
+        .map(|(from, to)| Rectangle::new([(*from, 0.0), (*to, most)], ALARM.mix(0.10).filled()));
+    let shaded = chart.draw_series(bands)?;
+    if !alarmed.is_empty() {
+        shaded
+            .label("scale-out alarm")
+            .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], ALARM.mix(0.25).filled()));
+    }
+    for (name, color, value) in lines {
+        // Steps: what was seen holds until the next look.
+        let mut points: Vec<(f64, f64)> = Vec::with_capacity(fleet.timeline.len() * 2);
+        for sample in fleet.timeline {
+            if let Some((_, before)) = points.last().copied() {
+                points.push((minutes(sample), before));
+            }
+            points.push((minutes(sample), value(sample)));
+        }
+        let color = *color;
+        chart
+            .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], color.stroke_width(3)));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.85))
+        .border_style(BLACK.mix(0.3))
+        .label_font((FONT, 14))
+        .draw()
+}
+
+fn minutes(sample: &Sample) -> f64 {
+    sample.at.as_secs_f64() / 60.0
+}
+
+/// From when to when an alarm that grows the fleet was on, in minutes.
+fn alarmed(timeline: &[Sample]) -> Vec<(f64, f64)> {
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    let mut since = None;
+    for sample in timeline {
+        let on = sample.alarms.iter().any(|alarm| alarm.to_lowercase().contains("high"));
+        match (on, since) {
+            (true, None) => since = Some(minutes(sample)),
+            (false, Some(from)) => {
+                spans.push((from, minutes(sample)));
+                since = None;
+            }
+            _ => {}
+        }
+    }
+    if let (Some(from), Some(last)) = (since, timeline.last()) {
+        spans.push((from, minutes(last)));
+    }
+    spans
+}

@@ -1,0 +1,289 @@
+//! `wordfreq simulate`: what a scaling plan would do with a load, and what it would cost, before anyone pays.
+//!
+//! Not here: the decisions and the simulation (`wordfreq_core`), loads (`load`), prices (`prices`), charts (`chart`).
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Serialize;
+use wordfreq_core::scaling::{
+    Activity, ActivityKind, Bounds, Conditions, Moment, Plan, Trap, classic, fixed, latency, traps,
+};
+use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
+
+use crate::chart::{self, Drawn};
+use crate::cli::{Preset, SimulateArgs};
+use crate::config::Config;
+use crate::exit::{Exit, UsageError};
+use crate::load::Workload;
+use crate::output::{self, Cell, Format, Listing};
+use crate::prices::Prices;
+
+/// One plan's line of the result.
+#[derive(Debug, Serialize)]
+struct PolicyReport {
+    name: String,
+    documents: u64,
+    unfinished: u64,
+    max_in_service: u32,
+    launches: u64,
+    terminations: u64,
+    backlog_peak: u64,
+    instance_hours: f64,
+    cost_usd: f64,
+    lambda_usd: f64,
+    latency_seconds: Latency,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Latency {
+    p50: f64,
+    p95: f64,
+    p99: f64,
+    max: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Clairvoyant {
+    instance_hours: f64,
+    target_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    policies: Vec<PolicyReport>,
+    clairvoyant: Clairvoyant,
+    prices: String,
+}
+
+/// What is known of a load before it is simulated.
+struct Facts {
+    documents: u64,
+    work: Duration,
+    mean_service: Duration,
+    largest_burst: u64,
+}
+
+/// Simulates every plan with the same load.
+///
+/// # Errors
+/// Wrong usage, unreadable files, and charts or timelines that cannot be written.
+pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
+    let workload = Workload::new(args.arrivals.clone(), args.service.clone(), args.seed)?;
+    let facts = facts(&workload);
+    let prices = Prices::built_in()?;
+    let hourly = prices.instance(&args.instance_type).map_err(UsageError)?;
+    let bounds = Bounds { min: args.min, max: args.max };
+    let target = args.target;
+    let mut reports = Vec::new();
+    let mut outcomes = Vec::new();
+    let presets = if args.preset.is_empty() { &[Preset::Latency, Preset::Classic][..] } else { &args.preset };
+    for preset in presets {
+        let (name, plan) = plan(*preset, args, bounds, facts.mean_service);
+        let setting = Setting {
+            plan,
+            boot: args.boot,
+            metric_delay: args.metric_delay,
+            prefetch: args.prefetch,
+            visibility: args.visibility,
+            failures: args.failures,
+            lifetime: args.lifetime,
+        };
+        let warnings: Vec<String> = warnings(&setting, &facts).iter().map(Trap::to_string).collect();
+        let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
+        let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
+            .map_err(|error| UsageError(format!("{name}: {error}")))?;
+        reports.push(report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings));
+        outcomes.push((name, outcome));
+    }
+    let end = outcomes.iter().map(|(_, outcome)| outcome.end).max().unwrap_or_default();
+    let bound = clairvoyant(workload.loads(), target, bounds, end);
+    let clairvoyant = Clairvoyant { instance_hours: hours(bound), target_seconds: target.as_secs_f64() };
+    let report = Report { policies: reports, clairvoyant, prices: prices.date };
+    if let Some(path) = &args.timeline {
+        write_timeline(path, &outcomes).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    for path in &args.chart {
+        let drawn: Vec<_> =
+            outcomes.iter().map(|(name, outcome)| Drawn { name, timeline: &outcome.timeline }).collect();
+        chart::draw(path, &drawn)?;
+    }
+    print(args, &report)?;
+    for policy in &report.policies {
+        policy
+            .warnings
+            .iter()
+            .for_each(|warning| output::remark(format!("warning: {}: {warning}", policy.name)));
+    }
+    if args.activities {
+        for (name, outcome) in &outcomes {
+            outcome.activities.iter().for_each(|activity| output::remark(told(name, activity)));
+        }
+    }
+    let unfinished = report.policies.iter().any(|policy| policy.unfinished > 0);
+    Ok(if unfinished { Exit::Partly } else { Exit::Done })
+}
+
+fn plan(preset: Preset, args: &SimulateArgs, bounds: Bounds, mean_service: Duration) -> (String, Plan) {
+    let (name, plan) = match preset {
+        Preset::Classic => ("classic", Plan { bounds, ..classic() }),
+        Preset::Latency => ("latency", latency(args.target, mean_service, bounds)),
+        Preset::Fixed => ("fixed", fixed(args.max)),
+    };
+    match args.metric {
+        // A fleet of fixed size looks at nothing.
+        Some(metric) if preset != Preset::Fixed => (format!("{name} on {metric}"), plan.with_metric(metric)),
+        _ => (name.to_owned(), plan),
+    }
+}
+
+fn facts(workload: &Workload) -> Facts {
+    let (mut documents, mut work, mut largest_burst) = (0_u64, Duration::ZERO, 0_u64);
+    let (mut minute, mut in_minute) = (0, 0);
+    for load in workload.loads() {
+        documents += 1;
+        work += load.service;
+        let this_minute = load.arrival.as_secs() / 60;
+        in_minute = if this_minute == minute { in_minute + 1 } else { 1 };
+        minute = this_minute;
+        largest_burst = largest_burst.max(in_minute);
+    }
+    let mean = work.as_secs_f64() / documents.max(1) as f64;
+    // A target needs a time to divide by.
+    let mean_service = Duration::from_secs_f64(mean).max(Duration::from_millis(1));
+    Facts { documents, work, mean_service, largest_burst }
+}
+
+fn warnings(setting: &Setting, facts: &Facts) -> Vec<Trap> {
+    let conditions = Conditions {
+        boot: setting.boot,
+        prefetch: setting.prefetch,
+        service_time: Some(facts.mean_service),
+        peak_backlog: Some(facts.largest_burst.max(1).min(facts.documents)),
+    };
+    traps(&setting.plan, &conditions)
+}
+
+fn report(
+    name: String,
+    outcome: &mut Outcome,
+    prices: &Prices,
+    hourly: f64,
+    work: Duration,
+    warnings: Vec<String>,
+) -> PolicyReport {
+    let mut at = |share| outcome.latency(share).unwrap_or_default().as_secs_f64();
+    let latency_seconds = Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: at(1.0) };
+    let instance_hours = hours(outcome.instance_time);
+    PolicyReport {
+        name,
+        documents: outcome.documents,
+        unfinished: outcome.unfinished,
+        max_in_service: outcome.max_in_service,
+        launches: outcome.launches,
+        terminations: outcome.terminations,
+        backlog_peak: outcome.backlog_peak,
+        instance_hours,
+        cost_usd: instance_hours * hourly + prices.requests(outcome.documents, outcome.received),
+        lambda_usd: prices.lambda(outcome.documents, work)
+            + prices.requests(outcome.documents, outcome.received),
+        latency_seconds,
+        warnings,
+    }
+}
+
+fn hours(time: Duration) -> f64 {
+    time.as_secs_f64() / 3600.0
+}
+
+fn print(args: &SimulateArgs, report: &Report) -> anyhow::Result<()> {
+    let style = args.format.style();
+    if style.format == Format::Json {
+        return output::to_stdout(|out| {
+            serde_json::to_writer(&mut *out, report)?;
+            writeln!(out)
+        });
+    }
+    let mut listing = Listing::new(
+        "policies",
+        [
+            "policy",
+            "documents",
+            "unfinished",
+            "max_in_service",
+            "launches",
+            "terminations",
+            "backlog_peak",
+            "instance_hours",
+            "cost_usd",
+            "lambda_usd",
+            "p50_s",
+            "p95_s",
+            "p99_s",
+            "max_s",
+        ],
+    );
+    let fraction = |number: f64, digits: usize| Cell::Text(format!("{number:.digits$}"));
+    for policy in &report.policies {
+        let Latency { p50, p95, p99, max } = policy.latency_seconds;
+        listing.push([
+            policy.name.as_str().into(),
+            policy.documents.into(),
+            policy.unfinished.into(),
+            u64::from(policy.max_in_service).into(),
+            policy.launches.into(),
+            policy.terminations.into(),
+            policy.backlog_peak.into(),
+            fraction(policy.instance_hours, 3),
+            fraction(policy.cost_usd, 4),
+            fraction(policy.lambda_usd, 4),
+            fraction(p50, 1),
+            fraction(p95, 1),
+            fraction(p99, 1),
+            fraction(max, 1),
+        ]);
+    }
+    output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+    output::remark(format!(
+        "who knew all arrivals beforehand could have done it within {} s a document in {:.3} instance-hours; prices of {} \
+         for {}",
+        report.clairvoyant.target_seconds,
+        report.clairvoyant.instance_hours,
+        report.prices,
+        args.instance_type
+    ));
+    Ok(())
+}
+
+fn write_timeline(path: &Path, outcomes: &[(String, Outcome)]) -> anyhow::Result<()> {
+    let mut csv = csv::Writer::from_writer(BufWriter::new(File::create(path)?));
+    csv.write_record(["policy", "seconds", "visible", "not_visible", "desired", "in_service", "alarms"])?;
+    for (name, outcome) in outcomes {
+        for sample in &outcome.timeline {
+            csv.write_record([
+                name.as_str(),
+                &sample.at.as_secs_f64().to_string(),
+                &sample.visible.to_string(),
+                &sample.not_visible.to_string(),
+                &sample.desired.to_string(),
+                &sample.in_service.to_string(),
+                &sample.alarms.join(" "),
+            ])?;
+        }
+    }
+    csv.flush()?;
+    Ok(())
+}
+
+fn told(policy: &str, activity: &Activity) -> String {
+    let time = |moment: Moment| humantime::format_duration(moment).to_string();
+    let what = match &activity.kind {
+        ActivityKind::Launch => "launch".to_owned(),
+        ActivityKind::Terminate(id) => format!("terminate {id}"),
+    };
+    format!("{policy}: {what}: {}", activity.cause_in_words(time))
+}

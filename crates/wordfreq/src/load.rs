@@ -1,0 +1,291 @@
+//! Made-up or recorded load: when documents arrive, and how long each takes. The same words and the same seed always give
+//! the same load, for `simulate` now and for a load test of the real thing.
+//!
+//! Not here: what becomes of it (`wordfreq_core::simulation`).
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use wordfreq_core::simulation::Load;
+
+/// When documents arrive.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arrivals {
+    /// So many at once, at the beginning.
+    Burst(u64),
+    /// By chance, so many a second on average, for so long.
+    Poisson {
+        /// Documents a second.
+        rate: f64,
+        /// How long.
+        duration: Duration,
+    },
+    /// By chance, at a rate that rises and falls as a sine: from nothing to twice the mean and back in a period.
+    Wave {
+        /// Documents a second on average.
+        rate: f64,
+        /// From peak to peak.
+        period: Duration,
+        /// How long.
+        duration: Duration,
+    },
+    /// As recorded: seconds, one arrival a line.
+    Recorded(PathBuf),
+}
+
+/// How long a document takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Service {
+    /// Always as long.
+    Fixed(Duration),
+    /// Anything between two times, equally likely.
+    Uniform(Duration, Duration),
+    /// Exponential, with this mean.
+    Exponential(Duration),
+    /// As recorded: seconds, one document a line, over and over.
+    Recorded(PathBuf),
+}
+
+const ARRIVALS: &str = "write burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a second), or a CSV file";
+const SERVICE: &str = "write a time such as 12s, uniform:10s..20s, exp:12s, or a CSV file";
+
+/// Far more than anyone simulates, and far less than overflows anything.
+const MAX_DOCUMENTS: u64 = 1_000_000_000;
+const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| format!("{text:?} is not a time: {error}"))?;
+    if time > MAX_DURATION { Err(format!("{text:?} is longer than ten years")) } else { Ok(time) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).parse::<f64>();
+    number
+        .ok()
+        .filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| format!("{text:?} is not a rate: write documents a second, such as 0.5"))
+}
+
+fn file(text: &str, otherwise: &str) -> Result<PathBuf, String> {
+    if Path::new(text).is_file() { Ok(text.into()) } else { Err(format!("{text:?} is no load: {otherwise}")) }
+}
+
+impl FromStr for Arrivals {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split(':').collect();
+        match parts[..] {
+            ["burst", count] => match count.parse() {
+                Ok(count) if (1..=MAX_DOCUMENTS).contains(&count) => Ok(Self::Burst(count)),
+                _ => Err(format!("{count:?} is not a number of documents from 1 to {MAX_DOCUMENTS}")),
+            },
+            ["poisson", per_second, duration] => {
+                Ok(Self::Poisson { rate: rate(per_second)?, duration: time(duration)? })
+            }
+            ["wave", per_second, period, duration] => {
+                let period = time(period)?;
+                if period.is_zero() {
+                    return Err("a wave needs a period that is not 0".into());
+                }
+                Ok(Self::Wave { rate: rate(per_second)?, period, duration: time(duration)? })
+            }
+            _ => file(text, ARRIVALS).map(Self::Recorded),
+        }
+    }
+}
+
+impl FromStr for Service {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(range) = text.strip_prefix("uniform:") {
+            let (least, most) = range.split_once("..").ok_or(SERVICE)?;
+            let (least, most) = (time(least)?, time(most)?);
+            if least > most {
+                return Err(format!("{range:?} goes backwards: write the shorter time first"));
+            }
+            return Ok(Self::Uniform(least, most));
+        }
+        if let Some(mean) = text.strip_prefix("exp:") {
+            return time(mean).map(Self::Exponential);
+        }
+        time(text).map(Self::Fixed).or_else(|_| file(text, SERVICE).map(Self::Recorded))
+    }
+}
+
+/// A load that can be gone through again and again.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    arrivals: Arrivals,
+    /// Recorded arrivals, in their order.
+    recorded: Vec<Duration>,
+    service: Service,
+    recorded_service: Vec<Duration>,
+    seed: u64,
+}
+
+impl Workload {
+    /// Reads what is recorded.
+    ///
+    /// # Errors
+    /// Those of the files, with the line.
+    pub fn new(arrivals: Arrivals, service: Service, seed: u64) -> anyhow::Result<Self> {
+        let mut recorded = match &arrivals {
+            Arrivals::Recorded(path) => seconds(path)?,
+            _ => Vec::new(),
+        };
+        recorded.sort_unstable();
+        let recorded_service = match &service {
+            Service::Recorded(path) => seconds(path)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { arrivals, recorded, service, recorded_service, seed })
+    }
+
+    /// Every document, in the order of arrivals.
+    pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
+        // Arrivals and service times draw from sources of their own, so that changing the one leaves the other alone.
+        let mut arriving = fastrand::Rng::with_seed(self.seed);
+        let mut serving = fastrand::Rng::with_seed(self.seed.wrapping_add(1));
+        let mut elapsed = 0.0_f64;
+        let mut number = 0_usize;
+        let arrivals = std::iter::from_fn(move || {
+            number += 1;
+            match &self.arrivals {
+                Arrivals::Burst(count) => (number as u64 <= *count).then_some(Duration::ZERO),
+                Arrivals::Recorded(_) => self.recorded.get(number - 1).copied(),
+                Arrivals::Poisson { rate, duration } => {
+                    elapsed += exponential(&mut arriving) / rate;
+                    (elapsed < duration.as_secs_f64()).then(|| Duration::from_secs_f64(elapsed))
+                }
+                // By thinning: arrivals at the highest rate, each kept with the share of it that holds at its moment.
+                Arrivals::Wave { rate, period, duration } => loop {
+                    elapsed += exponential(&mut arriving) / (2.0 * rate);
+                    if elapsed >= duration.as_secs_f64() {
+                        return None;
+                    }
+                    let phase = elapsed / period.as_secs_f64() * std::f64::consts::TAU;
+                    if arriving.f64() < (1.0 - phase.cos()) / 2.0 {
+                        return Some(Duration::from_secs_f64(elapsed));
+                    }
+                },
+            }
+        });
+        let mut served = 0_usize;
+        arrivals.map(move |arrival| {
+            served += 1;
+            let service = match &self.service {
+                Service::Fixed(time) => *time,
+                Service::Uniform(least, most) => *least + (*most - *least).mul_f64(serving.f64()),
+                Service::Exponential(mean) => mean.mul_f64(exponential(&mut serving)),
+                Service::Recorded(_) => self.recorded_service[(served - 1) % self.recorded_service.len()],
+            };
+            Load { arrival, service }
+        })
+    }
+}
+
+/// Exponential with mean 1.
+fn exponential(random: &mut fastrand::Rng) -> f64 {
+    -(1.0 - random.f64()).ln()
+}
+
+/// The first column of a CSV file, in seconds; a first line that is no number is a header.
+fn seconds(path: &Path) -> anyhow::Result<Vec<Duration>> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    let mut times = Vec::new();
+    for (number, line) in (1..).zip(BufReader::new(file).lines()) {
+        let line = line.with_context(|| format!("cannot read {shown}"))?;
+        let cell = line.split(',').next().unwrap_or_default().trim();
+        if cell.is_empty() {
+            continue;
+        }
+        match cell.parse::<f64>() {
+            Ok(seconds) if (0.0..=MAX_DURATION.as_secs_f64()).contains(&seconds) => {
+                times.push(Duration::from_secs_f64(seconds));
+            }
+            Err(_) if number == 1 => {}
+            _ => bail!("{shown}, line {number}: {cell:?} is not a number of seconds from 0 to ten years"),
+        }
+    }
+    ensure!(!times.is_empty(), "{shown} holds no times: write seconds, one a line");
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(arrivals: &str, service: &str) -> Workload {
+        Workload::new(arrivals.parse().unwrap(), service.parse().unwrap(), 7).unwrap()
+    }
+
+    #[test]
+    fn loads_are_in_order_repeatable_and_of_their_kind() {
+        for arrivals in ["burst:500", "poisson:2:10min", "wave:2/s:2min:10min"] {
+            for service in ["12s", "uniform:10s..20s", "exp:12s"] {
+                let workload = workload(arrivals, service);
+                let loads: Vec<_> = workload.loads().collect();
+                assert_eq!(loads, workload.loads().collect::<Vec<_>>());
+                assert!(loads.is_sorted_by_key(|load| load.arrival), "{arrivals}");
+                assert!((400..2000).contains(&loads.len()), "{arrivals}: {}", loads.len());
+                let mean =
+                    loads.iter().map(|load| load.service.as_secs_f64()).sum::<f64>() / loads.len() as f64;
+                assert!((9.0..17.0).contains(&mean), "{service}: {mean}");
+            }
+        }
+        let between = workload("burst:1000", "uniform:10s..20s");
+        assert!(between.loads().all(|load| (10..=20).contains(&load.service.as_secs())));
+        let in_quarter = |quarter: u64| {
+            let wave = workload("wave:5:400s:400s", "1s");
+            wave.loads().filter(|load| load.arrival.as_secs() / 100 == quarter).count()
+        };
+        assert!(in_quarter(1) > 3 * in_quarter(0) / 2 && in_quarter(2) > 3 * in_quarter(3) / 2);
+    }
+
+    #[test]
+    fn what_is_recorded_is_read_with_or_without_a_header_and_refused_by_its_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let arrivals = write("arrivals.csv", "seconds,name\n3,a\n1.5,b\n\n2,c\n");
+        let service = write("service.csv", "10\n20\n");
+        let loads: Vec<_> = workload(&arrivals, &service).loads().collect();
+        let of = |load: &Load| (load.arrival.as_secs_f64(), load.service.as_secs());
+        assert_eq!(loads.iter().map(of).collect::<Vec<_>>(), [(1.5, 10), (2.0, 20), (3.0, 10)]);
+        let bad = write("bad.csv", "1\nx\n");
+        let error = Workload::new(bad.parse().unwrap(), Service::Fixed(Duration::ZERO), 1).unwrap_err();
+        assert!(error.to_string().contains("line 2"), "{error}");
+        let empty = write("empty.csv", "seconds\n");
+        assert!(Workload::new(empty.parse().unwrap(), Service::Fixed(Duration::ZERO), 1).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_mend() {
+        for (text, mend) in [
+            ("burst:0", "from 1 to"),
+            ("poisson:-1:1h", "documents a second"),
+            ("poisson:1:soon", "not a time"),
+            ("wave:1:0s:1h", "not 0"),
+            ("nowhere.csv", "burst:COUNT"),
+        ] {
+            let error = text.parse::<Arrivals>().unwrap_err();
+            assert!(error.contains(mend), "{error}");
+        }
+        for (text, mend) in
+            [("uniform:20s..10s", "shorter time first"), ("uniform:1s", "uniform:10s..20s"), ("x", "exp:12s")]
+        {
+            let error = text.parse::<Service>().unwrap_err();
+            assert!(error.contains(mend), "{error}");
+        }
+    }
+}
