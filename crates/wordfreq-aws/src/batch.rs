@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry,
     MessageAttributeValue, SendMessageBatchRequestEntry,
@@ -20,11 +21,14 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 
 /// Of all messages of one request, unless one alone is larger. SQS allows 1 MiB, but a queue may be set to less, and
 /// services that speak its protocol still have the 256 KiB of before August 2025.
-const MAX_BATCH_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_BATCH_BYTES: usize = 256 * 1024;
 
 /// How often entries that failed for no fault of ours are sent, and the pause after the first time; it doubles.
 const MAX_ROUNDS: u32 = 6;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Of one try to change visibilities.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message to send.
 #[derive(Clone, Debug, Default)]
@@ -218,7 +222,11 @@ pub(crate) async fn change_visibility(
             });
             let entries = entries.collect::<Result<_, _>>()?;
             let request = connection.sqs.change_message_visibility_batch().queue_url(url);
-            let answer = request.set_entries(Some(entries)).send().await;
+            // A heartbeat must not outlast the lease that it holds.
+            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(HEARTBEAT_TIMEOUT).build();
+            let config = aws_sdk_sqs::config::Builder::new().timeout_config(timeouts);
+            let request = request.set_entries(Some(entries)).customize().config_override(config);
+            let answer = request.send().await;
             answer.map(|answer| answer.failed).map_err(|error| failed(&context, error))
         })
         .await?;

@@ -195,11 +195,6 @@ pub fn policy(role: Role, stack: &Stack) -> String {
     .fold(role.template().to_owned(), |policy, (name, value)| policy.replace(&format!("${{{name}}}"), &value))
 }
 
-/// The policy of a worker: [`policy`] of [`Role::Worker`].
-pub fn worker_policy(stack: &Stack) -> String {
-    policy(Role::Worker, stack)
-}
-
 /// Makes what is missing of a stack and brings the rest into order.
 ///
 /// # Errors
@@ -693,7 +688,7 @@ mod tests {
                 }
             }
         }
-        let worker = worker_policy(&stack("aws"));
+        let worker = policy(Role::Worker, &stack("aws"));
         for arn in [
             "\"arn:aws:sqs:r:1:demo-jobs\"",
             "\"arn:aws:sqs:r:1:demo-jobs-dead\"",

@@ -83,6 +83,34 @@ pub struct DynamoResults {
 }
 
 impl DynamoResults {
+    /// Whether there is such a table, with the key that items need.
+    ///
+    /// # Errors
+    /// `NotFound` or `Invalid` if not; others if nothing can be said, as without the permission to look.
+    pub(crate) fn look(&self) -> Result<(), BackendError> {
+        let table = &self.location.table;
+        let describe = self.connection.dynamo.describe_table().table_name(table).send();
+        let described = self.connection.wait(describe);
+        let described = described.map_err(|error| failed(&format!("look at the table {table}"), error))?;
+        let keys = described.table.and_then(|table| table.key_schema).unwrap_or_default();
+        let names: Vec<&str> = keys.iter().map(|key| key.attribute_name()).collect();
+        if names == ["Filename"] {
+            return Ok(());
+        }
+        Err(BackendError::new(
+            ErrorKind::Invalid,
+            format!(
+                "the table {table} has the key {names:?}: results need one with the hash key `Filename` alone"
+            ),
+        ))
+    }
+
+    /// Whether a version with this tag is the document's result.
+    pub fn has(&self, document: &DocumentId, etag: &str) -> Result<bool, BackendError> {
+        let item = self.connection.wait(self.item(document))?;
+        Ok(item.is_some_and(|item| !is_deleted(&item) && text(&item, "ETag") == Some(etag)))
+    }
+
     /// Asks nothing of the table yet. `profile` is the one in force: no other's counts are taken, and totals are its.
     pub fn new(
         connection: Arc<Connection>,
@@ -128,13 +156,10 @@ impl DynamoResults {
                         let key = spill.key(event, &self.fingerprint);
                         spill.put(&self.connection, &key, table).await?;
                         failpoint::hit("dynamo.after_spill");
+                        let text = |text: &String| AttributeValue::S(text.clone());
+                        let place = [("Bucket".into(), text(&spill.bucket)), ("Key".into(), text(&key))];
                         version.spilled = Some((spill.bucket.clone(), key));
-                        let place = [("Bucket", spill.bucket.clone())];
-                        let mut place: Item =
-                            place.map(|(name, value)| (name.into(), AttributeValue::S(value))).into();
-                        let key = version.spilled.as_ref().map(|(_, key)| key.clone()).unwrap_or_default();
-                        place.insert("Key".into(), AttributeValue::S(key));
-                        version.item.insert("CountsObject".into(), AttributeValue::M(place));
+                        version.item.insert("CountsObject".into(), AttributeValue::M(place.into()));
                     }
                     None => tracing::warn!(
                         document = %event.id,
@@ -146,18 +171,16 @@ impl DynamoResults {
             }
         };
         // Names this write among all: whoever tries it again after an answer that got lost knows his own.
-        let lease =
+        let name =
             blake3::hash(format!("{}\n{}\n{}", receipt.0, written.sequencer, self.fingerprint).as_bytes());
-        let commit_id = lease.to_hex()[..32].to_owned();
+        let commit_id = name.to_hex()[..32].to_owned();
         written.item.insert("CommitId".into(), AttributeValue::S(commit_id.clone()));
         failpoint::hit("dynamo.before_put");
         let outcome = self.put(&written, event, &commit_id, receipt).await?;
         failpoint::hit("dynamo.after_put");
-        if let (false, Some((bucket, key))) = (outcome == CommitOutcome::Committed, &written.spilled) {
-            // Nobody points to it, unless this very version was there before.
-            if outcome != CommitOutcome::AlreadyCommitted {
-                self.forget_table(bucket, key).await;
-            }
+        // Nobody points to it then. After any other outcome somebody does, or whoever has the message now may.
+        if let (CommitOutcome::Superseded, Some((bucket, key))) = (outcome, &written.spilled) {
+            self.forget_table(bucket, key).await;
         }
         Ok(outcome)
     }

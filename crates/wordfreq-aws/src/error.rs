@@ -8,8 +8,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use wordfreq_pipeline::{BackendError, ErrorKind};
 
-/// The codes by which the services say "not so fast", whatever status they come with.
-const THROTTLING: [&str; 12] = [
+/// The codes by which the services say "not so fast" or "not in time", whatever status they come with.
+const THROTTLING: [&str; 14] = [
     "BandwidthLimitExceeded",
     "KmsThrottled",
     "LimitExceededException",
@@ -17,6 +17,8 @@ const THROTTLING: [&str; 12] = [
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "RequestThrottled",
+    "RequestTimeout",
+    "RequestTimeoutException",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
@@ -35,9 +37,17 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// The answer in an error; `None` if none arrived.
     pub(crate) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<Self> {
-        let (SdkError::ServiceError(_) | SdkError::ResponseError(_)) = error else {
-            return None;
+        // An answer that was cut off is none.
+        let is_answer = match error {
+            SdkError::ServiceError(_) => true,
+            SdkError::ResponseError(_) => {
+                error.raw_response().is_some_and(|answer| answer.status().as_u16() >= 400)
+            }
+            _ => false,
         };
+        if !is_answer {
+            return None;
+        }
         let metadata = error.as_service_error().map(ProvideErrorMetadata::meta);
         Some(Self {
             status: error.raw_response().map_or(0, |response| response.status().as_u16()),
@@ -70,7 +80,9 @@ where
         "AWS.SimpleQueueService.NonExistentQueue" | "QueueDoesNotExist" | "ResourceNotFoundException" => {
             ErrorKind::NotFound
         }
-        "ValidationException" | "InvalidMessageContents" | "InvalidParameterValue" => ErrorKind::Invalid,
+        // Only this is an item's own fault: any other is the table's, and every document's.
+        "ValidationException" if refusal.message.contains("Item size") => ErrorKind::Invalid,
+        "InvalidMessageContents" | "InvalidParameterValue" => ErrorKind::Invalid,
         _ => ErrorKind::Other,
     };
     let Refusal { status, code, message } = refusal;

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 /// AWS recommends to look every five seconds; a Spot notice leaves two minutes.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks that may fail in a row before the instance counts as none.
+/// Looks that may fail at first before the machine counts as none of EC2's.
 const MAX_FAILURES: u32 = 3;
 
 const SPOT: &str = "/latest/meta-data/spot/instance-action";
@@ -38,7 +38,7 @@ pub fn watch_for_notices(connection: &Arc<Connection>, drain: &Drain) {
         move || drained.notify_one()
     });
     connection.wait(async {
-        let mut failures = 0;
+        let (mut failures, mut has_answered) = (0, false);
         while !drain.requested() {
             match notice(&client).await {
                 Ok(Some(notice)) => {
@@ -46,10 +46,15 @@ pub fn watch_for_notices(connection: &Arc<Connection>, drain: &Drain) {
                     drain.request();
                     return;
                 }
-                Ok(None) => failures = 0,
+                Ok(None) => (failures, has_answered) = (0, true),
                 Err(error) => {
                     failures += 1;
-                    if failures == MAX_FAILURES {
+                    if failures == MAX_FAILURES && has_answered {
+                        tracing::warn!(
+                            reason = crate::error::causes(&error),
+                            "instance metadata does not answer at the moment: a notice may be missed"
+                        );
+                    } else if failures == MAX_FAILURES {
                         tracing::info!(
                             reason = crate::error::causes(&error),
                             "no instance metadata: only signals start a drain"

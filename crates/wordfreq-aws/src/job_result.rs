@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use wordfreq_pipeline::report::{Report, Reported};
 
-use crate::batch::{MAX_MESSAGE_BYTES, acceptable};
+use crate::batch::{MAX_BATCH_BYTES, acceptable};
 
 /// Words the sample tells.
 const TOP: usize = 10;
@@ -97,14 +97,14 @@ impl JobResult {
         }
     }
 
-    /// The message. Words that a message has no room for (`go-sample` has words of 64 KiB) are left out from the last on,
+    /// The message, of a size that queues of before August 2025 take too. Words that it has no room for (`go-sample` has words of 64 KiB) are left out from the last on,
     /// and `StatusMessage` says so.
     pub fn to_body(&self) -> String {
         let mut told = self.clone();
         loop {
             // JSON escapes control characters itself; of what SQS refuses, U+FFFE and U+FFFF are left.
             let body = acceptable(&serde_json::to_string(&told).expect("texts and numbers are always JSON"));
-            let Some(words) = told.words.as_mut().filter(|_| body.len() > MAX_MESSAGE_BYTES) else {
+            let Some(words) = told.words.as_mut().filter(|_| body.len() > MAX_BATCH_BYTES) else {
                 return body;
             };
             words.pop();
@@ -152,9 +152,9 @@ mod tests {
             (0..10).map(|number| format!("{}{number}\u{1} ", "\u{2}".repeat(60_000))).collect();
         let counts = count(&Profile::new(ProfileName::GoSample), text.as_bytes()).unwrap();
         let body = result(Some(&counts)).to_body();
-        assert!(body.len() <= MAX_MESSAGE_BYTES);
+        assert!(body.len() <= MAX_BATCH_BYTES);
         let told: JobResult = serde_json::from_str(&body).unwrap();
-        assert_eq!(told.words.unwrap().len(), 2);
-        assert_eq!(told.status_message, "2 of the words have room in a message");
+        assert_eq!(told.words.unwrap().len(), 0);
+        assert_eq!(told.status_message, "0 of the words have room in a message");
     }
 }

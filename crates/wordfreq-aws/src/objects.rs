@@ -6,7 +6,7 @@
 //! | S3 says | it means | the message |
 //! | --- | --- | --- |
 //! | 404 `NoSuchKey`, `NoSuchVersion`; 405 (a delete marker) | deleted since | ignored: the deletion has its own |
-//! | 412 `PreconditionFailed`, or 404 between two ranges | replaced or deleted while it was read | ignored: the change has its own |
+//! | 412 `PreconditionFailed`, or 404 or 416 between two ranges | replaced or deleted while it was read | ignored: the change has its own |
 //! | 200 with no bytes | an empty object | counted: no words |
 //! | 403 `InvalidObjectState` | archived | dead letter at once: restore it, then redrive |
 //! | 400 about the customer's own encryption key | encrypted with a key nobody else has | dead letter at once |
@@ -33,11 +33,14 @@ use crate::error::{Refusal, causes, failed};
 
 /// Of one GET of a large object.
 const RANGE_BYTES: u64 = 4 * 1024 * 1024;
-/// GETs of one large object at a time. With what is being counted this holds at most some 40 MiB.
+/// GETs of one large object at a time, 24 MiB; what is being counted adds two ranges a thread.
 const RANGES_AT_ONCE: usize = 6;
 
 /// An object of at most this is fetched whole before its turn comes.
 const AHEAD_BYTES: u64 = 1024 * 1024;
+
+/// And no more than so many, as a single message may tell of thousands.
+const AHEAD_OBJECTS: usize = 10;
 
 /// How often in a row a body may be cut off without one more byte.
 const MAX_CUTS: u32 = 5;
@@ -74,6 +77,8 @@ struct Start {
 enum Missing {
     Gone,
     Replaced,
+    /// There is no such range of it.
+    OutOfRange,
     Failed(BackendError),
 }
 
@@ -94,7 +99,7 @@ impl Objects {
     pub fn ahead(&self, events: &[&DocumentEvent]) {
         let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
         ahead.drain().for_each(|(_, fetching)| fetching.abort());
-        for event in events.iter().filter(|event| event.bytes <= AHEAD_BYTES) {
+        for event in events.iter().filter(|event| event.bytes <= AHEAD_BYTES).take(AHEAD_OBJECTS) {
             ahead.entry(Target::of(event)).or_insert_with_key(|target| {
                 let (connection, target, bytes) = (self.connection.clone(), target.clone(), event.bytes);
                 self.connection.spawn(async move { start(&connection, &target, bytes).await })
@@ -121,7 +126,7 @@ impl Objects {
         let Start { bytes, etag, version_id, first } = match started {
             Ok(start) => start,
             Err(Missing::Gone) => return Ok(Opened::Gone),
-            Err(Missing::Replaced) => return Ok(Opened::Superseded),
+            Err(Missing::Replaced | Missing::OutOfRange) => return Ok(Opened::Superseded),
             Err(Missing::Failed(error)) => return Err(error),
         };
         let provenance = Provenance {
@@ -202,7 +207,7 @@ impl Iterator for Ranges {
         let failed = |source: std::io::Error| ReadError::Io { offset, source };
         Some(match self.source.connection.wait(fetching) {
             Ok(Ok(piece)) => Ok(piece),
-            Ok(Err(Missing::Gone | Missing::Replaced)) => Err(ReadError::Replaced),
+            Ok(Err(Missing::Gone | Missing::Replaced | Missing::OutOfRange)) => Err(ReadError::Replaced),
             Ok(Err(Missing::Failed(error))) => Err(failed(std::io::Error::other(error))),
             Err(stopped) => Err(failed(std::io::Error::other(stopped))),
         })
@@ -233,7 +238,14 @@ impl Source {
             }
             let mut output =
                 get(&self.connection, &self.target, Some(at..range.end), self.etag.as_deref()).await?;
-            let cut = read_body(&mut output, piece).await;
+            let mut cut = read_body(&mut output, piece).await;
+            let read = range.start + piece.len() as u64;
+            if cut.is_err() && read == range.end {
+                // All there, and not what S3 has by its checksum.
+                piece.truncate(usize::try_from(at - range.start).unwrap_or(0));
+            } else if cut.is_ok() && read < range.end {
+                cut = Err("it ended early".into());
+            }
             let read = range.start + piece.len() as u64;
             if read > range.end {
                 let text = format!("S3 sent more of {} than was asked for", self.target.id);
@@ -241,7 +253,7 @@ impl Source {
             }
             cuts = if read > at { 0 } else { cuts + 1 };
             if cuts == MAX_CUTS {
-                let why = cut.err().unwrap_or_else(|| "it ended early".into());
+                let why = cut.err().unwrap_or_default();
                 let text =
                     format!("reading {} was cut off again and again at byte {read}: {why}", self.target.id);
                 return Err(Missing::Failed(BackendError::new(ErrorKind::Busy, text)));
@@ -258,27 +270,45 @@ impl Source {
 /// does not say; only the answer counts.
 async fn start(connection: &Arc<Connection>, target: &Target, expected: u64) -> Result<Start, Missing> {
     // An empty object has no first byte to ask for.
-    let range = (expected > RANGE_BYTES).then_some(0..RANGE_BYTES);
-    let mut output = get(connection, target, range.clone(), None).await?;
-    let length = u64::try_from(output.content_length().unwrap_or(0)).unwrap_or(0);
-    let total = output.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
-    let bytes = total.unwrap_or(length);
-    let mut start = Start {
-        bytes,
-        etag: output.e_tag().map(str::to_owned),
-        version_id: output.version_id().filter(|version| *version != "null").map(str::to_owned),
-        first: Bytes::new(),
-    };
-    if range.is_none() && length > RANGE_BYTES {
-        // Larger than anyone said: by ranges, then.
+    let mut range = (expected > RANGE_BYTES).then_some(0..RANGE_BYTES);
+    for _ in 0..MAX_CUTS {
+        let mut output = match get(connection, target, range.clone(), None).await {
+            // What was large when it was announced may be empty by now.
+            Err(Missing::OutOfRange) if range.is_some() => {
+                range = None;
+                continue;
+            }
+            got => got?,
+        };
+        let Some(length) = output.content_length().and_then(|length| u64::try_from(length).ok()) else {
+            let text = format!("S3 does not say how long {} is", target.id);
+            return Err(Missing::Failed(BackendError::new(ErrorKind::Other, text)));
+        };
+        let total = output.content_range().and_then(|range| range.rsplit('/').next()?.parse().ok());
+        let mut start = Start {
+            bytes: total.unwrap_or(length),
+            etag: output.e_tag().map(str::to_owned),
+            version_id: output.version_id().filter(|version| *version != "null").map(str::to_owned),
+            first: Bytes::new(),
+        };
+        if range.is_none() && length > RANGE_BYTES {
+            // Larger than anyone said: by ranges, then.
+            return Ok(start);
+        }
+        let mut first = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
+        if read_body(&mut output, &mut first).await.is_err() && first.len() as u64 == length {
+            // All there, and not what S3 has by its checksum: once more.
+            continue;
+        }
+        let source =
+            Source { connection: connection.clone(), target: target.clone(), etag: start.etag.clone() };
+        source.rest(&mut first, 0..length).await?;
+        start.first = first.freeze();
         return Ok(start);
     }
-    let mut first = BytesMut::with_capacity(usize::try_from(length).unwrap_or(0));
-    read_body(&mut output, &mut first).await.ok();
-    let source = Source { connection: connection.clone(), target: target.clone(), etag: start.etag.clone() };
-    source.rest(&mut first, 0..length).await?;
-    start.first = first.freeze();
-    Ok(start)
+    let text =
+        format!("the bytes of {} arrive damaged again and again: they do not match S3's checksum", target.id);
+    Err(Missing::Failed(BackendError::new(ErrorKind::Busy, text)))
 }
 
 /// Appends what comes of a body; an error is why it ended, in words.
@@ -323,6 +353,7 @@ fn verdict(id: &DocumentId, refusal: &Refusal) -> Missing {
         (404, "NoSuchBucket") => failed(ErrorKind::NotFound, "its bucket is gone"),
         (404 | 405, _) => Missing::Gone,
         (412, _) => Missing::Replaced,
+        (416, _) => Missing::OutOfRange,
         (403, "InvalidObjectState") => {
             failed(ErrorKind::Invalid, "it is archived: restore it, then redrive its message")
         }
@@ -360,6 +391,7 @@ mod tests {
         assert!(matches!(of(404, "", ""), Missing::Gone));
         assert!(matches!(of(405, "MethodNotAllowed", ""), Missing::Gone));
         assert!(matches!(of(412, "PreconditionFailed", ""), Missing::Replaced));
+        assert!(matches!(of(416, "InvalidRange", ""), Missing::OutOfRange));
         assert_eq!(kind(of(403, "InvalidObjectState", "")), ErrorKind::Invalid);
         let customer_key = "The object was stored using a form of Server Side Encryption. The correct parameters \
                             must be provided to retrieve the object.";

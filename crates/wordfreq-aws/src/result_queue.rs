@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use aws_sdk_sqs::types::Message;
 use tokio::sync::Notify;
 use wordfreq_pipeline::report::Report;
-use wordfreq_pipeline::{BackendError, DocumentId, Drain};
+use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind};
 
 use crate::batch::{self, Entry};
 use crate::connection::Connection;
@@ -75,6 +75,17 @@ impl ResultQueue {
         Self { connection, url: url.into() }
     }
 
+    /// Whether there is such a queue.
+    ///
+    /// # Errors
+    /// `NotFound` if not; others if nothing can be said.
+    pub(crate) fn look(&self) -> Result<(), BackendError> {
+        let name = aws_sdk_sqs::types::QueueAttributeName::QueueArn;
+        let request = self.connection.sqs.get_queue_attributes().queue_url(&self.url).attribute_names(name);
+        let looked = self.connection.wait(request.send());
+        looked.map(drop).map_err(|error| failed(&format!("look at {}", self.url), error))
+    }
+
     /// Sends a message for each report. When it returns they are on the queue.
     pub fn tell(&self, reports: &[Report<'_>]) -> Result<(), BackendError> {
         let entry = |report| Entry { body: JobResult::of(report).to_body(), ..Entry::default() };
@@ -94,7 +105,16 @@ impl ResultQueue {
         let mut open: Vec<usize> = (0..asked.len()).collect();
         let mut rest = SHORTEST_REST;
         while !open.is_empty() && Instant::now() < deadline && !drain.requested() {
-            let look = self.look(asked, &open, deadline, drain)?;
+            let look = match self.look_for(asked, &open, deadline, drain) {
+                Ok(look) => look,
+                Err(error) if error.kind() == ErrorKind::Busy => {
+                    tracing::warn!(%error, "the results queue cannot be used now");
+                    drain.wait(rest.min(deadline.saturating_duration_since(Instant::now())));
+                    rest = (rest * 2).min(LONGEST_REST);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let (found_ours, found_others) = (!look.answers.is_empty(), !look.others.is_empty());
             for (index, result) in look.answers {
                 open.retain(|one| *one != index);
@@ -112,7 +132,7 @@ impl ResultQueue {
     }
 
     /// Looks through what is there, takes what answers, and gives back the rest.
-    fn look(
+    fn look_for(
         &self,
         asked: &[Asked],
         open: &[usize],

@@ -3,6 +3,7 @@
 //! (`notification`), and sending what was counted (`result_queue`).
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,9 @@ const DEFAULT_MAX_RECEIVE_COUNT: u32 = 5;
 const LOOK_SECONDS: i32 = 120;
 /// How long to wait for the next ones; a short poll asks a few of SQS's servers only and may miss some.
 const LOOK_WAIT_SECONDS: i32 = 2;
+
+/// How long a poll that a drain interrupts may still bring messages to give back.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// What is kept beside the body of a dead letter.
 const REASON: &str = "WordfreqReason";
@@ -126,21 +130,48 @@ impl SqsQueue {
     /// when their time is up, or by `let_go`.
     async fn hold_dead_letters(&self, url: &str, limit: usize) -> Result<Vec<Seen>, BackendError> {
         let mut held: Vec<Seen> = Vec::new();
+        let mut extended = Instant::now();
         while held.len() < limit {
-            let found = self.receive_from(url, limit - held.len(), LOOK_SECONDS, LOOK_WAIT_SECONDS).await?;
-            // What comes a second time was held too long: everything was seen.
-            let again = found.iter().any(|seen| held.iter().any(|held| held.message.id == seen.message.id));
-            if found.is_empty() || again {
-                break;
-            }
+            let found = self.receive_from(url, limit - held.len(), LOOK_SECONDS, LOOK_WAIT_SECONDS).await;
+            let found = match found {
+                Ok(found) if found.is_empty() => break,
+                Ok(found) => found,
+                Err(error) => {
+                    self.let_go(url, &held).await?;
+                    return Err(error);
+                }
+            };
             held.extend(found);
+            // However many there are, the first must not come back before the last is seen.
+            if extended.elapsed() > Duration::from_secs(LOOK_SECONDS as u64 / 3) {
+                self.hide(url, &held, LOOK_SECONDS).await?;
+                extended = Instant::now();
+            }
         }
         Ok(held)
     }
 
-    async fn let_go(&self, url: &str, held: &[Seen]) -> Result<(), BackendError> {
-        let changes: Vec<_> = held.iter().map(|seen| (seen.message.receipt.0.as_str(), 0)).collect();
+    async fn hide(&self, url: &str, held: &[Seen], seconds: i32) -> Result<(), BackendError> {
+        let changes: Vec<_> = held.iter().map(|seen| (seen.message.receipt.0.as_str(), seconds)).collect();
         batch::change_visibility(&self.connection, url, &changes).await.map(|_| ())
+    }
+
+    async fn let_go(&self, url: &str, held: &[Seen]) -> Result<(), BackendError> {
+        self.hide(url, held, 0).await
+    }
+
+    /// Sends these back, each before it is deleted: an end in between doubles some, and loses none.
+    async fn send_back(&self, url: &str, letters: &[Seen]) -> Result<(), BackendError> {
+        for ten in letters.chunks(batch::MAX_ENTRIES) {
+            let entries: Vec<_> = ten
+                .iter()
+                .map(|seen| Entry { body: seen.message.body.clone(), ..Entry::default() })
+                .collect();
+            batch::send(&self.connection, &self.url, &entries).await?;
+            let receipts: Vec<_> = ten.iter().map(|seen| &*seen.message.receipt.0).collect();
+            batch::delete(&self.connection, url, &receipts).await?;
+        }
+        Ok(())
     }
 }
 
@@ -168,9 +199,17 @@ impl Queue for SqsQueue {
             return Ok(Vec::new());
         }
         let received = self.connection.wait(async {
+            let mut receiving =
+                pin!(self.receive_from(&self.url, max, seconds(lease), seconds(wait).min(20)));
             tokio::select! {
-                received = self.receive_from(&self.url, max, seconds(lease), seconds(wait).min(20)) => received,
-                () = drained.notified() => Ok(Vec::new()),
+                received = &mut receiving => received,
+                () = drained.notified() => {
+                    // What SQS hands over at this very moment would lie hidden for the whole of its lease.
+                    if let Ok(Ok(late)) = tokio::time::timeout(LAST_CALL, receiving).await {
+                        self.let_go(&self.url, &late).await?;
+                    }
+                    Ok(Vec::new())
+                }
             }
         })?;
         let now = Instant::now();
@@ -221,7 +260,12 @@ impl Queue for SqsQueue {
         }
         self.leases.end(receipt);
         let change = (&*receipt.0, seconds(after));
-        self.connection.wait(batch::change_visibility(&self.connection, &self.url, &[change])).map(|_| ())
+        let changed =
+            self.connection.wait(batch::change_visibility(&self.connection, &self.url, &[change]))?;
+        if changed != [true] {
+            tracing::warn!(?after, "SQS refuses to give a message back: it comes again when its lease ends");
+        }
+        Ok(())
     }
 
     fn dead_letter(&self, receipt: &Receipt, reason: &str) -> Result<(), BackendError> {
@@ -234,7 +278,10 @@ impl Queue for SqsQueue {
                 reason,
                 "there is no dead-letter queue: the message is put out of the way for 12 hours and stays in the queue"
             );
-            return self.release(receipt, LONGEST_PARKING, Some(reason));
+            // From its receive on, a message can be hidden for 12 hours in all.
+            let now = Instant::now();
+            let parking = self.leases.extendable(receipt, LONGEST_PARKING, now).unwrap_or_default();
+            return self.release(receipt, parking, Some(reason));
         };
         let letter = dead_letter(&lease.message, reason, Timestamp::now());
         failpoint::hit("sqs.before_dead_letter");
@@ -289,30 +336,38 @@ impl Queue for SqsQueue {
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
         let url = self.dead_letter_url()?;
-        self.connection.wait(async {
-            let (chosen, others) = match which {
-                Redrive::All => (self.hold_dead_letters(url, usize::MAX).await?, Vec::new()),
-                Redrive::Only(ids) => {
-                    let held = self.hold_dead_letters(url, usize::MAX).await?;
-                    if let Some(missing) = ids.iter().find(|id| held.iter().all(|seen| seen.message.id != **id)) {
-                        self.let_go(url, &held).await?;
-                        return Err(BackendError::new(
-                            ErrorKind::NotFound,
-                            format!("there is no dead letter {missing:?}: `wordfreq queue dead-letters` lists them"),
-                        ));
+        let ids = match which {
+            Redrive::All => {
+                // Ten by ten, so that any number of them takes no memory, and none is held for long.
+                return self.connection.wait(async {
+                    let mut redriven = 0;
+                    loop {
+                        let ten = self
+                            .receive_from(url, batch::MAX_ENTRIES, LOOK_SECONDS, LOOK_WAIT_SECONDS)
+                            .await?;
+                        if ten.is_empty() {
+                            return Ok(redriven);
+                        }
+                        self.send_back(url, &ten).await?;
+                        redriven += ten.len() as u64;
                     }
-                    held.into_iter().partition(|seen| ids.contains(&seen.message.id))
-                }
-            };
-            self.let_go(url, &others).await?;
-            // Ten by ten, each sent before it is deleted: an end in between doubles some, and loses none.
-            for ten in chosen.chunks(batch::MAX_ENTRIES) {
-                let entries: Vec<_> =
-                    ten.iter().map(|seen| Entry { body: seen.message.body.clone(), ..Entry::default() }).collect();
-                batch::send(&self.connection, &self.url, &entries).await?;
-                let receipts: Vec<_> = ten.iter().map(|seen| &*seen.message.receipt.0).collect();
-                batch::delete(&self.connection, url, &receipts).await?;
+                });
             }
+            Redrive::Only(ids) => ids,
+        };
+        self.connection.wait(async {
+            let held = self.hold_dead_letters(url, usize::MAX).await?;
+            if let Some(missing) = ids.iter().find(|id| held.iter().all(|seen| seen.message.id != **id)) {
+                self.let_go(url, &held).await?;
+                return Err(BackendError::new(
+                    ErrorKind::NotFound,
+                    format!("there is no dead letter {missing:?}: `wordfreq queue dead-letters` lists them"),
+                ));
+            }
+            let (chosen, others): (Vec<Seen>, Vec<Seen>) =
+                held.into_iter().partition(|seen| ids.contains(&seen.message.id));
+            self.let_go(url, &others).await?;
+            self.send_back(url, &chosen).await?;
             Ok(chosen.len() as u64)
         })
     }

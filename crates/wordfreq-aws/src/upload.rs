@@ -55,8 +55,8 @@ impl Uploads {
         id: &DocumentId,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<PutObject, BackendError> {
-        let file = File::open(path).map_err(|error| BackendError::io("open", path, error))?;
-        let bytes = file.metadata().map_err(|error| BackendError::io("read", path, error))?.len();
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+        let bytes = file.metadata().map_err(|error| unreadable(path, &error))?.len();
         let context = format!("put {id}");
         let etag = if bytes <= SMALL_BYTES {
             let body = read(&file, path, 0, bytes)?;
@@ -192,6 +192,10 @@ fn etag_of_parts(parts: &[CompletedPart]) -> Option<String> {
     Some(format!("{:032x}-{}", u128::from_be_bytes(digest), parts.len()))
 }
 
+fn unreadable(path: &Path, error: &std::io::Error) -> BackendError {
+    BackendError::new(ErrorKind::Other, format!("cannot read {}: {error}", path.display()))
+}
+
 fn read(file: &File, path: &Path, offset: u64, length: u64) -> Result<Bytes, BackendError> {
     let length = usize::try_from(length)
         .map_err(|_| BackendError::new(ErrorKind::Invalid, format!("{} is too large", path.display())))?;
@@ -201,7 +205,7 @@ fn read(file: &File, path: &Path, offset: u64, length: u64) -> Result<Bytes, Bac
             ErrorKind::Invalid,
             format!("{} became shorter while it was read: upload it when nobody writes it", path.display()),
         ),
-        _ => BackendError::io("read", path, error),
+        _ => unreadable(path, &error),
     })?;
     Ok(body.into())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wordfreq_core::Profile;
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
-use wordfreq_pipeline::{BackendError, Record};
+use wordfreq_pipeline::{BackendError, ErrorKind, Record};
 
 use crate::batch::MAX_ENTRIES;
 use crate::connection::Connection;
@@ -42,10 +42,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Looks at the queue, so that a wrong one is refused before any work.
+    /// Looks at both queues and the table, so that wrong ones are refused before any work.
     ///
     /// # Errors
-    /// Those of [`SqsQueue::open`].
+    /// Those of [`SqsQueue::open`]; `NotFound` and `Invalid` for the others.
     pub fn open(connection: Arc<Connection>, settings: WorkerSettings) -> Result<Self, BackendError> {
         let WorkerSettings { queue_url, result_queue_url, location, profile } = settings;
         let leases = Arc::new(Leases::default());
@@ -53,6 +53,8 @@ impl Workers {
         let spill = location.spill.clone();
         let results = DynamoResults::new(connection.clone(), location, profile.clone(), leases);
         let result_queue = Arc::new(ResultQueue::new(connection.clone(), result_queue_url));
+        refuse_wrong(results.look())?;
+        refuse_wrong(result_queue.look())?;
         Ok(Self { connection, queue, results: Arc::new(results), result_queue, spill, profile })
     }
 
@@ -97,5 +99,17 @@ impl Workers {
             max_receive_count: self.queue.max_receive_count(),
             share_large: false,
         }
+    }
+}
+
+/// Who may not look, as a worker of the sample may not, can work all the same.
+fn refuse_wrong(looked: Result<(), BackendError>) -> Result<(), BackendError> {
+    match looked {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "cannot make sure that it is right before the work begins");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }

@@ -355,6 +355,7 @@ fn a_worker_works_under_its_policy_and_may_nothing_else() {
         "ChangeMessageVisibilityBatch",
         "DeleteMessageBatch",
         "DeleteObject",
+        "DescribeTable",
         "GetObject",
         "GetQueueAttributes",
         "HeadObject",

@@ -13,6 +13,14 @@ use crate::object::{Content, Object, Opened};
 use crate::reading::{LARGE_BYTES, ReadError, count_file, count_pieces, count_reader};
 use crate::results::Effect;
 
+/// How long a document rests first before it is tried again; the time doubles with every try.
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// The same after trouble of the bucket's: five tries make up for more than seven minutes of it.
+const FIRST_REST_OF_BUSY: Duration = Duration::from_secs(30);
+
+/// The longest of a reason that is kept.
+const MAX_REASON_BYTES: usize = 1024;
+
 /// The longest time a failed document rests before it is tried again.
 const LONGEST_REST: Duration = Duration::from_secs(300);
 
@@ -39,6 +47,8 @@ pub enum Outcome {
 pub enum JobError {
     /// Something that may pass: try again later.
     Retry(String),
+    /// The bucket has trouble, most likely with every document: try again much later, as tries are few.
+    Busy(String),
     /// It can never succeed as it is: same bytes, same profile, same failure.
     Poison(String),
     /// The lease is lost: another worker may have the message, so nothing must be done for it.
@@ -125,11 +135,13 @@ fn count(
         Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
             return Err(JobError::Poison(error.to_string()));
         }
+        Err(error) if error.kind() == ErrorKind::Busy => return Err(JobError::Busy(error.to_string())),
         Err(error) => return Err(JobError::Retry(error.to_string())),
     };
     failpoint::io("process.before_count").map_err(|error| JobError::Retry(error.to_string()))?;
     let Object { bytes, provenance, content } = object;
     event.provenance = provenance;
+    let is_remote = matches!(content, Content::Pieces(_));
     let counted = count_content(content, bytes, profile, threads, lost);
     failpoint::hit("process.after_count");
     match counted {
@@ -142,7 +154,8 @@ fn count(
         Err(ReadError::Replaced) => Ok(Outcome::Superseded),
         Err(ReadError::Count(error)) => Err(JobError::Poison(error.to_string())),
         Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
-            Err(JobError::Retry(format!("the document's bytes: {error}")))
+            let reason = format!("the document's bytes: {error}");
+            Err(if is_remote { JobError::Busy(reason) } else { JobError::Retry(reason) })
         }
     }
 }
@@ -196,7 +209,7 @@ pub fn settle(
 ) -> Settlement {
     let mut effects = Vec::new();
     let mut failures: Vec<(Option<DocumentEvent>, String)> = Vec::new();
-    let (mut may_pass, mut lost) = (false, false);
+    let (mut rest, mut lost) = (None::<Duration>, false);
     for Processed { event, outcome } in processed {
         let effect = match outcome {
             Ok(Outcome::Counted { counts, duration }) => {
@@ -209,7 +222,12 @@ pub fn settle(
                 continue;
             }
             Err(JobError::Retry(reason)) => {
-                may_pass = true;
+                rest = rest.max(Some(FIRST_REST));
+                failures.push((event, reason));
+                continue;
+            }
+            Err(JobError::Busy(reason)) => {
+                rest = rest.max(Some(FIRST_REST_OF_BUSY));
                 failures.push((event, reason));
                 continue;
             }
@@ -226,15 +244,22 @@ pub fn settle(
     if failures.is_empty() {
         return Settlement { effects, failures: Vec::new(), then: Then::Ack };
     }
-    let reason = failures.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; ");
-    if may_pass && !last_try {
-        // 1 s, 2 s, 4 s ...: whatever passes by itself gets time to pass.
+    let mut reason = failures.iter().map(|(_, reason)| reason.as_str()).collect::<Vec<_>>().join("; ");
+    if reason.len() > MAX_REASON_BYTES {
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        reason.push('…');
+    }
+    if let (Some(rest), false) = (rest, last_try) {
+        // Whatever passes by itself gets time to pass, and more of it each time.
         let doublings = receive_count.saturating_sub(1).min(16);
-        let after = Duration::from_secs(1 << doublings).min(LONGEST_REST);
+        let after = (rest * (1 << doublings)).min(LONGEST_REST);
         return Settlement { effects, failures: Vec::new(), then: Then::Release { after, reason } };
     }
-    let reason =
-        if may_pass { format!("received {receive_count} times, the last time: {reason}") } else { reason };
+    let reason = if rest.is_some() {
+        format!("received {receive_count} times, the last time: {reason}")
+    } else {
+        reason
+    };
     let failures = failures.into_iter().filter_map(|(event, reason)| Some((event?, reason))).collect();
     Settlement { effects, failures, then: Then::DeadLetter { reason } }
 }
@@ -312,6 +337,25 @@ mod tests {
             before = after;
         }
         assert_eq!(before, LONGEST_REST);
+    }
+
+    #[test]
+    fn five_tries_outlast_some_minutes_of_trouble_of_the_bucket() {
+        let rest =
+            |receive_count| match settled(vec![Err(JobError::Busy("b".into()))], receive_count, false).then {
+                Then::Release { after, .. } => after,
+                then => panic!("{then:?}"),
+            };
+        assert!((1..5).map(rest).sum::<Duration>() > Duration::from_secs(7 * 60));
+    }
+
+    #[test]
+    fn a_reason_has_an_end() {
+        let reason = "é".repeat(5000);
+        let Then::DeadLetter { reason } = settled(vec![Err(JobError::Poison(reason))], 1, false).then else {
+            panic!("poison is given up")
+        };
+        assert!(reason.len() < 2 * MAX_REASON_BYTES && reason.ends_with('…'));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! One worker: lease a batch, do each message, commit what is finished, and keep the leases alive meanwhile. A
-//! process of its own in every deployment, so that a document that kills it harms nobody else. Not here: what a
-//! message means (`process`), and who starts and restarts workers.
+//! One worker: lease a batch, do each message, commit what is finished, and keep the leases alive meanwhile. A thread of
+//! a process that has one of them or, on AWS, as many as the sample's had. Not here: what a message means (`process`), and
+//! who starts and restarts workers.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +135,14 @@ pub struct Tally {
     pub lost: u64,
 }
 
+impl Tally {
+    /// Writes it to the log, when a worker has drained.
+    pub fn log(&self) {
+        let Self { committed, superseded, released, dead_letters, lost } = *self;
+        tracing::info!(committed, superseded, released, dead_letters, lost, "drained");
+    }
+}
+
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.committed += other.committed;
@@ -246,6 +254,17 @@ struct Finished {
 }
 
 impl Finished {
+    /// The same message as if it told of one document only, and that one were done.
+    fn alone(&self) -> Self {
+        Self {
+            receipt: self.receipt.clone(),
+            num_completions: 1,
+            failures: Vec::new(),
+            then: Then::Ack,
+            ..*self
+        }
+    }
+
     fn report<'a>(&self, event: &'a DocumentEvent, outcome: Reported<'a>) -> Report<'a> {
         Report { event, started_at: self.started_at, duration: self.started.elapsed(), outcome }
     }
@@ -326,7 +345,10 @@ impl Worker<'_> {
             // What cannot be started before its lease would have run out is better off elsewhere, and a second large
             // one with a worker that is idle.
             let is_hoarded = leased_at.elapsed() >= self.options.lease;
-            if self.drain.requested() || is_hoarded || (met_large && self.options.share_large) {
+            let is_unwanted = self.drain.requested() || is_hoarded || (met_large && self.options.share_large);
+            let last_try = message.receive_count >= self.options.max_receive_count;
+            // Given back now, the queue would give it up untried.
+            if is_unwanted && !last_try {
                 self.give_back(&message.receipt);
                 continue;
             }
@@ -346,7 +368,6 @@ impl Worker<'_> {
                     _ => {}
                 }
             }
-            let last_try = message.receive_count >= self.options.max_receive_count;
             let Settlement { effects, failures, then } =
                 settle(processed, profile, message.receive_count, last_try);
             let Message { id, receipt, receive_count, .. } = message;
@@ -435,6 +456,11 @@ impl Worker<'_> {
             failpoint::hit("worker.before_tell");
             let mut rest = SHORTEST_REST;
             while let Err(error) = (self.backend.tell)(&reports) {
+                if error.kind() == ErrorKind::Invalid {
+                    // No try will make it fit, and the results are safe.
+                    tracing::error!(%error, "a result cannot be told");
+                    break;
+                }
                 rest_or_fail(error, &mut rest, self.drain)?;
                 if self.drain.requested() {
                     tracing::warn!(documents = reports.len(), "drained before their results could be told");
@@ -474,14 +500,50 @@ impl Worker<'_> {
 
     /// Something of a batch cannot be committed: finds out which, so that the others are.
     fn finish_apart(&mut self, batch: Batch, error: &BackendError) -> Result<(), BackendError> {
-        let Batch { mut finished, completions } = batch;
-        if let [culprit] = &mut finished[..] {
+        let Batch { mut finished, mut completions } = batch;
+        if let ([culprit], [_]) = (&mut finished[..], &completions[..]) {
             let reason = format!("its result cannot be stored: {error}");
             tracing::error!(document = shown_name(&completions[0].event), reason, "dead letter");
-            let events = completions.into_iter().map(|completion| completion.event);
-            culprit.failures.extend(events.map(|event| (event, reason.clone())));
+            culprit
+                .failures
+                .extend(completions.drain(..).map(|completion| (completion.event, reason.clone())));
             culprit.num_completions = 0;
             culprit.then = Then::DeadLetter { reason };
+            return self.finish(Batch { finished, completions });
+        }
+        if let [several] = &mut finished[..] {
+            // A message of several documents: the others are stored, and told, all the same. Its own fate comes last.
+            let fate = std::mem::replace(&mut several.then, Then::Abandon);
+            let mut failures = std::mem::take(&mut several.failures);
+            let mut reason = None;
+            for completion in completions {
+                let mut one = several.alone();
+                match self.backend.results.commit(std::slice::from_ref(&completion)) {
+                    Ok(outcomes) => {
+                        let mut reports = Vec::new();
+                        for committed in &outcomes {
+                            self.committed(&mut one, &completion, committed.outcome, &mut reports);
+                        }
+                        if one.then != Then::Ack {
+                            several.then = one.then;
+                            return self.finish(Batch { finished, completions: Vec::new() });
+                        }
+                        (self.backend.tell)(&reports)?;
+                    }
+                    Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+                        let why = format!("its result cannot be stored: {error}");
+                        reason = Some(why.clone());
+                        failures.push((completion.event, why));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            several.num_completions = 0;
+            several.failures = failures;
+            several.then = match reason {
+                Some(reason) if matches!(fate, Then::Ack) => Then::DeadLetter { reason },
+                _ => fate,
+            };
             return self.finish(Batch { finished, completions: Vec::new() });
         }
         let mut completions = completions.into_iter();

@@ -530,8 +530,8 @@ impl Command {
             Self::Results(args) => none.with_backend(&args.command.output().backend),
             Self::Queue(args) => none.with_backend(&args.command.output().backend),
             Self::Worker(args) => none.with_backend(&args.backend),
-            Self::Aws(_) => Flags { backend: Some(BackendName::Aws), ..none },
-            Self::Config(args) => none
+            Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
+            Self::Config(args) => Flags { needs_backend: true, ..none }
                 .with_data_dir(&args.data_dir)
                 .with_profile(&args.profile)
                 .with_counting(&args.counting)
@@ -549,6 +549,7 @@ impl Flags {
 
     fn with_backend(mut self, flags: &BackendFlags) -> Self {
         self.backend = flags.backend;
+        self.needs_backend = true;
         self.with_data_dir(&flags.data_dir)
     }
 

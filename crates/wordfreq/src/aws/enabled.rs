@@ -114,19 +114,21 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
             "WORKER_RESULT_BUCKET is not set: a count table too large for its item is not kept, only its best words"
         );
     }
-    let options = workers.options(lease, config.threads.value);
+    // The workers of a process share its cores, unless somebody says otherwise.
+    let threads = match config.threads.explicit() {
+        Some(threads) => *threads,
+        None => (config.threads.value / num_workers).max(1),
+    };
+    let options = workers.options(lease, threads);
     let outcomes = std::thread::scope(|scope| {
         let notices =
             (!config.aws.metadata_disabled).then(|| scope.spawn(|| watch_for_notices(&connection, &drain)));
         let running: Vec<_> = (0..num_workers)
             .map(|_| {
                 scope.spawn(|| {
-                    let outcome = work(&workers.backend(), &options, &drain);
-                    // One that cannot go on takes the others along: whoever started the process will see it end.
-                    if outcome.is_err() {
-                        drain.request();
-                    }
-                    outcome
+                    // One that cannot go on, or panics, takes the others along: whoever started the process sees it end.
+                    let _ends_all = RequestOnDrop(&drain);
+                    work(&workers.backend(), &options, &drain)
                 })
             })
             .collect();
@@ -144,15 +146,17 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
     for outcome in outcomes {
         tally += outcome?;
     }
-    tracing::info!(
-        committed = tally.committed,
-        superseded = tally.superseded,
-        released = tally.released,
-        dead_letters = tally.dead_letters,
-        lost = tally.lost,
-        "drained"
-    );
+    tally.log();
     Ok(Exit::Done)
+}
+
+/// A worker works until a drain is requested, so where it ends there must be one.
+struct RequestOnDrop<'a>(&'a Drain);
+
+impl Drop for RequestOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.request();
+    }
 }
 
 /// The queue of S3's events.
@@ -316,12 +320,18 @@ fn print_waited_for(
     };
     let mut listing = waited_for();
     let mut num_failed = 0;
+    let mut read_failed = None;
     for (asked, result) in asked.iter().zip(results) {
         let [bucket, key]: [Cell; 2] = [asked.id.bucket().into(), asked.id.key().into()];
         listing.push(match result {
             Some(result) if result.status == JobStatus::Success => {
-                let stored =
-                    table.as_ref().map(|table| table.read(&asked.id, Some(0))).transpose()?.flatten();
+                // Counted it is, whether or not we may look, or another program's worker wrote it.
+                let stored = table.as_ref().map(|table| table.read(&asked.id, Some(0))).transpose();
+                let stored = stored.unwrap_or_else(|error| {
+                    read_failed = Some(error);
+                    None
+                });
+                let stored = stored.flatten();
                 let [words, distinct] = match stored {
                     Some(stored) => [stored.summary.words.into(), stored.summary.distinct.into()],
                     None => [Cell::Missing, Cell::Missing],
@@ -333,6 +343,10 @@ fn print_waited_for(
                 let reason = result.status_message.as_str().into();
                 [bucket, key, "failed".into(), Cell::Missing, Cell::Missing, reason]
             }
+            // Not told, or told where others' messages hid it: the table knows.
+            None if is_in(table.as_ref(), asked) => {
+                [bucket, key, "counted".into(), Cell::Missing, Cell::Missing, Cell::Missing]
+            }
             None => {
                 num_failed += 1;
                 [bucket, key, "waiting".into(), Cell::Missing, Cell::Missing, NOT_YET.into()]
@@ -340,7 +354,20 @@ fn print_waited_for(
         });
     }
     output::to_stdout(|out| output::write_listing(out, &listing, Style::default()))?;
+    if let Some(error) = read_failed {
+        output::remark(format!("words and distinct are missing where they cannot be read: {error}"));
+    }
     Ok(num_failed)
+}
+
+fn is_in(table: Option<&DynamoResults>, asked: &Asked) -> bool {
+    match (table, &asked.etag) {
+        (Some(table), Some(etag)) => table.has(&asked.id, etag).unwrap_or_else(|error| {
+            tracing::warn!(%error, "cannot ask the table");
+            false
+        }),
+        _ => false,
+    }
 }
 
 /// `wordfreq aws`

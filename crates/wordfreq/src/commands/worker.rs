@@ -52,13 +52,6 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
         tracing::error!("the upkeep ended in a panic");
     }
     let tally = tally?;
-    tracing::info!(
-        committed = tally.committed,
-        superseded = tally.superseded,
-        released = tally.released,
-        dead_letters = tally.dead_letters,
-        lost = tally.lost,
-        "drained"
-    );
+    tally.log();
     Ok(Exit::Done)
 }

@@ -192,6 +192,8 @@ impl FromStr for BackendName {
 /// The settings that were given on the command line.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
+    /// Whether the command works on a backend that may be on AWS.
+    pub needs_backend: bool,
     /// `--backend`
     pub backend: Option<BackendName>,
     /// `--data-dir`
@@ -242,13 +244,13 @@ impl Environment {
         Some(directory.join("wordfreq").join(FILE_NAME))
     }
 
-    fn refuse_unknown(&self) -> Result<(), Misconfiguration> {
+    fn refuse_unknown(&self, also_samples: bool) -> Result<(), Misconfiguration> {
         for variable in self.variables.keys() {
             let variable = variable.to_string_lossy();
             let candidates = SETTINGS.iter().map(|setting| setting.environment);
             let is_nearly_ours = || {
                 let distance = strsim::osa_distance(&variable, nearest(&variable, candidates));
-                variable.starts_with(SAMPLE_PREFIX) && distance <= NEARLY
+                also_samples && variable.starts_with(SAMPLE_PREFIX) && distance <= NEARLY
             };
             if !variable.starts_with(ENVIRONMENT_PREFIX) && !is_nearly_ours() {
                 continue;
@@ -356,7 +358,7 @@ pub struct AwsConfig {
 impl AwsConfig {
     /// Who says that there is anything on AWS.
     fn origin(&self) -> Option<&Origin> {
-        let texts = [&self.queue_url, &self.result_queue_url, &self.result_table, &self.result_bucket];
+        let texts = [&self.queue_url, &self.result_queue_url, &self.result_table];
         texts.into_iter().find(|text| text.value.is_some()).map(|text| &text.origin)
     }
 
@@ -452,7 +454,7 @@ impl Config {
         environment: &Environment,
         working_directory: &Path,
     ) -> Result<Self, Misconfiguration> {
-        environment.refuse_unknown()?;
+        environment.refuse_unknown(flags.needs_backend)?;
         let mut files = Vec::new();
         let paths = environment.user_file().into_iter().chain([working_directory.join(FILE_NAME)]);
         for path in paths {
@@ -493,7 +495,10 @@ impl Config {
             batch: layers.resolve(&QUEUE_BATCH, None, |raw| integer(raw, 1..=1000))?.or_default(|| 64),
         };
         let format = layers.resolve(&LOG_FORMAT, None, name::<LogFormat>)?.or_default(LogFormat::default);
-        let aws = AwsConfig::resolve(&layers, &profile, cores)?;
+        // Other programs have variables of such names too: they are judged where they matter only.
+        let elsewhere = Layers { environment: &Environment::default(), files: Vec::new() };
+        let aws =
+            AwsConfig::resolve(if flags.needs_backend { &layers } else { &elsewhere }, &profile, cores)?;
         let backend = layers
             .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
             .0

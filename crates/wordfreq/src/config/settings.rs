@@ -20,7 +20,7 @@ pub(super) const BACKEND: Setting = Setting {
     name: "backend",
     environment: "WORDFREQ_BACKEND",
     flag: Some("--backend"),
-    default: "aws if an `aws.` setting is set and --data-dir is not given, else embedded",
+    default: "aws if a queue or the table of `[aws]` is set and --data-dir is not given, else embedded",
     doc: "where buckets, queue and results are: embedded (the data directory) or aws",
 };
 pub(super) const DATA_DIR: Setting = Setting {
