@@ -274,7 +274,7 @@ impl Queue for SqsQueue {
         };
         let Some(dead_letter_url) = &self.dead_letter_url else {
             tracing::error!(
-                message = lease.message.id,
+                message_id = lease.message.id,
                 reason,
                 "there is no dead-letter queue: the message is put out of the way for 12 hours and stays in the queue"
             );

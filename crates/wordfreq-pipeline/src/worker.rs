@@ -374,12 +374,12 @@ impl Worker<'_> {
             match &then {
                 Then::Ack => {}
                 Then::Release { after, reason } => {
-                    tracing::warn!(message = id, reason, tries = receive_count, again_in = ?after, "failed");
+                    tracing::warn!(message_id = id, reason, tries = receive_count, again_in = ?after, "failed");
                 }
                 Then::DeadLetter { reason } => {
-                    tracing::error!(message = id, reason, tries = receive_count, "dead letter");
+                    tracing::error!(message_id = id, reason, tries = receive_count, "dead letter");
                 }
-                Then::Abandon => tracing::warn!(message = id, "abandoned: the lease is lost"),
+                Then::Abandon => tracing::warn!(message_id = id, "abandoned: the lease is lost"),
             }
             if batch.finished.is_empty() {
                 finished_since = Instant::now();

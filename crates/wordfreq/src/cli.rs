@@ -416,9 +416,9 @@ pub struct SimulateArgs {
     /// Plan to simulate; repeatable, side by side [default: latency and classic]
     #[arg(long, value_enum)]
     pub preset: Vec<Preset>,
-    /// Metric for the plans' alarms instead of their own, by its name in CloudWatch
+    /// Metric for the plans' alarms instead of their own, by its name in CloudWatch; repeatable, side by side
     #[arg(long, value_name = "NAME")]
-    pub metric: Option<Metric>,
+    pub metric: Vec<Metric>,
     /// Fewest instances
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub min: u32,
@@ -429,8 +429,8 @@ pub struct SimulateArgs {
     /// bound keeps
     #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration)]
     pub target: Duration,
-    /// From an instance's launch to its first document
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    /// From an instance's launch to its first document: next to nothing for a process, about a minute on EC2
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     pub boot: Duration,
     /// From an observation to its being known
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Serialize;
 use wordfreq_core::scaling::{
-    Activity, ActivityKind, Bounds, Conditions, Moment, Plan, Trap, classic, fixed, latency, traps,
+    Activity, ActivityKind, Bounds, Conditions, Metric, Moment, Plan, Trap, classic, fixed, latency, traps,
 };
 use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
 
@@ -82,8 +82,15 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     let mut reports = Vec::new();
     let mut outcomes = Vec::new();
     let presets = if args.preset.is_empty() { &[Preset::Latency, Preset::Classic][..] } else { &args.preset };
-    for preset in presets {
-        let (name, plan) = plan(*preset, args, bounds, facts.mean_service);
+    // A fleet of fixed size looks at nothing.
+    let metrics = |preset: Preset| match &args.metric[..] {
+        metrics @ [_, ..] if preset != Preset::Fixed => metrics.iter().copied().map(Some).collect(),
+        _ => vec![None],
+    };
+    let plans =
+        presets.iter().flat_map(|preset| metrics(*preset).into_iter().map(|metric| (*preset, metric)));
+    for (preset, metric) in plans {
+        let (name, plan) = plan(preset, metric, args, bounds, facts.mean_service);
         let setting = Setting {
             plan,
             boot: args.boot,
@@ -128,16 +135,21 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     Ok(if unfinished { Exit::Partly } else { Exit::Done })
 }
 
-fn plan(preset: Preset, args: &SimulateArgs, bounds: Bounds, mean_service: Duration) -> (String, Plan) {
+fn plan(
+    preset: Preset,
+    metric: Option<Metric>,
+    args: &SimulateArgs,
+    bounds: Bounds,
+    mean_service: Duration,
+) -> (String, Plan) {
     let (name, plan) = match preset {
         Preset::Classic => ("classic", Plan { bounds, ..classic() }),
         Preset::Latency => ("latency", latency(args.target, mean_service, bounds)),
         Preset::Fixed => ("fixed", fixed(args.max)),
     };
-    match args.metric {
-        // A fleet of fixed size looks at nothing.
-        Some(metric) if preset != Preset::Fixed => (format!("{name} on {metric}"), plan.with_metric(metric)),
-        _ => (name.to_owned(), plan),
+    match metric {
+        Some(metric) => (format!("{name} on {metric}"), plan.with_metric(metric)),
+        None => (name.to_owned(), plan),
     }
 }
 

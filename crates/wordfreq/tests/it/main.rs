@@ -4,4 +4,5 @@ mod completions;
 mod config;
 mod count;
 mod program;
+mod simulate;
 mod system;

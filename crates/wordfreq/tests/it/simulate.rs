@@ -1,0 +1,80 @@
+//! `wordfreq simulate`: what a plan does, what it costs, and what it warns of.
+
+use crate::program::Program;
+
+const BURST: [&str; 6] = ["simulate", "--arrivals", "burst:130", "--service", "uniform:10s..20s", "--preset"];
+
+fn simulated(extra: &[&str]) -> serde_json::Value {
+    Program::new().run(&[&BURST[..], extra, &["--format", "json"]].concat()).json()
+}
+
+#[test]
+fn the_original_grows_one_by_one_to_its_most_and_comes_back() {
+    let program = Program::new();
+    let args = [
+        &BURST[..],
+        &["classic", "--format", "json", "--timeline", "t.csv", "--chart", "c.svg", "--chart", "c.png"],
+    ];
+    let report = program.run(&args.concat()).json();
+    let policy = &report["policies"][0];
+    assert_eq!((&policy["name"], &policy["documents"]), (&"classic".into(), &130.into()), "{policy}");
+    assert_eq!(
+        (&policy["max_in_service"], &policy["launches"], &policy["terminations"]),
+        (&5.into(), &4.into(), &4.into())
+    );
+    let least = report["clairvoyant"]["instance_hours"].as_f64().unwrap();
+    assert!(least > 0.5 && policy["instance_hours"].as_f64().unwrap() >= least, "{report}");
+    let latency = &policy["latency_seconds"];
+    let at = |name: &str| latency[name].as_f64().unwrap();
+    assert!(at("p50") < at("p95") && at("p95") <= at("p99") && at("p99") <= at("max"), "{latency}");
+    let timeline = std::fs::read_to_string(program.path("t.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = timeline.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let grown: Vec<u64> = rows
+        .windows(2)
+        .filter(|pair| pair[1][4].parse::<u32>().unwrap() > pair[0][4].parse::<u32>().unwrap())
+        .map(|pair| pair[1][1].parse().unwrap())
+        .collect();
+    assert_eq!(grown.len(), 4, "one at a time: {timeline}");
+    assert!(grown[0] >= 60 && grown.windows(2).all(|pair| pair[1] - pair[0] >= 120), "{grown:?}");
+    assert_eq!(rows.last().unwrap()[5], "1", "back to one");
+    let svg = std::fs::read_to_string(program.path("c.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("in service") && svg.contains("classic"));
+    assert!(std::fs::read(program.path("c.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn on_a_throughput_it_never_leaves_one_and_says_why() {
+    let report = simulated(&["classic", "--metric", "NumberOfMessagesReceived"]);
+    let policy = &report["policies"][0];
+    assert_eq!((&policy["max_in_service"], &policy["launches"]), (&1.into(), &0.into()), "{policy}");
+    let warnings = policy["warnings"].to_string();
+    assert!(warnings.contains("what passes through the queue, not what waits in it"), "{warnings}");
+}
+
+#[test]
+fn the_same_seed_says_the_same_and_several_plans_stand_side_by_side() {
+    let args =
+        ["latency", "--preset", "classic", "--preset", "fixed", "--failures", "0.1", "--lifetime", "30min"];
+    let report = simulated(&args);
+    assert_eq!(report, simulated(&args));
+    let names: Vec<_> = report["policies"].as_array().unwrap().iter().map(|policy| &policy["name"]).collect();
+    assert_eq!(names, ["latency", "classic", "fixed"]);
+    for policy in report["policies"].as_array().unwrap() {
+        assert_eq!((&policy["documents"], &policy["unfinished"]), (&130.into(), &0.into()), "{policy}");
+    }
+}
+
+#[test]
+fn what_cannot_be_simulated_is_refused_with_the_mend() {
+    for (args, mend) in [
+        (&["classic", "--instance-type", "t9.nano"][..], "known are"),
+        (&["classic", "--min", "3", "--max", "2"], "max"),
+        (&["classic", "--failures", "1"], "to below 1"),
+        (&["classic", "--metric", "Backlog"], "ApproximateNumberOfMessagesVisible"),
+    ] {
+        let message = Program::new().run(&[&BURST[..], args].concat()).ended(2);
+        assert!(message.contains(mend), "{message}");
+    }
+    let message = Program::new().run(&["simulate", "--arrivals", "soon", "--service", "1s"]).ended(2);
+    assert!(message.contains("burst:COUNT"), "{message}");
+}
