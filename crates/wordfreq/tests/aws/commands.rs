@@ -37,7 +37,7 @@ fn upload_waits_and_prints_what_was_counted() {
     assert_eq!(stack.cloud.depth(&stack.result_queue), EMPTY, "its answers are gone from the queue");
     let shown = stack.show("in//a b+ü.txt");
     assert_eq!(shown, report(b"one two two three three three"));
-    worker.stop();
+    stack.stop_when_idle(worker);
 }
 
 /// Whatever lies in a results queue that many use, each takes what is its own.
@@ -73,7 +73,7 @@ fn two_who_wait_take_their_own_results_and_leave_everybody_elses() {
         let yours = wait(&yours);
         [mine.join().unwrap(), yours]
     });
-    worker.stop();
+    stack.stop_when_idle(worker);
     for (ended, names) in ended.into_iter().zip([&mine, &yours]) {
         let ended = ended.code(0);
         assert_eq!(ended.stdout.matches("counted").count(), names.len(), "{ended:#?}");
@@ -101,7 +101,7 @@ fn a_document_that_cannot_be_counted_is_told_and_redriven_once_it_can() {
     ended.prints(&["failed", "go-sample", "byte 7"]);
     let ended = stack.run(&upload(&stack, &["long-2", "good"], &["--wait"])).code(3);
     ended.prints(&["failed", "counted"]);
-    worker.stop();
+    stack.stop_when_idle(worker);
     assert_eq!(stack.live_item("long-1"), None);
 
     let status = |stack: &Stack| stack.run(&["queue", "status", "--format", "json"]).code(0).json();
@@ -158,53 +158,6 @@ fn a_document_that_cannot_be_counted_is_told_and_redriven_once_it_can() {
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_given_up_at_the_last_try_with_its_reason() {
-    const TRIES: u32 = 3;
-    let stack = Stack::with_tries(&MOTO, &MOTO.url, TRIES);
-    let event = |bucket: &str| {
-        let s3 = json!({"bucket": {"name": bucket}, "object": {"key": "a", "size": 10, "sequencer": "1"}});
-        json!({"Records": [{"eventVersion": "2.6", "eventName": "ObjectCreated:Put", "s3": s3}]}).to_string()
-    };
-    let later = format!("{}-later", stack.bucket);
-    stack.cloud.send(&stack.queues.url, &event("no-such-bucket"));
-    stack.cloud.send(&stack.queues.url, &event(&later));
-    let mut worker = stack.worker(&[]);
-    worker.wait_for_lines(r#""message":"failed""#, 2);
-    stack.cloud.wait(stack.cloud.s3.create_bucket().bucket(&later).send()).unwrap();
-    stack.cloud.put(&later, "a", "some words");
-    worker.wait_for_line(r#""message":"dead letter""#);
-    worker.wait_for_line(r#""message":"counted""#);
-    let log: Vec<Value> = worker.stop().iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let said = |text: &str| log.iter().filter(|line| line["message"] == text).count();
-    assert_eq!((said("dead letter"), said("counted")), (1, 1), "to a program that reads it: {log:?}");
-    let letters = stack.run(&["queue", "dead-letters", "--format", "json"]).code(0).json();
-    let letters = letters["dead_letters"].as_array().unwrap();
-    assert_eq!(letters.len(), 1, "{letters:?}");
-    let reason = letters[0]["reason"].as_str().unwrap();
-    assert!(
-        reason.starts_with("received 3 times, the last time: ") && reason.contains("bucket is gone"),
-        "{reason}"
-    );
-    assert_eq!(
-        (&letters[0]["bucket"], &letters[0]["receive_count"]),
-        (&json!("no-such-bucket"), &json!(TRIES))
-    );
-    let mut outcomes = stack.outcomes();
-    outcomes.sort_unstable_by_key(|told| told["Status"].to_string());
-    let statuses: Vec<_> = outcomes.iter().map(|told| (&told["Status"], &told["Job"]["Bucket"])).collect();
-    let (failure, success) = (json!("failure"), json!("success"));
-    assert_eq!(
-        statuses,
-        [(&failure, &json!("no-such-bucket")), (&success, &json!(later))],
-        "once, at the last try"
-    );
-    assert_eq!(
-        outcomes[0]["StatusMessage"].as_str(),
-        Some(reason.trim_start_matches("received 3 times, the last time: "))
-    );
-}
-
-#[test]
 fn whoever_waits_in_vain_ends_in_time() {
     let stack = stack();
     stack.write("a.txt", "some words");
@@ -245,7 +198,7 @@ fn a_file_in_parts_arrives_whole_and_is_counted_once() {
     let ended = stack.run(&upload(&stack, &["large.txt"], &["--wait"])).code(0);
     let lines: Vec<_> = ended.stdout.lines().filter(|line| line.contains("large.txt")).collect();
     assert!(lines.len() == 1 && lines[0].contains("counted"), "{ended:#?}");
-    worker.stop();
+    stack.stop_when_idle(worker);
     let faults = proxy.faults();
     assert_eq!((faults["CutAfter"], faults["Status"]), (2, 1), "{faults:?}");
     let counts = proxy.counts();

@@ -146,6 +146,8 @@ fn what_comes_while_idle_workers_drain_is_given_back() {
     let began = Instant::now();
     worker.signal(Signal::TERM);
     worker.wait_for_line("draining");
+    // Nor only at the very moment.
+    worker.read_on(Duration::from_secs(3));
     stack.put("a", "some words");
     let log = worker.end_well();
     say(&format!("idle workers drain in {:.1?}", began.elapsed()));

@@ -13,6 +13,7 @@ mod metadata;
 mod misconfiguration;
 #[path = "../faults/oracle.rs"]
 mod oracle;
+mod poison;
 mod process;
 mod storm;
 #[path = "../../../wordfreq-aws/tests/support/mod.rs"]

@@ -174,7 +174,12 @@ impl Stack {
     /// The worker runs until nothing is left to do; its log.
     #[track_caller]
     pub(crate) fn work_until_idle(&self, over: &[(&str, &str)]) -> Vec<String> {
-        let mut worker = self.worker(over);
+        self.stop_when_idle(self.worker(over))
+    }
+
+    /// Lets a worker do what is left to do, and ends it; its log.
+    #[track_caller]
+    pub(crate) fn stop_when_idle(&self, mut worker: Running) -> Vec<String> {
         self.wait_until_idle(|| {
             worker.read_on(Duration::from_millis(100));
             assert_eq!(worker.ended(), None, "{}", worker.log.join("\n"));
