@@ -3,12 +3,12 @@
 //! (`notification`), and sending what was counted (`result_queue`).
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{Message as SqsMessage, MessageSystemAttributeName, QueueAttributeName};
 use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinHandle};
 use wordfreq_pipeline::queue::{DeadLetter, Depth, Message, Outgoing, Queue, Receipt, Redrive};
 use wordfreq_pipeline::{BackendError, Drain, ErrorKind, Timestamp, failpoint};
 
@@ -28,9 +28,6 @@ const LOOK_SECONDS: i32 = 120;
 /// How long to wait for the next ones; a short poll asks a few of SQS's servers only and may miss some.
 const LOOK_WAIT_SECONDS: i32 = 2;
 
-/// How long a poll that a drain interrupts may still bring messages to give back.
-const LAST_CALL: Duration = Duration::from_secs(1);
-
 /// What is kept beside the body of a dead letter.
 const REASON: &str = "WordfreqReason";
 const RECEIVE_COUNT: &str = "WordfreqReceiveCount";
@@ -48,9 +45,14 @@ pub struct SqsQueue {
     leases: Arc<Leases>,
     /// One long poll at a time is enough for all workers of a process; each costs money even when nothing comes.
     polling: Mutex<()>,
+    /// The poll that was under way when a drain began.
+    interrupted: Mutex<Option<Poll>>,
 }
 
+type Poll = JoinHandle<Result<Vec<Seen>, BackendError>>;
+
 /// A receive's messages with what only SQS knows of them.
+#[derive(Debug)]
 struct Seen {
     message: Message,
     attributes: HashMap<String, String>,
@@ -77,6 +79,7 @@ impl SqsQueue {
             max_receive_count,
             leases,
             polling: Mutex::default(),
+            interrupted: Mutex::default(),
         })
     }
 
@@ -102,28 +105,19 @@ impl SqsQueue {
         })
     }
 
-    async fn receive_from(
-        &self,
-        url: &str,
-        max: usize,
-        visibility_seconds: i32,
-        wait_seconds: i32,
-    ) -> Result<Vec<Seen>, BackendError> {
-        let answer = self
-            .connection
-            .sqs
-            .receive_message()
-            .queue_url(url)
-            .max_number_of_messages(i32::try_from(max.min(batch::MAX_ENTRIES)).unwrap_or(1))
-            .visibility_timeout(visibility_seconds)
-            .wait_time_seconds(wait_seconds)
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
-            .set_message_attribute_names(Some(ATTRIBUTES.map(str::to_owned).to_vec()))
-            .send()
-            .await
-            .map_err(|error| failed(&format!("receive from {url}"), error))?;
-        answer.messages.unwrap_or_default().into_iter().map(seen).collect()
+    /// Waits for the poll that a drain interrupted, at most as long as a poll lasts, and gives back what it brought.
+    /// SQS goes on with a poll whose caller is gone, and would hide that until its lease would have ended.
+    ///
+    /// # Errors
+    /// Those of the service; what was not given back comes again when its lease would have ended.
+    pub fn end_poll(&self) -> Result<(), BackendError> {
+        let Some(poll) = self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        self.connection.wait(async {
+            let brought = poll.await.map_err(|error| stopped(&self.url, &error))??;
+            self.let_go(&self.url, &brought).await
+        })
     }
 
     /// Holds every dead letter there is, or `limit` of them, and hands them over with their receipts; they come back
@@ -132,7 +126,8 @@ impl SqsQueue {
         let mut held: Vec<Seen> = Vec::new();
         let mut extended = Instant::now();
         while held.len() < limit {
-            let found = self.receive_from(url, limit - held.len(), LOOK_SECONDS, LOOK_WAIT_SECONDS).await;
+            let found =
+                receive(&self.connection, url, limit - held.len(), LOOK_SECONDS, LOOK_WAIT_SECONDS).await;
             let found = match found {
                 Ok(found) if found.is_empty() => break,
                 Ok(found) => found,
@@ -198,20 +193,21 @@ impl Queue for SqsQueue {
         if drain.requested() || max == 0 {
             return Ok(Vec::new());
         }
+        let (connection, url) = (self.connection.clone(), self.url.clone());
+        let (hidden, wait) = (seconds(lease), seconds(wait).min(20));
+        let mut poll =
+            self.connection.spawn(async move { receive(&connection, &url, max, hidden, wait).await });
         let received = self.connection.wait(async {
-            let mut receiving =
-                pin!(self.receive_from(&self.url, max, seconds(lease), seconds(wait).min(20)));
             tokio::select! {
-                received = &mut receiving => received,
-                () = drained.notified() => {
-                    // What SQS hands over at this very moment would lie hidden for the whole of its lease.
-                    if let Ok(Ok(late)) = tokio::time::timeout(LAST_CALL, receiving).await {
-                        self.let_go(&self.url, &late).await?;
-                    }
-                    Ok(Vec::new())
-                }
+                received = &mut poll => Some(received),
+                () = drained.notified() => None,
             }
-        })?;
+        });
+        let Some(received) = received else {
+            *self.interrupted.lock().unwrap_or_else(PoisonError::into_inner) = Some(poll);
+            return Ok(Vec::new());
+        };
+        let received = received.map_err(|error| stopped(&self.url, &error))??;
         let now = Instant::now();
         let messages = received.into_iter().map(|seen| seen.message);
         Ok(messages.inspect(|message| self.leases.begin(message, lease, now)).collect())
@@ -342,9 +338,14 @@ impl Queue for SqsQueue {
                 return self.connection.wait(async {
                     let mut redriven = 0;
                     loop {
-                        let ten = self
-                            .receive_from(url, batch::MAX_ENTRIES, LOOK_SECONDS, LOOK_WAIT_SECONDS)
-                            .await?;
+                        let ten = receive(
+                            &self.connection,
+                            url,
+                            batch::MAX_ENTRIES,
+                            LOOK_SECONDS,
+                            LOOK_WAIT_SECONDS,
+                        )
+                        .await?;
                         if ten.is_empty() {
                             return Ok(redriven);
                         }
@@ -393,6 +394,33 @@ impl Seen {
             died_at: time(DIED_AT).unwrap_or(message.sent_at),
         }
     }
+}
+
+async fn receive(
+    connection: &Connection,
+    url: &str,
+    max: usize,
+    visibility_seconds: i32,
+    wait_seconds: i32,
+) -> Result<Vec<Seen>, BackendError> {
+    let answer = connection
+        .sqs
+        .receive_message()
+        .queue_url(url)
+        .max_number_of_messages(i32::try_from(max.min(batch::MAX_ENTRIES)).unwrap_or(1))
+        .visibility_timeout(visibility_seconds)
+        .wait_time_seconds(wait_seconds)
+        .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+        .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+        .set_message_attribute_names(Some(ATTRIBUTES.map(str::to_owned).to_vec()))
+        .send()
+        .await
+        .map_err(|error| failed(&format!("receive from {url}"), error))?;
+    answer.messages.unwrap_or_default().into_iter().map(seen).collect()
+}
+
+fn stopped(url: &str, error: &JoinError) -> BackendError {
+    BackendError::new(ErrorKind::Other, format!("receiving from {url} stopped: {error}"))
 }
 
 fn seen(message: SqsMessage) -> Result<Seen, BackendError> {

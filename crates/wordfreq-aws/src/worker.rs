@@ -63,6 +63,14 @@ impl Workers {
         self.queue.has_dead_letters()
     }
 
+    /// To be called when every worker has ended: [`SqsQueue::end_poll`].
+    ///
+    /// # Errors
+    /// Those of the service.
+    pub fn end_poll(&self) -> Result<(), BackendError> {
+        self.queue.end_poll()
+    }
+
     /// What one worker of the process works on.
     pub fn backend(&self) -> Backend {
         let objects = Arc::new(Objects::new(self.connection.clone()));

@@ -20,7 +20,7 @@ use crate::process::{Outcome, Settlement, Then, process, settle};
 use crate::queue::{Message, Queue, Receipt};
 use crate::reading::LARGE_BYTES;
 use crate::report::{Report, Reported};
-use crate::results::{CommitOutcome, Completion, Effect, Results};
+use crate::results::{CommitOutcome, Committed, Completion, Effect, Results};
 use crate::time::Timestamp;
 
 /// One long poll, as long as SQS has them.
@@ -413,24 +413,13 @@ impl Worker<'_> {
 
     /// Commits, tells, and only then settles the messages.
     fn finish(&mut self, batch: Batch) -> Result<(), BackendError> {
-        let mut rest = SHORTEST_REST;
-        // A full disk or a busy store passes; the heartbeat holds the leases meanwhile, and fencing sees to the rest.
-        let outcomes = loop {
-            if batch.completions.is_empty() {
-                break Vec::new();
+        let outcomes = match self.commit(&batch.completions) {
+            Ok(Some(outcomes)) => outcomes,
+            Ok(None) => return self.give_all_back(&batch.finished),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+                return self.finish_apart(batch, &error);
             }
-            match self.backend.results.commit(&batch.completions) {
-                Ok(outcomes) => break outcomes,
-                Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
-                    return self.finish_apart(batch, &error);
-                }
-                Err(error) => rest_or_fail(error, &mut rest, self.drain)?,
-            }
-            if self.drain.requested() {
-                tracing::warn!(documents = batch.completions.len(), "drained before the commit succeeded");
-                batch.finished.iter().for_each(|one| self.give_back(&one.receipt));
-                return Ok(());
-            }
+            Err(error) => return Err(error),
         };
         let Batch { mut finished, completions } = batch;
         let mut committed = completions.iter().zip(&outcomes);
@@ -454,19 +443,8 @@ impl Worker<'_> {
         }
         if !reports.is_empty() {
             failpoint::hit("worker.before_tell");
-            let mut rest = SHORTEST_REST;
-            while let Err(error) = (self.backend.tell)(&reports) {
-                if error.kind() == ErrorKind::Invalid {
-                    // No try will make it fit, and the results are safe.
-                    tracing::error!(%error, "a result cannot be told");
-                    break;
-                }
-                rest_or_fail(error, &mut rest, self.drain)?;
-                if self.drain.requested() {
-                    tracing::warn!(documents = reports.len(), "drained before their results could be told");
-                    finished.iter().for_each(|one| self.give_back(&one.receipt));
-                    return Ok(());
-                }
+            if !self.tell(&reports)? {
+                return self.give_all_back(&finished);
             }
             failpoint::hit("worker.after_tell");
         }
@@ -498,6 +476,50 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Commits as soon as the store can; `None` if a drain comes first. A full disk or a busy store passes; the heartbeat
+    /// holds the leases meanwhile, and fencing sees to the rest.
+    fn commit(&self, completions: &[Completion]) -> Result<Option<Vec<Committed>>, BackendError> {
+        if completions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let mut rest = SHORTEST_REST;
+        loop {
+            match self.backend.results.commit(completions) {
+                Err(error) if !matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+                    rest_or_fail(error, &mut rest, self.drain)?;
+                }
+                answered => return answered.map(Some),
+            }
+            if self.drain.requested() {
+                tracing::warn!(documents = completions.len(), "drained before the commit succeeded");
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Tells as soon as it can; `false` if a drain comes first.
+    fn tell(&self, reports: &[Report<'_>]) -> Result<bool, BackendError> {
+        let mut rest = SHORTEST_REST;
+        while let Err(error) = (self.backend.tell)(reports) {
+            if error.kind() == ErrorKind::Invalid {
+                // No try will make it fit, and the results are safe.
+                tracing::error!(%error, "a result cannot be told");
+                break;
+            }
+            rest_or_fail(error, &mut rest, self.drain)?;
+            if self.drain.requested() {
+                tracing::warn!(documents = reports.len(), "drained before their results could be told");
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn give_all_back(&mut self, finished: &[Finished]) -> Result<(), BackendError> {
+        finished.iter().for_each(|one| self.give_back(&one.receipt));
+        Ok(())
+    }
+
     /// Something of a batch cannot be committed: finds out which, so that the others are.
     fn finish_apart(&mut self, batch: Batch, error: &BackendError) -> Result<(), BackendError> {
         let Batch { mut finished, mut completions } = batch;
@@ -518,8 +540,9 @@ impl Worker<'_> {
             let mut reason = None;
             for completion in completions {
                 let mut one = several.alone();
-                match self.backend.results.commit(std::slice::from_ref(&completion)) {
-                    Ok(outcomes) => {
+                match self.commit(std::slice::from_ref(&completion)) {
+                    Ok(None) => return self.give_all_back(&finished),
+                    Ok(Some(outcomes)) => {
                         let mut reports = Vec::new();
                         for committed in &outcomes {
                             self.committed(&mut one, &completion, committed.outcome, &mut reports);
@@ -528,7 +551,9 @@ impl Worker<'_> {
                             several.then = one.then;
                             return self.finish(Batch { finished, completions: Vec::new() });
                         }
-                        (self.backend.tell)(&reports)?;
+                        if !self.tell(&reports)? {
+                            return self.give_all_back(&finished);
+                        }
                     }
                     Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
                         let why = format!("its result cannot be stored: {error}");

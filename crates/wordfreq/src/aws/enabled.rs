@@ -142,6 +142,9 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
         }
         outcomes
     });
+    if let Err(error) = workers.end_poll() {
+        tracing::warn!(%error, "what the last poll brought comes again only when its lease ends");
+    }
     let mut tally = Tally::default();
     for outcome in outcomes {
         tally += outcome?;

@@ -15,6 +15,7 @@ mod misconfiguration;
 mod oracle;
 mod poison;
 mod process;
+mod races;
 mod storm;
 #[path = "../../../wordfreq-aws/tests/support/mod.rs"]
 mod support;

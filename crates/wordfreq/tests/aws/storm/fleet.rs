@@ -106,7 +106,8 @@ impl Fleet {
                 let Some(status) = process.ended() else { continue };
                 let log = std::mem::take(&mut process.log);
                 assert!(is_kill(status), "a worker ended by itself: {status}: {}", log.join("\n"));
-                let place = if slot.is_shot { AT_RANDOM } else { slot.place.unwrap_or("(nobody knows)") };
+                let place = if slot.is_shot { Some(AT_RANDOM) } else { slot.place };
+                let place = place.unwrap_or_else(|| panic!("nobody killed this worker: {}", log.join("\n")));
                 *self.kills.entry(place).or_default() += 1;
                 self.log.extend(log);
             }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, StorageClass};
 use serde_json::{Value, json};
@@ -14,11 +13,10 @@ use wordfreq_core::Counts;
 use super::content;
 use super::fleet::Fleet;
 use crate::oracle::Random;
-use crate::process::GUARD;
 use crate::support::cloud::unique;
 use crate::support::moto::Moto;
 use crate::support::proxy::{Fault, Proxy};
-use crate::world::{EMPTY, Item, Program, Stack, assert_item, counted, is_live, report_of, take_all};
+use crate::world::{Item, Program, Stack, assert_item, counted, is_live, report_of, take_all};
 
 /// Short, so that what is killed comes back within the test.
 const VISIBILITY_SECONDS: &str = "5";
@@ -95,7 +93,7 @@ pub(super) struct Ground {
     tap: String,
     events: Vec<String>,
     archived: Name,
-    /// Messages that nobody can ever read, as [`identity`](Self::identity) has them.
+    /// Messages that nobody can ever read, as [`identity`] has them.
     poison: BTreeSet<String>,
     outcomes: Vec<Value>,
     num_changes: usize,
@@ -386,15 +384,8 @@ impl Ground {
         self.lost_answers += lost.filter(|seen| seen.operation == "SendMessageBatch").count();
     }
 
-    pub(super) fn wait_until_idle(&self, mut meanwhile: impl FnMut()) {
-        let began = Instant::now();
-        let mut times_idle = 0;
-        while times_idle < 5 {
-            let depth = self.stack.cloud.depth(&self.stack.queues.url);
-            times_idle = if depth == EMPTY { times_idle + 1 } else { 0 };
-            assert!(began.elapsed() < 2 * GUARD, "{:?} is never idle: {depth:?}", self.way);
-            meanwhile();
-        }
+    pub(super) fn wait_until_idle(&self, meanwhile: impl FnMut()) {
+        self.stack.wait_until_idle(meanwhile);
     }
 
     /// The table holds what a recount gives, and nothing else.

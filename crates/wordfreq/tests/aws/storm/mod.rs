@@ -140,7 +140,10 @@ fn everything_is_counted_once_under_faults_and_kills() {
         proxy.clear();
         fleet.calm();
         for ground in &mut grounds {
-            ground.wait_until_idle(|| fleet.tend(&mut random));
+            ground.wait_until_idle(|| {
+                fleet.rest();
+                fleet.tend(&mut random);
+            });
         }
         say(&format!("{:.0?}: all is done", began.elapsed()));
         for ground in &mut grounds {
