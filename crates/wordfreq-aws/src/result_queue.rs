@@ -24,8 +24,8 @@ const MAX_HELD: usize = 1000;
 const SHORTEST_REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(8);
 
-/// By how much a worker's clock may be behind ours, where only its time tells an old result from a new one.
-const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// By how much a worker's clock may be behind ours: its time tells an old result from a new one.
+const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// A document whose result is waited for.
 #[derive(Clone, Debug)]
@@ -39,17 +39,19 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Whether a result tells of this version. The Go sample's workers say no tag; then the time must do.
+    /// Whether a result tells of this version, and was made since it was put: the same bytes may have been put before, and
+    /// counted by another profile. The Go sample's workers say no tag; then the time alone must do.
     pub fn is_answered_by(&self, result: &JobResult) -> bool {
         let job = &result.job;
         if job.bucket != self.id.bucket() || job.key != self.id.key() {
             return false;
         }
-        match (&self.etag, &job.etag) {
+        let same = match (&self.etag, &job.etag) {
             (Some(asked), Some(told)) => asked == told,
-            _ => humantime::parse_rfc3339_weak(&job.started_at)
-                .is_ok_and(|started_at| started_at + CLOCK_SKEW >= self.since),
-        }
+            _ => true,
+        };
+        same && humantime::parse_rfc3339_weak(&job.started_at)
+            .is_ok_and(|started_at| started_at + CLOCK_SKEW >= self.since)
     }
 }
 
@@ -236,7 +238,8 @@ mod tests {
             let (status, status_message) = (JobStatus::Success, String::new());
             asked.is_answered_by(&JobResult { job, words: None, duration: 0, status, status_message })
         };
-        assert!(answers("key", Some("tag"), "2020-01-01T00:00:00Z"), "the tag is enough");
+        assert!(answers("key", Some("tag"), "2026-01-01T12:00:01Z"));
+        assert!(!answers("key", Some("tag"), "2020-01-01T00:00:00Z"), "the same bytes, put before");
         assert!(!answers("key", Some("other"), "2026-01-01T12:00:01Z"));
         assert!(!answers("kay", Some("tag"), "2026-01-01T12:00:01Z"));
         assert!(answers("key", None, "2026-01-01T12:00:00.5Z"), "as the sample tells it");

@@ -19,13 +19,12 @@ pub struct OpenQueue {
 }
 
 impl OpenQueue {
-    /// The document that a body is about, the first of several.
+    /// The document that a body is about; `None` if it is about several, or cannot be read.
     pub fn document(&self, body: &str) -> Option<DocumentEvent> {
-        let records = (self.parse)(body, wordfreq_pipeline::Timestamp(0));
-        records.into_iter().find_map(|record| match record {
-            Record::Event(event) => Some(event),
-            Record::Ignored(_) | Record::Poison(_) => None,
-        })
+        match &(self.parse)(body, wordfreq_pipeline::Timestamp(0))[..] {
+            [Record::Event(event)] => Some(event.clone()),
+            _ => None,
+        }
     }
 }
 

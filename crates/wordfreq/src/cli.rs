@@ -203,9 +203,9 @@ pub struct UploadArgs {
     /// Files or directories; `-` is not taken, as a document needs a name
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<PathBuf>,
-    /// Bucket to put them into
-    #[arg(long, value_name = "NAME", default_value = "processing")]
-    pub bucket: String,
+    /// Bucket to put them into; on AWS, where names are everybody's, it must be said [default: processing]
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Option<String>,
     /// Put this before every key
     #[arg(long, value_name = "PREFIX", default_value = "")]
     pub prefix: String,

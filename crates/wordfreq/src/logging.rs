@@ -10,8 +10,10 @@ use std::io::{self, IsTerminal as _, Write};
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 use crate::config::{LogConfig, LogFormat};
 use crate::output::escaped;
@@ -52,7 +54,14 @@ where
         .with_max_level(LevelFilter::INFO)
         .with_writer(writer)
         .finish();
-    Dispatch::new(subscriber)
+    Dispatch::new(subscriber.with(of_ours()))
+}
+
+/// The SDKs of AWS tell of what they tried on the way to an error that is told anyway, with all of a request in it.
+fn of_ours() -> Targets {
+    let sdks = ["aws_config", "aws_runtime", "aws_smithy_runtime", "aws_smithy_http_client", "aws_sdk_s3"];
+    let sdks = sdks.map(|target| (target, LevelFilter::ERROR));
+    Targets::new().with_default(LevelFilter::INFO).with_targets(sdks)
 }
 
 fn json<W>(writer: W) -> Dispatch
@@ -67,7 +76,7 @@ where
         .with_max_level(LevelFilter::INFO)
         .with_writer(EscapingMaker(writer))
         .finish();
-    Dispatch::new(subscriber)
+    Dispatch::new(subscriber.with(of_ours()))
 }
 
 /// JSON escapes the ASCII control characters only; some terminals obey those above U+007F as well.

@@ -42,6 +42,7 @@ pub fn worker(config: &Config) -> anyhow::Result<Exit> {
 pub fn upload(
     _args: &UploadArgs,
     config: &Config,
+    _bucket: &str,
     _sources: &BTreeMap<DocumentId, PathBuf>,
     _num_failed: usize,
 ) -> anyhow::Result<Exit> {

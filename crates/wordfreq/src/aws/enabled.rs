@@ -216,6 +216,7 @@ pub fn delete(config: &Config, ids: &[DocumentId]) -> anyhow::Result<Exit> {
 pub fn upload(
     args: &UploadArgs,
     config: &Config,
+    bucket: &str,
     sources: &BTreeMap<DocumentId, PathBuf>,
     mut num_failed: usize,
 ) -> anyhow::Result<Exit> {
@@ -232,7 +233,7 @@ pub fn upload(
     let (asked, bytes) = put_all(&connection, sources, &drain, since)?;
     num_failed += sources.len() - asked.len();
     let plural = if asked.len() == 1 { "" } else { "s" };
-    output::remark(format!("uploaded {} document{plural}, {bytes} bytes, to {}", asked.len(), args.bucket));
+    output::remark(format!("uploaded {} document{plural}, {bytes} bytes, to {bucket}", asked.len()));
     let mut num_done = asked.len();
     if let Some(url) = result_queue_url.filter(|_| !asked.is_empty()) {
         let queue = ResultQueue::new(connection.clone(), url);

@@ -10,6 +10,9 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::output::{self, Cell, Format, Listing};
 
+/// Of a body that stands for a key; a message may have a mebibyte.
+const SHOWN_CHARS: usize = 200;
+
 /// Does what is asked for.
 pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
     let style = args.command.output().format.style();
@@ -49,7 +52,7 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
                 let (bucket, key) = match open.document(&letter.body) {
                     Some(event) => (event.id.bucket().into(), event.id.key().into()),
                     // Whatever it was, it is shown where a person looks for its name.
-                    None => (Cell::Missing, Cell::Text(letter.body)),
+                    None => (Cell::Missing, Cell::Text(letter.body.chars().take(SHOWN_CHARS).collect())),
                 };
                 listing.push([
                     letter.id.into(),

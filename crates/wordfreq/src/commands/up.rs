@@ -1,6 +1,7 @@
 //! `wordfreq up`: the whole system on this machine. Watches directories, runs the fleet, keeps the data directory in
 //! order, and with `--exit-when-idle` prints the totals and stops.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -136,7 +137,12 @@ fn lock(directory: &Path) -> anyhow::Result<Lock> {
 fn launch(directory: &Path) -> anyhow::Result<Launch> {
     Ok(Launch {
         program: std::env::current_exe().context("cannot find this program's own file")?,
-        arguments: vec!["worker".into(), "--supervised".into(), "--data-dir".into(), directory.into()],
+        // Whatever the environment says, they work on this directory.
+        arguments: ["worker", "--supervised", "--backend", "embedded", "--data-dir"]
+            .map(OsString::from)
+            .into_iter()
+            .chain([directory.into()])
+            .collect(),
     })
 }
 

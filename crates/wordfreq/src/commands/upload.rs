@@ -21,6 +21,9 @@ use crate::{aws, data_directory};
 const BATCH_DOCUMENTS: usize = 64;
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
 
+/// The bucket whose documents are counted.
+const DEFAULT_BUCKET: &str = "processing";
+
 /// How long to wait for a sign before looking all the same.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -29,13 +32,20 @@ pub(crate) const NOT_YET: &str = "it was not counted within the time of --timeou
 
 /// Uploads, and with `--wait` tells what became of each document.
 pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
-    let (sources, mut num_failed) = sources(args)?;
+    let bucket = match (&args.bucket, config.backend.value) {
+        (Some(bucket), _) => bucket.as_str(),
+        (None, BackendName::Embedded) => DEFAULT_BUCKET,
+        (None, BackendName::Aws) => {
+            return Err(UsageError("on AWS, say which bucket: --bucket NAME".into()).into());
+        }
+    };
+    let (sources, mut num_failed) = sources(args, bucket)?;
     if sources.is_empty() {
         output::remark("nothing was uploaded");
         return Ok(if num_failed == 0 { Exit::Done } else { Exit::Failed });
     }
     if config.backend.value == BackendName::Aws {
-        return aws::upload(args, config, &sources, num_failed);
+        return aws::upload(args, config, bucket, &sources, num_failed);
     }
     data_directory::refuse_foreign(config)?;
     let embedded = data_directory::open(config, IfMissing::Create)?;
@@ -43,11 +53,7 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     let ended = upload(&embedded, &sources, &mut uploaded, &mut num_failed);
     let plural = if uploaded.len() == 1 { "" } else { "s" };
     let bytes: u64 = uploaded.iter().map(|uploaded| uploaded.bytes).sum();
-    output::remark(format!(
-        "uploaded {} document{plural}, {bytes} bytes, to {}",
-        uploaded.len(),
-        args.bucket
-    ));
+    output::remark(format!("uploaded {} document{plural}, {bytes} bytes, to {}", uploaded.len(), bucket));
     let mut num_done = uploaded.len();
     if let Err(error) = ended {
         let missing = sources.len() - uploaded.len();
@@ -138,9 +144,9 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
 }
 
 /// What to upload under which name: a file by its own name, a directory's files by their paths below it.
-fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, usize)> {
+fn sources(args: &UploadArgs, bucket: &str) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, usize)> {
     // A bad bucket is wrong usage even if there is nothing to put into it.
-    DocumentId::new(args.bucket.as_str(), "-").map_err(|error| UsageError(error.to_string()))?;
+    DocumentId::new(bucket, "-").map_err(|error| UsageError(error.to_string()))?;
     let mut sources = BTreeMap::new();
     let mut num_failed = 0;
     let mut fail = |path: &Path, reason: String| {
@@ -152,7 +158,7 @@ fn sources(args: &UploadArgs) -> anyhow::Result<(BTreeMap<DocumentId, PathBuf>, 
             fail(&path, "its name is not UTF-8, which a key must be: rename it".into());
             return Ok(());
         };
-        let id = DocumentId::new(args.bucket.as_str(), format!("{}{name}", args.prefix))
+        let id = DocumentId::new(bucket, format!("{}{name}", args.prefix))
             .map_err(|error| UsageError(error.to_string()))?;
         if let Some(other) = sources.insert(id.clone(), path.clone()) {
             let (other, path) = (other.display(), path.display());
