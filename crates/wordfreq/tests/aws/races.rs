@@ -38,7 +38,7 @@ fn the_late_one_changes_nothing(newer: Option<&str>, sequencers: [&str; 2]) {
     let bucket = format!("{}-quiet", stack.bucket);
     stack.cloud.wait(stack.cloud.s3.create_bucket().bucket(&bucket).send()).unwrap();
     stack.cloud.put(&bucket, KEY, "the old version of it");
-    let fault = Fault::Delay(Duration::from_secs(3));
+    let fault = Fault::Delay(Duration::from_secs(5));
     proxy.inject(Rule { operation: Some("PutItem"), fault, one_in: 1, at_most: 1 });
     let [older, later] = sequencers;
     let mut worker = stack.worker(&[("WORKER_COUNT", "2")]);
