@@ -53,6 +53,14 @@ pub fn upload(
 ///
 /// # Errors
 /// Always.
+pub fn upload_without_bucket(config: &Config) -> anyhow::Result<Exit> {
+    refuse(config)
+}
+
+/// Refuses.
+///
+/// # Errors
+/// Always.
 pub fn delete(config: &Config, _ids: &[DocumentId]) -> anyhow::Result<Exit> {
     refuse(config)
 }

@@ -209,6 +209,14 @@ pub fn delete(config: &Config, ids: &[DocumentId]) -> anyhow::Result<Exit> {
     Ok(exit(ids.len() - missing, missing))
 }
 
+/// On AWS there is no bucket to fall back on.
+///
+/// # Errors
+/// Always.
+pub fn upload_without_bucket(_config: &Config) -> anyhow::Result<Exit> {
+    Err(UsageError("on AWS, say which bucket: --bucket NAME".into()).into())
+}
+
 /// Puts files, and with `--wait` tells what became of each document.
 ///
 /// # Errors

@@ -35,9 +35,7 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     let bucket = match (&args.bucket, config.backend.value) {
         (Some(bucket), _) => bucket.as_str(),
         (None, BackendName::Embedded) => DEFAULT_BUCKET,
-        (None, BackendName::Aws) => {
-            return Err(UsageError("on AWS, say which bucket: --bucket NAME".into()).into());
-        }
+        (None, BackendName::Aws) => return aws::upload_without_bucket(config),
     };
     let (sources, mut num_failed) = sources(args, bucket)?;
     if sources.is_empty() {
