@@ -1,7 +1,7 @@
 //! The life of a document: it is put into a bucket, becomes a message, is leased by a worker, counted, and its
 //! result is committed exactly once.
 //!
-//! Here are the ports ([`Queue`], [`Results`]), the worker that stands on them, and the embedded backend that
+//! Here are the ports ([`Queue`], [`Results`], [`Fleet`]), the worker that stands on them, and the embedded backend that
 //! implements both on one SQLite file. Not here: how words are counted (`wordfreq-core`), and anything about
 //! command lines, configuration or processes (`wordfreq`).
 //!
@@ -14,6 +14,7 @@ pub mod embedded;
 pub mod encoding;
 pub mod error;
 pub mod failpoint;
+pub mod fleet;
 pub mod object;
 pub mod process;
 pub mod queue;
@@ -30,6 +31,7 @@ pub mod conformance;
 pub use document::{DocumentEvent, DocumentId, EventKind, Provenance, Record, Sequence};
 pub use drain::Drain;
 pub use error::{BackendError, ErrorKind};
+pub use fleet::Fleet;
 pub use queue::Queue;
 pub use results::Results;
 pub use time::Timestamp;

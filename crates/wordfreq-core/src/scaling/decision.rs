@@ -8,6 +8,7 @@ use super::instance::InstanceId;
 
 /// A change of the fleet's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Change {
     /// When.
     pub at: Moment,

@@ -9,6 +9,7 @@ use super::{MINUTE, Moment};
 
 /// The sizes a fleet may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Bounds {
     /// The fewest instances.
     pub min: u32,

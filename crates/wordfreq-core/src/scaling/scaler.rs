@@ -19,6 +19,7 @@ const CHANGES_KEPT: usize = 8;
 
 /// How an alarm stands.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AlarmStatus {
     /// The alarm's name.
     pub name: String,
@@ -36,6 +37,7 @@ pub struct AlarmStatus {
 
 /// A decision to grow. Instances launched since then, and before the next one, warm up for so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScaleOut {
     /// When.
     pub at: Moment,
@@ -45,6 +47,7 @@ pub struct ScaleOut {
 
 /// A simple policy's silence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cooldown {
     /// When the policy acted.
     pub since: Moment,
@@ -56,6 +59,7 @@ pub struct Cooldown {
 
 /// All that a scaler remembers, as plain data: with it a restarted scaler goes on.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ScalerState {
     /// How many instances there should be.
     pub desired: u32,

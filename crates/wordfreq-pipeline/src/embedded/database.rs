@@ -22,7 +22,8 @@ const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 const APPLICATION_ID: i32 = 0x5746_5131;
 
 /// Each entry brings the schema one version forward. Never change one that was released; add another.
-const MIGRATIONS: &[&str] = &[r"
+const MIGRATIONS: &[&str] = &[
+    r"
     CREATE TABLE settings (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
     INSERT INTO settings VALUES ('sequence', 0);
 
@@ -77,7 +78,46 @@ const MIGRATIONS: &[&str] = &[r"
         PRIMARY KEY (root, path)
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX watched_by_key ON watched (bucket, key);
-"];
+",
+    r"
+    -- How often messages were sent, received and deleted since the beginning: what CloudWatch counts of a queue. A
+    -- message that becomes a dead letter is not deleted, and deleting a dead letter is nobody's throughput.
+    CREATE TABLE throughput (sent INTEGER NOT NULL, received INTEGER NOT NULL, deleted INTEGER NOT NULL) STRICT;
+    INSERT INTO throughput VALUES (0, 0, 0);
+    CREATE TRIGGER message_sent AFTER INSERT ON messages BEGIN
+        UPDATE throughput SET sent = sent + 1;
+    END;
+    CREATE TRIGGER message_received AFTER UPDATE OF receive_count ON messages BEGIN
+        UPDATE throughput SET received = received + 1;
+    END;
+    CREATE TRIGGER message_deleted AFTER DELETE ON messages WHEN old.dead = 0 BEGIN
+        UPDATE throughput SET deleted = deleted + 1;
+    END;
+
+    -- What a fleet's scaler saw, found and did. Times are milliseconds of the scaler's clock, which is the wall clock
+    -- but in a load test whose time is scaled.
+    CREATE TABLE fleet_observations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,
+        visible INTEGER NOT NULL, not_visible INTEGER NOT NULL, delayed INTEGER NOT NULL, oldest_age_ms INTEGER,
+        sent INTEGER NOT NULL, received INTEGER NOT NULL, deleted INTEGER NOT NULL,
+        in_service INTEGER NOT NULL, desired INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE fleet_transitions (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, alarm TEXT NOT NULL,
+        old_state TEXT NOT NULL, new_state TEXT NOT NULL, reason TEXT NOT NULL, value REAL
+    ) STRICT;
+    CREATE TABLE fleet_activities (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, started_at INTEGER NOT NULL, ended_at INTEGER, instance TEXT NOT NULL,
+        kind TEXT NOT NULL, status TEXT NOT NULL, description TEXT NOT NULL, cause TEXT NOT NULL, message TEXT
+    ) STRICT;
+    CREATE INDEX fleet_activities_in_progress ON fleet_activities (instance) WHERE ended_at IS NULL;
+    CREATE TABLE fleet_instances (
+        id TEXT PRIMARY KEY, state TEXT NOT NULL, process INTEGER, launched_at INTEGER NOT NULL,
+        in_service_at INTEGER, healthy INTEGER NOT NULL, protected INTEGER NOT NULL, held INTEGER NOT NULL,
+        documents INTEGER NOT NULL, note TEXT
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// What a commit of this connection promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

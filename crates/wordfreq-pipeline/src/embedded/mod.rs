@@ -2,7 +2,7 @@
 //! machine. No network, no server.
 //!
 //! ```text
-//! DATA-DIR/wordfreq.db     SQLite (WAL): documents, messages, results, totals, settings
+//! DATA-DIR/wordfreq.db     SQLite (WAL): documents, messages, results, totals, settings, the fleet's history
 //! DATA-DIR/objects/HEX     the documents' bytes, named by their BLAKE3 digest, immutable
 //! DATA-DIR/incoming/       bytes on their way in; what a dead process left here is swept
 //! DATA-DIR/bell/           files whose change wakes waiting processes
@@ -14,6 +14,7 @@
 mod bell;
 mod bucket;
 mod database;
+mod history;
 mod queue;
 mod results;
 mod totals;
@@ -28,7 +29,8 @@ use std::time::Duration;
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
-pub use queue::EmbeddedQueue;
+pub use history::{AlarmRule, Deed, History, KeptActivity, Look, NewActivity, Sizing};
+pub use queue::{EmbeddedQueue, Throughput};
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;
 
@@ -98,6 +100,8 @@ pub struct Embedded {
     pub queue: Arc<EmbeddedQueue>,
     /// The results' side.
     pub results: Arc<EmbeddedResults>,
+    /// The fleet's past.
+    pub history: Arc<History>,
 }
 
 impl Embedded {
@@ -141,6 +145,7 @@ impl Embedded {
                 options,
             )),
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
+            history: Arc::new(History::new(leases.clone())),
             directory: directory.to_owned(),
             durable,
             leases,

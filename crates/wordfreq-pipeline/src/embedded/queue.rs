@@ -29,6 +29,18 @@ pub struct EmbeddedQueue {
     options: Options,
 }
 
+/// How many messages were sent, received and deleted since the data directory was made; a message counts each time it
+/// is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throughput {
+    /// Put on the queue, redriven ones again.
+    pub sent: u64,
+    /// Handed out.
+    pub received: u64,
+    /// Acknowledged, dead letters not counted.
+    pub deleted: u64,
+}
+
 /// A receipt is the message's row and the number of the receive, which never comes twice for one row.
 struct Lease {
     message: i64,
@@ -287,6 +299,35 @@ impl EmbeddedQueue {
     /// Whether nothing is left to do: [`Depth::is_idle`] without counting.
     pub fn is_idle(&self) -> Result<bool, BackendError> {
         self.leases.read(|transaction| Ok(next_visible(transaction)?.is_none()))
+    }
+
+    /// How the queue stands and what passed through it so far, in one snapshot.
+    pub fn depth_and_throughput(&self) -> Result<(Depth, Throughput), BackendError> {
+        self.leases.read(|transaction| {
+            let depth = depth_at(transaction, Timestamp::now())?;
+            let throughput = transaction
+                .prepare_cached("SELECT sent, received, deleted FROM throughput")?
+                .query_row([], |row| {
+                    Ok(Throughput { sent: row.get(0)?, received: row.get(1)?, deleted: row.get(2)? })
+                })?;
+            Ok((depth, throughput))
+        })
+    }
+
+    /// Waits until something was sent since `seen`, or `timeout` has passed, or somebody waked it; returns what to pass
+    /// as `seen` next.
+    pub fn wait_sent(&self, seen: u64, timeout: Duration) -> u64 {
+        self.sent.wait(seen, timeout)
+    }
+
+    /// Where the bell of sent messages stands; take it before looking, then wait from it.
+    pub fn sent_so_far(&self) -> u64 {
+        self.sent.position()
+    }
+
+    /// Ends a [`EmbeddedQueue::wait_sent`] in this process early.
+    pub fn sent_waker(&self) -> impl Fn() + Send + Sync + 'static {
+        self.sent.waker()
     }
 
     pub(super) fn ring_sent(&self) {

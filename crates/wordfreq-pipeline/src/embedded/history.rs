@@ -1,0 +1,435 @@
+//! What a fleet's scaler saw, found and did, kept in the data directory for those who look and for the next scaler. Each
+//! kind of record is kept for a bounded time and a bounded number. Not here: the scaler (`scale`), and every printed form.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+use wordfreq_core::scaling::{
+    AlarmState, AlarmTransition, Bounds, Instance, InstanceState, Moment, Observation, ScalerState,
+    UnknownWord,
+};
+
+use super::database::Database;
+use crate::error::{BackendError, ErrorKind};
+use crate::fleet::{ActivityStatus, Member};
+use crate::time::Timestamp;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// As long as CloudWatch keeps datapoints of a minute.
+const OBSERVATIONS_KEPT: Duration = DAY.saturating_mul(15);
+/// As long as CloudWatch keeps the history of an alarm.
+const TRANSITIONS_KEPT: Duration = DAY.saturating_mul(30);
+/// As long as Auto Scaling keeps activities: six weeks.
+const ACTIVITIES_KEPT: Duration = DAY.saturating_mul(42);
+
+/// The most rows of each, however quickly they come. Two weeks of observations every ten seconds are 129,600.
+const OBSERVATIONS_AT_MOST: u64 = 150_000;
+const EVENTS_AT_MOST: u64 = 20_000;
+
+/// How a fleet is sized, as its scaler last left it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sizing {
+    /// What the plan is called: a preset, or a file.
+    pub plan: String,
+    /// The sizes the fleet may have.
+    pub bounds: Bounds,
+    /// The rule of each alarm, in the order of the alarms of `state`.
+    pub rules: Vec<AlarmRule>,
+    /// All that the scaler remembers, the size and the state of each alarm among it.
+    pub state: ScalerState,
+    /// When this was written, by the scaler's clock.
+    pub at: Moment,
+    /// When this was written, by the wall clock.
+    pub wall: i64,
+    /// How many times as fast as time the scaler's clock goes.
+    pub scale: f64,
+}
+
+/// An alarm's rule, for those who look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlarmRule {
+    /// The alarm's name.
+    pub name: String,
+    /// What it watches, by CloudWatch's name.
+    pub metric: String,
+    /// What it is held against.
+    pub threshold: f64,
+    /// The whole rule, such as "Average ApproximateNumberOfMessagesVisible GreaterThanThreshold 50, 1 of 1 of 60s".
+    pub condition: String,
+}
+
+/// How queue and fleet stood at one look, as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// What was measured.
+    pub observation: Observation,
+    /// How many instances there should have been.
+    pub desired: u32,
+}
+
+/// An activity that is to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewActivity {
+    /// When it began.
+    pub at: Moment,
+    /// Which instance.
+    pub instance: String,
+    /// What is done to it.
+    pub kind: Deed,
+    /// What is done, in words.
+    pub description: String,
+    /// Why, in whole sentences.
+    pub cause: String,
+    /// What else there is to say.
+    pub message: Option<String>,
+}
+
+/// What is done to an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// It is launched.
+    Launch,
+    /// It is asked to go.
+    Terminate,
+}
+
+impl Deed {
+    /// Its word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Launch => "Launch",
+            Self::Terminate => "Terminate",
+        }
+    }
+}
+
+/// An activity as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptActivity {
+    /// What and why.
+    pub activity: NewActivity,
+    /// When it was done, or came to nothing.
+    pub ended_at: Option<Moment>,
+    /// How it stands.
+    pub status: ActivityStatus,
+}
+
+/// The history of the fleet of one data directory.
+#[derive(Debug)]
+pub struct History {
+    database: Arc<Database>,
+}
+
+fn bad(what: impl std::fmt::Display) -> BackendError {
+    BackendError::new(ErrorKind::Corrupt, format!("the history of the fleet cannot be read: {what}"))
+}
+
+fn ms(moment: Moment) -> i64 {
+    Timestamp::from(moment).0
+}
+
+fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Moment> {
+    row.get(column).map(|at| Timestamp(at).into())
+}
+
+fn maybe_moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<Moment>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(|at| Timestamp(at).into()))
+}
+
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
+}
+
+impl History {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// How the fleet is sized; `None` if there never was a scaler.
+    pub fn sizing(&self) -> Result<Option<Sizing>, BackendError> {
+        let json: Option<String> = self.database.read(|transaction| {
+            Ok(transaction
+                .prepare_cached("SELECT value FROM settings WHERE name = 'fleet'")?
+                .query_row([], |row| row.get(0))
+                .optional()?)
+        })?;
+        json.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()
+    }
+
+    /// Puts down how the fleet is sized, and what is due with it, all or nothing.
+    pub fn record(
+        &self,
+        sizing: &Sizing,
+        members: &[Member],
+        look: Option<&Look>,
+        transitions: &[AlarmTransition],
+        activities: &[NewActivity],
+    ) -> Result<(), BackendError> {
+        let json = serde_json::to_string(sizing).map_err(bad)?;
+        self.database.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO settings VALUES ('fleet', ?1)
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )?
+                .execute([json])?;
+            if let Some(look) = look {
+                insert_look(transaction, look)?;
+                forget(
+                    transaction,
+                    "fleet_observations",
+                    "at",
+                    sizing.at,
+                    OBSERVATIONS_KEPT,
+                    OBSERVATIONS_AT_MOST,
+                )?;
+            }
+            transitions.iter().try_for_each(|transition| insert_transition(transaction, transition))?;
+            if !transitions.is_empty() {
+                forget(transaction, "fleet_transitions", "at", sizing.at, TRANSITIONS_KEPT, EVENTS_AT_MOST)?;
+            }
+            activities.iter().try_for_each(|activity| insert_activity(transaction, activity))?;
+            if !activities.is_empty() {
+                forget(
+                    transaction,
+                    "fleet_activities",
+                    "started_at",
+                    sizing.at,
+                    ACTIVITIES_KEPT,
+                    EVENTS_AT_MOST,
+                )?;
+            }
+            replace_members(transaction, members)
+        })
+    }
+
+    /// Puts down that the activities in progress of one kind on one instance have ended.
+    pub fn end_activity(
+        &self,
+        instance: &str,
+        kind: Deed,
+        at: Moment,
+        status: ActivityStatus,
+        message: Option<&str>,
+    ) -> Result<(), BackendError> {
+        self.database.write(|transaction| {
+            transaction
+                .prepare_cached(
+                    "UPDATE fleet_activities SET ended_at = ?3, status = ?4, message = coalesce(?5, message)
+                     WHERE instance = ?1 AND kind = ?2 AND ended_at IS NULL",
+                )?
+                .execute(params![instance, kind.as_str(), ms(at), status.as_str(), message])?;
+            Ok(())
+        })
+    }
+
+    /// The instances as they were last put down, in the order of their launches.
+    pub fn members(&self) -> Result<Vec<Member>, BackendError> {
+        self.database.read(|transaction| {
+            transaction
+                .prepare_cached("SELECT * FROM fleet_instances ORDER BY launched_at, id")?
+                .query_map([], |row| {
+                    let held: u64 = row.get("held")?;
+                    let instance = Instance {
+                        id: row.get("id")?,
+                        state: InstanceState::Pending,
+                        launched_at: moment(row, "launched_at")?,
+                        in_service_at: maybe_moment(row, "in_service_at")?,
+                        protected: row.get("protected")?,
+                        busy: held > 0,
+                        healthy: row.get("healthy")?,
+                    };
+                    let state: String = row.get("state")?;
+                    let (process, documents, note) =
+                        (row.get("process")?, row.get("documents")?, row.get("note")?);
+                    Ok((state, Member { instance, process, held, documents, note }))
+                })?
+                .map(|row| {
+                    let (state, mut member) = row?;
+                    member.instance.state = state.parse().map_err(|error: UnknownWord| bad(error))?;
+                    Ok(member)
+                })
+                .collect()
+        })
+    }
+
+    /// The newest activities, at most so many, newest first.
+    pub fn activities(&self, most: usize) -> Result<Vec<KeptActivity>, BackendError> {
+        self.database.read(|transaction| {
+            transaction
+                .prepare_cached("SELECT * FROM fleet_activities ORDER BY id DESC LIMIT ?1")?
+                .query_map([limit(most)], |row| {
+                    let kind: String = row.get("kind")?;
+                    let status: String = row.get("status")?;
+                    let activity = NewActivity {
+                        at: moment(row, "started_at")?,
+                        instance: row.get("instance")?,
+                        kind: if kind == Deed::Launch.as_str() { Deed::Launch } else { Deed::Terminate },
+                        description: row.get("description")?,
+                        cause: row.get("cause")?,
+                        message: row.get("message")?,
+                    };
+                    let status = [ActivityStatus::InProgress, ActivityStatus::Successful]
+                        .into_iter()
+                        .find(|known| known.as_str() == status)
+                        .unwrap_or(ActivityStatus::Failed);
+                    Ok(KeptActivity { activity, ended_at: maybe_moment(row, "ended_at")?, status })
+                })?
+                .map(|row| Ok(row?))
+                .collect()
+        })
+    }
+
+    /// The newest changes of alarms' states, at most so many, newest first.
+    pub fn transitions(&self, most: usize) -> Result<Vec<AlarmTransition>, BackendError> {
+        self.database.read(|transaction| {
+            transaction
+                .prepare_cached("SELECT * FROM fleet_transitions ORDER BY id DESC LIMIT ?1")?
+                .query_map([limit(most)], |row| {
+                    let (from, to): (String, String) = (row.get("old_state")?, row.get("new_state")?);
+                    Ok((
+                        from,
+                        to,
+                        moment(row, "at")?,
+                        row.get("alarm")?,
+                        row.get("reason")?,
+                        row.get("value")?,
+                    ))
+                })?
+                .map(|row| {
+                    let (from, to, at, alarm, reason, value) = row?;
+                    let state = |word: &str| -> Result<AlarmState, BackendError> {
+                        word.parse().map_err(|error: UnknownWord| bad(error))
+                    };
+                    Ok(AlarmTransition { at, alarm, from: state(&from)?, to: state(&to)?, reason, value })
+                })
+                .collect()
+        })
+    }
+
+    /// The looks of the last time, in their order.
+    pub fn looks(&self, since: Moment) -> Result<Vec<Look>, BackendError> {
+        self.database.read(|transaction| {
+            transaction
+                .prepare_cached("SELECT * FROM fleet_observations WHERE at >= ?1 ORDER BY id")?
+                .query_map([ms(since)], |row| {
+                    let oldest_age: Option<u64> = row.get("oldest_age_ms")?;
+                    Ok(Look {
+                        observation: Observation {
+                            at: moment(row, "at")?,
+                            visible: row.get("visible")?,
+                            not_visible: row.get("not_visible")?,
+                            delayed: row.get("delayed")?,
+                            oldest_age: oldest_age.map(Duration::from_millis),
+                            sent: row.get("sent")?,
+                            received: row.get("received")?,
+                            deleted: row.get("deleted")?,
+                            in_service: row.get("in_service")?,
+                        },
+                        desired: row.get("desired")?,
+                    })
+                })?
+                .map(|row| Ok(row?))
+                .collect()
+        })
+    }
+}
+
+fn insert_look(transaction: &Transaction<'_>, look: &Look) -> Result<(), BackendError> {
+    let Look { observation, desired } = look;
+    let oldest_age = observation.oldest_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    transaction
+        .prepare_cached(
+            "INSERT INTO fleet_observations (at, visible, not_visible, delayed, oldest_age_ms, sent, received, deleted,
+                 in_service, desired) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            ms(observation.at),
+            observation.visible,
+            observation.not_visible,
+            observation.delayed,
+            oldest_age,
+            observation.sent,
+            observation.received,
+            observation.deleted,
+            observation.in_service,
+            desired
+        ])?;
+    Ok(())
+}
+
+fn insert_transition(
+    transaction: &Transaction<'_>,
+    transition: &AlarmTransition,
+) -> Result<(), BackendError> {
+    let AlarmTransition { at, alarm, from, to, reason, value } = transition;
+    transaction
+        .prepare_cached(
+            "INSERT INTO fleet_transitions (at, alarm, old_state, new_state, reason, value)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![ms(*at), alarm, from.as_str(), to.as_str(), reason, value])?;
+    Ok(())
+}
+
+fn insert_activity(transaction: &Transaction<'_>, activity: &NewActivity) -> Result<(), BackendError> {
+    let NewActivity { at, instance, kind, description, cause, message } = activity;
+    transaction
+        .prepare_cached(
+            "INSERT INTO fleet_activities (started_at, instance, kind, status, description, cause, message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            ms(*at),
+            instance,
+            kind.as_str(),
+            ActivityStatus::InProgress.as_str(),
+            description,
+            cause,
+            message
+        ])?;
+    Ok(())
+}
+
+fn replace_members(transaction: &Transaction<'_>, members: &[Member]) -> Result<(), BackendError> {
+    transaction.prepare_cached("DELETE FROM fleet_instances")?.execute([])?;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO fleet_instances VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
+    for Member { instance, process, held, documents, note } in members {
+        insert.execute(params![
+            instance.id,
+            instance.state.as_str(),
+            process,
+            ms(instance.launched_at),
+            instance.in_service_at.map(ms),
+            instance.healthy,
+            instance.protected,
+            held,
+            documents,
+            note
+        ])?;
+    }
+    Ok(())
+}
+
+/// Removes what is too old, and what is too much. The table's and the column's name are this file's own.
+fn forget(
+    transaction: &Transaction<'_>,
+    table: &str,
+    column: &str,
+    now: Moment,
+    keep: Duration,
+    at_most: u64,
+) -> Result<(), BackendError> {
+    // Rows are in the order of their ids, and so is their age but for a clock that was set back.
+    transaction
+        .prepare_cached(&format!(
+            "DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?2
+                 OR id IN (SELECT id FROM {table} WHERE {column} < ?1 ORDER BY id LIMIT 100)"
+        ))?
+        .execute(params![ms(now.saturating_sub(keep)), at_most])?;
+    Ok(())
+}
