@@ -93,6 +93,7 @@ impl Workers {
             open: Box::new(move |event| objects.open(event)),
             profile: Box::new(move || Ok(profile.clone())),
             tell: Box::new(move |reports| result_queue.tell(reports)),
+            hold: Box::new(|_, _| {}),
         }
     }
 

@@ -21,6 +21,7 @@ pub mod queue;
 pub mod reading;
 pub mod report;
 pub mod results;
+pub mod scale;
 pub mod time;
 pub mod watch;
 pub mod worker;

@@ -19,6 +19,11 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// As RFC 3339 has it, in UTC, to the second.
+    pub fn to_rfc3339(self) -> String {
+        humantime::format_rfc3339_seconds(self.into()).to_string()
+    }
+
     /// Time from `earlier` until this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

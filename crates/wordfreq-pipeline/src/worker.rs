@@ -51,6 +51,10 @@ pub type InForce = Box<dyn Fn() -> Result<Profile, BackendError> + Send + Sync>;
 /// Tells whoever asked. When it returns, they will learn of it.
 pub type Tell = Box<dyn Fn(&[Report<'_>]) -> Result<(), BackendError> + Send + Sync>;
 
+/// Learns how many messages the worker holds, whenever a batch begins or ends, and what it has done so far. It must return
+/// at once.
+pub type Hold = Box<dyn Fn(usize, &Tally) + Send + Sync>;
+
 /// What a worker works on.
 pub struct Backend {
     /// Where messages come from.
@@ -67,6 +71,8 @@ pub struct Backend {
     pub profile: InForce,
     /// Who asked.
     pub tell: Tell,
+    /// Who watches over the worker.
+    pub hold: Hold,
 }
 
 impl Backend {
@@ -89,6 +95,7 @@ impl Backend {
             }),
             // Whoever waits looks at the results, woken by the bell that every commit rings.
             tell: Box::new(|_| Ok(())),
+            hold: Box::new(|_, _| {}),
         }
     }
 }
@@ -136,6 +143,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// How many messages found their end.
+    pub fn settled(&self) -> u64 {
+        self.committed + self.superseded + self.dead_letters
+    }
+
     /// Writes it to the log, when a worker has drained.
     pub fn log(&self) {
         let Self { committed, superseded, released, dead_letters, lost } = *self;
@@ -304,7 +316,10 @@ impl Worker<'_> {
             let started = Instant::now();
             let num_messages = messages.len();
             let has_suspects = messages.iter().any(Message::is_suspect);
-            self.do_batch(messages, &profile)?;
+            (self.backend.hold)(num_messages, &self.tally);
+            let done = self.do_batch(messages, &profile);
+            (self.backend.hold)(0, &self.tally);
+            done?;
             let took = started.elapsed();
             if has_suspects {
                 // Where one came back its neighbours may follow, and one of them has killed a worker.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 use wordfreq_core::scaling::{
-    AlarmState, AlarmTransition, Bounds, Instance, InstanceState, Moment, Observation, ScalerState,
+    Alarm, AlarmState, AlarmTransition, Bounds, Instance, InstanceState, Moment, Observation, ScalerState,
     UnknownWord,
 };
 
@@ -40,6 +40,8 @@ pub struct Sizing {
     pub rules: Vec<AlarmRule>,
     /// All that the scaler remembers, the size and the state of each alarm among it.
     pub state: ScalerState,
+    /// How long an instance works on a document, if that is known by measure.
+    pub service: Option<Duration>,
     /// When this was written, by the scaler's clock.
     pub at: Moment,
     /// When this was written, by the wall clock.
@@ -60,6 +62,27 @@ pub struct AlarmRule {
     /// The whole rule, such as "Average ApproximateNumberOfMessagesVisible GreaterThanThreshold 50, 1 of 1 of 60s".
     pub condition: String,
 }
+
+impl AlarmRule {
+    /// The rule of an alarm.
+    pub fn of(alarm: &Alarm) -> Self {
+        let Alarm { name, metric, statistic, operator, threshold, period, .. } = alarm;
+        Self {
+            name: name.clone(),
+            metric: metric.to_string(),
+            threshold: *threshold,
+            condition: format!(
+                "{statistic} {metric} {operator} {threshold}, {} of {} of {} s",
+                alarm.datapoints_to_alarm,
+                alarm.evaluation_periods,
+                period.as_secs()
+            ),
+        }
+    }
+}
+
+/// That activities in progress have ended: those of one kind on one instance, when, how, and what there is to say.
+pub type End = (String, Deed, Moment, ActivityStatus, Option<String>);
 
 /// How queue and fleet stood at one look, as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,6 +190,7 @@ impl History {
         look: Option<&Look>,
         transitions: &[AlarmTransition],
         activities: &[NewActivity],
+        ends: &[End],
     ) -> Result<(), BackendError> {
         let json = serde_json::to_string(sizing).map_err(bad)?;
         self.database.write(|transaction| {
@@ -202,27 +226,8 @@ impl History {
                     EVENTS_AT_MOST,
                 )?;
             }
+            ends.iter().try_for_each(|end| end_activity(transaction, end))?;
             replace_members(transaction, members)
-        })
-    }
-
-    /// Puts down that the activities in progress of one kind on one instance have ended.
-    pub fn end_activity(
-        &self,
-        instance: &str,
-        kind: Deed,
-        at: Moment,
-        status: ActivityStatus,
-        message: Option<&str>,
-    ) -> Result<(), BackendError> {
-        self.database.write(|transaction| {
-            transaction
-                .prepare_cached(
-                    "UPDATE fleet_activities SET ended_at = ?3, status = ?4, message = coalesce(?5, message)
-                     WHERE instance = ?1 AND kind = ?2 AND ended_at IS NULL",
-                )?
-                .execute(params![instance, kind.as_str(), ms(at), status.as_str(), message])?;
-            Ok(())
         })
     }
 
@@ -391,6 +396,19 @@ fn insert_activity(transaction: &Transaction<'_>, activity: &NewActivity) -> Res
             cause,
             message
         ])?;
+    Ok(())
+}
+
+fn end_activity(
+    transaction: &Transaction<'_>,
+    (instance, kind, at, status, message): &End,
+) -> Result<(), BackendError> {
+    transaction
+        .prepare_cached(
+            "UPDATE fleet_activities SET ended_at = ?3, status = ?4, message = coalesce(?5, message)
+             WHERE instance = ?1 AND kind = ?2 AND ended_at IS NULL",
+        )?
+        .execute(params![instance, kind.as_str(), ms(*at), status.as_str(), message])?;
     Ok(())
 }
 

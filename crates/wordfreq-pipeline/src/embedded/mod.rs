@@ -14,6 +14,7 @@
 mod bell;
 mod bucket;
 mod database;
+mod fleet;
 mod history;
 mod queue;
 mod results;
@@ -29,7 +30,8 @@ use std::time::Duration;
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
-pub use history::{AlarmRule, Deed, History, KeptActivity, Look, NewActivity, Sizing};
+pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet};
+pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, Sizing};
 pub use queue::{EmbeddedQueue, Throughput};
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;

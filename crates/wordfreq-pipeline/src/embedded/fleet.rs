@@ -1,0 +1,389 @@
+//! [`Fleet`] as processes of this machine, all launched from one template. Not here: how many there should be, and what a
+//! worker does.
+//!
+//! A worker is told to drain by the end of its standard input, which also comes when this process dies without a word.
+//! It gives signs of life on its standard output, one [`Heartbeat`] a line.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::str::FromStr;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use shared_child::SharedChild;
+use wordfreq_core::scaling::{InstanceId, InstanceState};
+
+use crate::error::{BackendError, ErrorKind};
+use crate::failpoint;
+use crate::fleet::{Clock, Fleet, Member};
+use crate::time::Timestamp;
+
+/// How often a worker gives a sign of life when nothing changes.
+pub const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the start of a worker is put off after one that died young, at first and at most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A worker that lived this long did not die of its start.
+const HEALTHY_AFTER: Duration = Duration::from_secs(5);
+
+/// When workers *end themselves* with an error this often in a row as soon as they start, none will ever get to work: the
+/// cause lies in their configuration or the data directory. Workers that are killed or crash are another matter, and are
+/// started for ever.
+const MAX_REFUSALS: u32 = 5;
+
+/// How instances are launched.
+#[derive(Clone, Debug)]
+pub struct LaunchTemplate {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments, limits of memory and processors among them, which a worker puts on itself before anything else.
+    pub arguments: Vec<OsString>,
+    /// What its environment has beside this process's own.
+    pub environment: Vec<(OsString, OsString)>,
+    /// How long a worker may be silent before it counts as lost.
+    pub grace: Duration,
+    /// Whether scale-in leaves a worker alone while it holds messages.
+    pub protect: bool,
+}
+
+/// A worker's sign of life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Messages it holds.
+    pub held: u64,
+    /// Messages it has settled so far.
+    pub settled: u64,
+}
+
+impl fmt::Display for Heartbeat {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "heartbeat held={} settled={}", self.held, self.settled)
+    }
+}
+
+impl FromStr for Heartbeat {
+    type Err = ();
+
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let fields = line.strip_prefix("heartbeat held=").ok_or(())?;
+        let (held, settled) = fields.split_once(" settled=").ok_or(())?;
+        Ok(Self { held: held.parse().map_err(drop)?, settled: settled.parse().map_err(drop)? })
+    }
+}
+
+/// What the owner of a fleet's size may want to look at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// An instance came into service, was lost, or is gone.
+    State,
+    /// An instance holds nothing any more.
+    Idle,
+}
+
+type Listener = Box<dyn Fn(Changed) + Send + Sync>;
+
+/// Worker processes of this machine. Clones are the same fleet.
+#[derive(Clone)]
+pub struct ProcessFleet(Arc<Shared>);
+
+struct Shared {
+    template: LaunchTemplate,
+    clock: Clock,
+    changed: Listener,
+    state: Mutex<State>,
+    /// Wakes those that wait for their start.
+    woken: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    workers: Vec<Worker>,
+    num_launched: u64,
+    /// Deaths of the young in a row, and how many of them were their own decision.
+    early_deaths: u32,
+    refusals: u32,
+    /// Why no worker can be run.
+    given_up: Option<String>,
+}
+
+struct Worker {
+    member: Member,
+    child: Option<Arc<SharedChild>>,
+    /// Its end asks the worker to drain.
+    stdin: Option<ChildStdin>,
+    /// When it was launched, began, or last gave a sign of life.
+    heard: Instant,
+}
+
+impl State {
+    fn find(&mut self, id: &str) -> Option<&mut Worker> {
+        self.workers.iter_mut().find(|worker| worker.member.instance.id == id)
+    }
+
+    fn pause(&self) -> Duration {
+        match self.early_deaths {
+            0 => Duration::ZERO,
+            deaths => SHORTEST_PAUSE.saturating_mul(1 << (deaths - 1).min(10)).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+impl Worker {
+    fn is_terminating(&self) -> bool {
+        self.member.instance.state == InstanceState::Terminating
+    }
+
+    /// Whether its process has ended, or never began and never will.
+    fn is_over(&self) -> bool {
+        self.child.is_none() && !self.member.instance.healthy
+    }
+
+    fn lost(&mut self, why: String) {
+        tracing::warn!(instance = self.member.instance.id, process = self.member.process, why, "worker lost");
+        self.member.instance.healthy = false;
+        self.member.note = Some(why);
+    }
+
+    fn kill(&self) {
+        if let Some(child) = &self.child
+            && let Err(error) = child.kill()
+        {
+            tracing::error!(process = child.id(), %error, "cannot kill a worker");
+        }
+    }
+}
+
+impl ProcessFleet {
+    /// A fleet without instances. `changed` is called, from any thread, when there is reason to look at it again.
+    pub fn new(
+        template: LaunchTemplate,
+        clock: Clock,
+        changed: impl Fn(Changed) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            template,
+            clock,
+            changed: Box::new(changed),
+            state: Mutex::default(),
+            woken: Condvar::new(),
+        }))
+    }
+
+    /// Ends every process at once, draining ones too. For a second signal.
+    pub fn kill_all(&self) {
+        self.0.state().workers.iter().for_each(Worker::kill);
+    }
+}
+
+impl Fleet for ProcessFleet {
+    fn launch(&self, count: u32) -> Result<Vec<InstanceId>, BackendError> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            let (id, pause) = {
+                let mut state = self.0.state();
+                if let Some(reason) = &state.given_up {
+                    return Err(BackendError::new(ErrorKind::Invalid, reason.clone()));
+                }
+                // Ids of one machine and one moment are told apart by their last digits.
+                state.num_launched += 1;
+                let id = format!("i-{:011x}{:03x}", Timestamp::now().0, state.num_launched % 0x1000);
+                let member = Member::pending(id.clone(), self.0.clock.now());
+                state.workers.push(Worker { member, child: None, stdin: None, heard: Instant::now() });
+                (id, state.pause())
+            };
+            failpoint::hit("fleet.before_launch");
+            let (shared, of) = (self.0.clone(), id.clone());
+            std::thread::Builder::new().name(id.clone()).spawn(move || shared.run(&of, pause)).map_err(
+                |error| BackendError::new(ErrorKind::Busy, format!("cannot start a thread: {error}")),
+            )?;
+            failpoint::hit("fleet.after_launch");
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    fn terminate(&self, ids: &[InstanceId]) -> Result<(), BackendError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        failpoint::hit("fleet.before_terminate");
+        let mut state = self.0.state();
+        for id in ids {
+            let Some(worker) = state.find(id).filter(|worker| !worker.is_terminating()) else { continue };
+            worker.member.instance.state = InstanceState::Terminating;
+            worker.stdin = None;
+            if !worker.member.instance.healthy {
+                worker.kill();
+            }
+        }
+        // Those that are gone already, and were only still to be told of.
+        state.workers.retain(|worker| !(worker.is_terminating() && worker.is_over()));
+        drop(state);
+        self.0.woken.notify_all();
+        (self.0.changed)(Changed::State);
+        Ok(())
+    }
+
+    fn members(&self) -> Result<Vec<Member>, BackendError> {
+        let mut state = self.0.state();
+        for worker in &mut state.workers {
+            self.0.look_after(worker);
+        }
+        Ok(state.workers.iter().map(|worker| worker.member.clone()).collect())
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who falls silent is lost; who falls silent while it drains is stopped.
+    fn look_after(&self, worker: &mut Worker) {
+        if worker.child.is_none() || worker.heard.elapsed() < self.template.grace {
+            return;
+        }
+        if worker.is_terminating() {
+            worker.kill();
+        } else if worker.member.instance.healthy {
+            worker.lost(format!("it gave no sign of life for {} s", self.template.grace.as_secs()));
+        }
+    }
+
+    /// The life of one instance, on a thread of its own.
+    fn run(&self, id: &str, pause: Duration) {
+        let Some((child, stdout)) = self.begin(id, pause) else { return };
+        let began = Instant::now();
+        let mut strange = false;
+        for line in BufReader::new(stdout).lines() {
+            // An end in the middle of a line is an end.
+            let Ok(line) = line else { break };
+            match line.parse() {
+                Ok(heartbeat) => self.heard(id, heartbeat, began),
+                Err(()) if !strange => {
+                    strange = true;
+                    tracing::warn!(instance = id, line, "what it says is no heartbeat: is it a worker?");
+                }
+                Err(()) => {}
+            }
+        }
+        let ended = child.wait();
+        self.ended(id, ended, began);
+    }
+
+    /// Waits for its turn and starts the process; `None` if it was asked to go before.
+    fn begin(&self, id: &str, pause: Duration) -> Option<(Arc<SharedChild>, ChildStdout)> {
+        let due = Instant::now() + pause;
+        let mut state = self.state();
+        loop {
+            if state.find(id).is_none_or(|worker| worker.is_terminating()) {
+                state.workers.retain(|worker| worker.member.instance.id != id);
+                drop(state);
+                (self.changed)(Changed::State);
+                return None;
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.woken.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Under the lock, so that whoever kills all either sees this process or is seen here.
+        match self.spawn() {
+            Ok((child, stdin, stdout)) => {
+                let worker = state.find(id)?;
+                tracing::info!(instance = id, process = child.id(), "worker started");
+                worker.member.process = Some(child.id());
+                worker.heard = Instant::now();
+                worker.stdin = stdin;
+                let child = Arc::new(child);
+                worker.child = Some(child.clone());
+                Some((child, stdout?))
+            }
+            Err(error) => {
+                let reason = format!("cannot start {}: {error}", self.template.program.display());
+                state.find(id)?.lost(reason.clone());
+                state.given_up = Some(reason);
+                drop(state);
+                (self.changed)(Changed::State);
+                None
+            }
+        }
+    }
+
+    fn spawn(&self) -> io::Result<(SharedChild, Option<ChildStdin>, Option<ChildStdout>)> {
+        let LaunchTemplate { program, arguments, environment, .. } = &self.template;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = SharedChild::spawn(&mut command)?;
+        let (stdin, stdout) = (child.take_stdin(), child.take_stdout());
+        Ok((child, stdin, stdout))
+    }
+
+    fn heard(&self, id: &str, Heartbeat { held, settled }: Heartbeat, began: Instant) {
+        let mut state = self.state();
+        if began.elapsed() >= HEALTHY_AFTER {
+            (state.early_deaths, state.refusals) = (0, 0);
+        }
+        let protect = self.template.protect;
+        let now = self.clock.now();
+        let Some(worker) = state.find(id) else { return };
+        worker.heard = Instant::now();
+        let Member { instance, held: held_before, documents, .. } = &mut worker.member;
+        let came = instance.state == InstanceState::Pending;
+        if came {
+            instance.state = InstanceState::InService;
+            instance.in_service_at = Some(now);
+        }
+        let idles = *held_before > 0 && held == 0;
+        (*held_before, *documents) = (held, settled);
+        instance.busy = held > 0;
+        instance.protected = protect && held > 0;
+        drop(state);
+        if came {
+            (self.changed)(Changed::State);
+        } else if idles {
+            (self.changed)(Changed::Idle);
+        }
+    }
+
+    fn ended(&self, id: &str, ended: io::Result<ExitStatus>, began: Instant) {
+        let mut state = self.state();
+        let Some(worker) = state.find(id) else { return };
+        (worker.child, worker.stdin) = (None, None);
+        let how = match &ended {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if worker.is_terminating() {
+            tracing::info!(instance = id, process = worker.member.process, how, "worker stopped");
+            state.workers.retain(|worker| worker.member.instance.id != id);
+        } else {
+            worker.member.held = 0;
+            (worker.member.instance.busy, worker.member.instance.protected) = (false, false);
+            worker.lost(format!("its process ended: {how}"));
+            let was_young = began.elapsed() < HEALTHY_AFTER;
+            let refused = was_young && ended.is_ok_and(refused);
+            state.early_deaths = if was_young { state.early_deaths.saturating_add(1) } else { 0 };
+            state.refusals = if refused { state.refusals + 1 } else { 0 };
+            if state.refusals == MAX_REFUSALS {
+                state.given_up = Some(format!(
+                    "workers end with an error as soon as they start ({how}); their log tells why"
+                ));
+            }
+        }
+        drop(state);
+        (self.changed)(Changed::State);
+    }
+}
+
+/// Exit codes 1 and 2 are the program's own; a panic or a signal has others.
+fn refused(status: ExitStatus) -> bool {
+    matches!(status.code(), Some(1 | 2))
+}

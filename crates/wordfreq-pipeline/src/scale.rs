@@ -1,0 +1,514 @@
+//! The loop that keeps a fleet at its size: look at the queue and the fleet, let the [`Scaler`] decide, do it, and put it
+//! down in the history. It is the one owner of the fleet's size, and the only caller of [`Fleet::launch`] and
+//! [`Fleet::terminate`]. Not here: the decisions (`wordfreq_core::scaling`), and how an instance is made.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use wordfreq_core::scaling::{
+    Activity, ActivityKind, AlarmTransition, Bounds, Decision, Instance, InstanceState, Metrics, Moment,
+    Observation, Plan, PlanError, Reason, Scaler, latency,
+};
+
+use crate::drain::Drain;
+use crate::embedded::{
+    AlarmRule, Changed, Deed, EmbeddedQueue, End, History, Look, NewActivity, Sizing, Throughput,
+};
+use crate::error::{BackendError, ErrorKind};
+use crate::fleet::{ActivityStatus, Clock, Fleet, Member};
+use crate::time::Timestamp;
+
+/// How often a fleet without alarms is looked at, by the scaler's clock.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// How often the instances are looked at although none of them has said anything.
+const GLANCE_EVERY: Duration = Duration::from_secs(1);
+
+/// What a document is taken to need before any was measured: about that of a page of text.
+const UNMEASURED_SERVICE: Duration = Duration::from_millis(10);
+
+/// Work that must have been seen before it tells how long a document takes.
+const LEAST_WORK_MEASURED: Duration = Duration::from_secs(1);
+
+/// A new target is worth a new plan when the service time has changed by so much.
+const WORTH_A_NEW_PLAN: f64 = 1.25;
+
+/// How a fleet is to be sized.
+#[derive(Clone, Debug)]
+pub enum Sized {
+    /// By this plan.
+    By(Plan),
+    /// So that most documents are done within an acceptable latency, however long one takes: that is measured, and the
+    /// plan `latency` made anew when it changes.
+    ByLatency {
+        /// From being sent until done.
+        acceptable: Duration,
+        /// The sizes the fleet may have.
+        bounds: Bounds,
+    },
+}
+
+/// What the loop works on.
+pub struct Scaling<'a> {
+    /// What the plan is called.
+    pub name: String,
+    /// The plan.
+    pub sized: Sized,
+    /// The instances.
+    pub fleet: &'a dyn Fleet,
+    /// The queue whose backlog decides.
+    pub queue: &'a EmbeddedQueue,
+    /// Where everything is put down.
+    pub history: &'a History,
+    /// The time by which alarms are evaluated.
+    pub clock: Clock,
+}
+
+enum Wake {
+    Look,
+    Message,
+}
+
+/// Wakes the loop before its time. Clones wake the same loop.
+#[derive(Clone)]
+pub struct Waker {
+    sender: Sender<Wake>,
+    wants_idle: Arc<AtomicBool>,
+    wants_message: Arc<AtomicBool>,
+}
+
+impl Waker {
+    /// An instance changed.
+    pub fn changed(&self, what: Changed) {
+        if what == Changed::State || self.wants_idle.load(Ordering::Relaxed) {
+            // Who does not listen any more has stopped.
+            drop(self.sender.send(Wake::Look));
+        }
+    }
+
+    /// A message was sent. An empty fleet wants to know at once.
+    pub fn message(&self) {
+        if self.wants_message.load(Ordering::Relaxed) {
+            drop(self.sender.send(Wake::Message));
+        }
+    }
+
+    /// It is to stop.
+    pub fn stop(&self) {
+        drop(self.sender.send(Wake::Look));
+    }
+}
+
+/// The loop's ear.
+pub struct Wakes {
+    receiver: Receiver<Wake>,
+    waker: Waker,
+}
+
+/// A waker, and what the loop hears by it.
+pub fn wakes() -> (Waker, Wakes) {
+    let (sender, receiver) = mpsc::channel();
+    let waker = Waker { sender, wants_idle: Arc::default(), wants_message: Arc::default() };
+    (waker.clone(), Wakes { receiver, waker })
+}
+
+/// Keeps the fleet at its size until `drain` is requested and every instance is gone.
+///
+/// # Errors
+/// When instances cannot be run at all, and when the plan makes no sense. What passes, such as a busy database, is waited
+/// out.
+pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), BackendError> {
+    let waker = wakes.waker.clone();
+    let _wakes = drain.on_request(move || waker.stop());
+    let mut owner = Owner::begin(scaling)?;
+    let mut fate = Ok(());
+    while !drain.requested() {
+        match owner.pass() {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Full) => {
+                tracing::warn!(%error, "cannot size the fleet now, trying again");
+            }
+            Err(error) => {
+                fate = Err(error);
+                break;
+            }
+        }
+        wakes.waker.wants_idle.store(owner.spared, Ordering::Relaxed);
+        wakes.waker.wants_message.store(owner.scaler.desired() == 0, Ordering::Relaxed);
+        if wakes.wait(owner.next()) {
+            owner.next_look = Moment::ZERO;
+        }
+    }
+    fate.and(owner.end(wakes))
+}
+
+impl Wakes {
+    /// Waits, and tells whether a message came.
+    fn wait(&self, most: Duration) -> bool {
+        let first = match self.receiver.recv_timeout(most) {
+            Ok(wake) => wake,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+        };
+        // However much has happened, one look is enough.
+        std::iter::once(first)
+            .chain(std::iter::from_fn(|| self.receiver.try_recv().ok()))
+            .fold(false, |message, wake| message | matches!(wake, Wake::Message))
+    }
+}
+
+/// Measures how long an instance works on a document.
+#[derive(Debug)]
+struct ServiceTime {
+    mean: Duration,
+    measured: bool,
+    /// Since the last measure.
+    work: Duration,
+    glanced: Moment,
+}
+
+impl ServiceTime {
+    /// `busy` instances were seen at work at `now`.
+    fn glance(&mut self, now: Moment, busy: u32) {
+        self.work += now.saturating_sub(self.glanced) * busy;
+        self.glanced = now;
+    }
+
+    /// So many documents were done since the last measure.
+    fn measure(&mut self, done: u64) {
+        let sample = self.work.div_f64(done.max(1) as f64);
+        // Of a document that is not done yet all that is known is that it takes longer than this.
+        let known = if done == 0 { sample > self.mean } else { self.work >= LEAST_WORK_MEASURED };
+        if !known {
+            return;
+        }
+        self.mean = if self.measured && done > 0 { (self.mean + sample) / 2 } else { sample };
+        if done > 0 {
+            (self.measured, self.work) = (true, Duration::ZERO);
+        }
+    }
+}
+
+struct Owner<'a> {
+    scaling: &'a Scaling<'a>,
+    scaler: Scaler,
+    metrics: Metrics,
+    service: ServiceTime,
+    /// The service time that the plan goes by.
+    planned_service: Duration,
+    throughput: Option<Throughput>,
+    next_look: Moment,
+    /// As they were last seen.
+    members: Vec<Member>,
+    /// What is not put down yet.
+    unwritten: Unwritten,
+    /// What was last put down.
+    written: Option<(Sizing, Vec<Member>)>,
+    /// Whether an instance that should go was spared, because it holds messages.
+    spared: bool,
+}
+
+#[derive(Default)]
+struct Unwritten {
+    look: Option<Look>,
+    transitions: Vec<AlarmTransition>,
+    activities: Vec<NewActivity>,
+    ends: Vec<End>,
+}
+
+fn refused(error: &PlanError) -> BackendError {
+    BackendError::new(ErrorKind::Invalid, format!("the fleet's plan makes no sense: {error}"))
+}
+
+/// As the Auto Scaling activity log writes a moment.
+fn time(moment: Moment) -> String {
+    Timestamp::from(moment).to_rfc3339()
+}
+
+impl<'a> Owner<'a> {
+    fn begin(scaling: &'a Scaling<'a>) -> Result<Self, BackendError> {
+        let now = scaling.clock.now();
+        let before = scaling.history.sizing()?;
+        let known_service = before.as_ref().and_then(|sizing| sizing.service);
+        let mean = known_service.unwrap_or(UNMEASURED_SERVICE);
+        let plan = scaling.plan(mean);
+        let metrics = plan.metrics();
+        let scaler = match before {
+            Some(sizing) => Scaler::restore(plan, sizing.state, now),
+            None => Scaler::new(plan, now),
+        }
+        .map_err(|error| refused(&error))?;
+        let mut owner = Self {
+            scaling,
+            scaler,
+            metrics,
+            service: ServiceTime {
+                mean,
+                measured: known_service.is_some(),
+                work: Duration::ZERO,
+                glanced: now,
+            },
+            planned_service: mean,
+            throughput: None,
+            next_look: Moment::ZERO,
+            members: Vec::new(),
+            unwritten: Unwritten::default(),
+            written: None,
+            spared: false,
+        };
+        owner.bury(now)?;
+        Ok(owner)
+    }
+
+    /// Instances of a predecessor that ended without a word drained by themselves; the history does not know it yet.
+    fn bury(&mut self, now: Moment) -> Result<(), BackendError> {
+        for Member { instance, .. } in self.scaling.history.members()? {
+            let text = "an instance was taken out of service as the `wordfreq up` that had launched it was found to have \
+                        ended";
+            let activity = Activity {
+                at: now,
+                kind: ActivityKind::Terminate(instance.id.clone()),
+                cause: vec![Reason { at: now, text: text.to_owned() }],
+            };
+            if instance.state != InstanceState::Terminating {
+                self.unwritten.activities.push(told(&activity, instance.id.clone(), None));
+            }
+            self.unwritten.end(&instance.id, Deed::Launch, now, ActivityStatus::Failed, None);
+            self.unwritten.end(&instance.id, Deed::Terminate, now, ActivityStatus::Successful, None);
+        }
+        Ok(())
+    }
+
+    /// How long to wait for the next pass, if nothing happens.
+    fn next(&self) -> Duration {
+        let now = self.scaling.clock.now();
+        let tick = self.scaler.next_tick(now).unwrap_or(Moment::MAX);
+        self.scaling.clock.until(tick.min(self.next_look)).min(GLANCE_EVERY)
+    }
+
+    /// Looks, decides, does it and puts it down.
+    fn pass(&mut self) -> Result<(), BackendError> {
+        let now = self.scaling.clock.now();
+        let members = self.scaling.fleet.members()?;
+        self.notice(now, &members);
+        if now >= self.next_look {
+            let interval = self.interval();
+            self.look(now)?;
+            self.next_look = now.saturating_sub(Duration::from_nanos(
+                u64::try_from(now.as_nanos() % interval.as_nanos()).unwrap_or(0),
+            )) + interval;
+        }
+        let instances: Vec<Instance> = members.iter().map(|member| member.instance.clone()).collect();
+        self.members = members;
+        let decision = self.scaler.tick(now, &self.metrics, &instances);
+        if let Some(look) = &mut self.unwritten.look {
+            look.desired = decision.desired;
+        }
+        let active = instances.iter().filter(|one| one.state.is_active() && one.healthy).count();
+        let going =
+            instances.iter().filter(|one| one.healthy && decision.terminations.contains(&one.id)).count();
+        self.spared = active.saturating_sub(going) > decision.desired as usize;
+        self.follow(decision)?;
+        self.write(now)
+    }
+
+    fn interval(&self) -> Duration {
+        self.scaler.alarms().map(|(alarm, _)| alarm.interval()).min().unwrap_or(LOOK_EVERY)
+    }
+
+    /// Takes note of what became of the instances.
+    fn notice(&mut self, now: Moment, members: &[Member]) {
+        let before: HashMap<&str, &Member> =
+            self.members.iter().map(|member| (member.instance.id.as_str(), member)).collect();
+        let mut busy = 0;
+        for member in members {
+            let Instance { id, state, healthy, .. } = &member.instance;
+            busy += u32::from(member.instance.busy);
+            let was = before.get(id.as_str()).map(|before| &before.instance);
+            let arrived = *state != InstanceState::Pending && member.instance.in_service_at.is_some();
+            if arrived && was.is_none_or(|was| was.in_service_at.is_none()) {
+                self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Successful, None);
+            } else if !healthy && *state == InstanceState::Pending && was.is_none_or(|was| was.healthy) {
+                self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Failed, member.note.clone());
+            }
+        }
+        for (id, member) in before {
+            if members.iter().all(|member| member.instance.id != id) {
+                if member.instance.in_service_at.is_none() {
+                    let why = Some("it was terminated before it was in service".to_owned());
+                    self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Failed, why);
+                }
+                self.unwritten.end(id, Deed::Terminate, now, ActivityStatus::Successful, None);
+            }
+        }
+        self.service.glance(now, busy);
+    }
+
+    /// Measures the queue and the fleet.
+    fn look(&mut self, now: Moment) -> Result<(), BackendError> {
+        let (depth, throughput) = self.scaling.queue.depth_and_throughput()?;
+        let before = self.throughput.replace(throughput).unwrap_or(throughput);
+        let since = |now: u64, before: u64| now.saturating_sub(before);
+        let in_service = self
+            .members
+            .iter()
+            .filter(|member| member.instance.state == InstanceState::InService && member.instance.healthy);
+        let observation = Observation {
+            at: now,
+            visible: depth.visible,
+            not_visible: depth.in_flight,
+            delayed: depth.delayed,
+            oldest_age: depth.oldest_age.map(|age| age.mul_f64(self.scaling.clock.scale())),
+            sent: since(throughput.sent, before.sent),
+            received: since(throughput.received, before.received),
+            deleted: since(throughput.deleted, before.deleted),
+            in_service: u32::try_from(in_service.count()).unwrap_or(u32::MAX),
+        };
+        self.metrics.record(&observation);
+        self.service.measure(observation.deleted);
+        self.unwritten.look = Some(Look { observation, desired: self.scaler.desired() });
+        self.plan_anew(now)
+    }
+
+    /// Makes a plan by latency anew, when documents take another time than it goes by.
+    fn plan_anew(&mut self, now: Moment) -> Result<(), BackendError> {
+        let Sized::ByLatency { .. } = self.scaling.sized else { return Ok(()) };
+        let (planned, measured) = (self.planned_service.as_secs_f64(), self.service.mean.as_secs_f64());
+        if (planned / WORTH_A_NEW_PLAN..=planned * WORTH_A_NEW_PLAN).contains(&measured) {
+            return Ok(());
+        }
+        tracing::info!(seconds = measured, "a document takes another time now, the target follows");
+        self.planned_service = self.service.mean;
+        let plan = self.scaling.plan(self.service.mean);
+        self.scaler =
+            Scaler::restore(plan, self.scaler.state().clone(), now).map_err(|error| refused(&error))?;
+        Ok(())
+    }
+
+    /// Does what was decided.
+    fn follow(&mut self, decision: Decision) -> Result<(), BackendError> {
+        for change in &decision.changes {
+            tracing::info!(
+                from = change.from,
+                to = change.to,
+                cause = change.cause,
+                "desired capacity changed"
+            );
+        }
+        for transition in &decision.transitions {
+            let AlarmTransition { alarm, from, to, reason, .. } = transition;
+            tracing::info!(alarm, %from, %to, reason, "alarm changed");
+        }
+        self.unwritten.transitions.extend(decision.transitions);
+        // Who is to go is told first: an instance that is lost makes room for its successor.
+        self.scaling.fleet.terminate(&decision.terminations)?;
+        let (launches, terminations): (Vec<_>, Vec<_>) =
+            decision.activities.iter().partition(|activity| activity.kind == ActivityKind::Launch);
+        for activity in terminations {
+            if let ActivityKind::Terminate(id) = &activity.kind {
+                let note = self.members.iter().find(|member| member.instance.id == *id);
+                let note = note.and_then(|member| member.note.clone());
+                self.unwritten.activities.push(told(activity, id.clone(), note));
+            }
+        }
+        for activity in launches {
+            for id in self.scaling.fleet.launch(1)? {
+                self.unwritten.activities.push(told(activity, id.clone(), None));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts down what is new.
+    fn write(&mut self, now: Moment) -> Result<(), BackendError> {
+        let members = self.scaling.fleet.members()?;
+        // Those that came and went between two looks are noticed here.
+        self.notice(now, &members);
+        self.members = members;
+        let sizing = Sizing {
+            plan: self.scaling.name.clone(),
+            bounds: self.scaler.bounds(),
+            rules: self.rules(),
+            state: self.scaler.state().clone(),
+            service: self.service.measured.then_some(self.service.mean),
+            at: now,
+            wall: Timestamp::now().0,
+            scale: self.scaling.clock.scale(),
+        };
+        let Unwritten { look, transitions, activities, ends } = &self.unwritten;
+        let is_news = !transitions.is_empty() || !activities.is_empty() || !ends.is_empty() || look.is_some();
+        let is_known = self.written.as_ref().is_some_and(|(written, members)| {
+            *members == self.members && written.state.desired == sizing.state.desired
+        });
+        if !is_news && is_known {
+            return Ok(());
+        }
+        let history = self.scaling.history;
+        let written = history.record(&sizing, &self.members, look.as_ref(), transitions, activities, ends);
+        if let Err(error) = written {
+            // The fleet goes on without its history; what is not put down yet comes with the next.
+            tracing::warn!(%error, "cannot put down the fleet's history, trying again");
+            return Ok(());
+        }
+        self.unwritten = Unwritten::default();
+        self.written = Some((sizing, self.members.clone()));
+        Ok(())
+    }
+
+    fn rules(&self) -> Vec<AlarmRule> {
+        self.scaler.alarms().map(|(alarm, _)| AlarmRule::of(alarm)).collect()
+    }
+
+    /// Lets every instance finish, and puts that down.
+    fn end(&mut self, wakes: &Wakes) -> Result<(), BackendError> {
+        let now = self.scaling.clock.now();
+        self.members = self.scaling.fleet.members()?;
+        let count = self.members.iter().filter(|member| member.instance.state.is_active()).count();
+        let mut ids = Vec::new();
+        for Member { instance, note, .. } in &self.members {
+            if !instance.state.is_active() {
+                continue;
+            }
+            let text = format!("a user request stopped the fleet, shrinking the capacity from {count} to 0");
+            let kind = ActivityKind::Terminate(instance.id.clone());
+            let activity = Activity { at: now, kind, cause: vec![Reason { at: now, text }] };
+            self.unwritten.activities.push(told(&activity, instance.id.clone(), note.clone()));
+            ids.push(instance.id.clone());
+        }
+        self.scaling.fleet.terminate(&ids)?;
+        loop {
+            self.write(self.scaling.clock.now())?;
+            if self.members.is_empty() {
+                return Ok(());
+            }
+            wakes.wait(GLANCE_EVERY);
+        }
+    }
+}
+
+impl Unwritten {
+    fn end(&mut self, id: &str, deed: Deed, at: Moment, status: ActivityStatus, message: Option<String>) {
+        self.ends.push((id.to_owned(), deed, at, status, message));
+    }
+}
+
+impl Scaling<'_> {
+    fn plan(&self, service: Duration) -> Plan {
+        match &self.sized {
+            Sized::By(plan) => plan.clone(),
+            Sized::ByLatency { acceptable, bounds } => latency(*acceptable, service, *bounds),
+        }
+    }
+}
+
+fn told(activity: &Activity, instance: String, message: Option<String>) -> NewActivity {
+    let (kind, description) = match &activity.kind {
+        ActivityKind::Launch => (Deed::Launch, format!("{}: {instance}", activity.description())),
+        ActivityKind::Terminate(_) => (Deed::Terminate, activity.description()),
+    };
+    let cause = activity.cause_in_words(time);
+    tracing::info!(instance, cause, message, "{}", activity.description());
+    NewActivity { at: activity.at, instance, kind, description, cause, message }
+}
