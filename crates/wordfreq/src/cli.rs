@@ -6,12 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wordfreq_core::ProfileName;
 use wordfreq_core::scaling::Metric;
 
-use crate::config::{BackendName, Flags};
+use crate::config::{BackendName, Flags, Preset};
 use crate::load::{Arrivals, Service};
 use crate::output::{Format, Style};
 
@@ -102,13 +102,24 @@ pub struct UpSettings {
     /// Directory to take documents from, now and whenever one appears; repeatable
     #[arg(long, value_name = "DIR")]
     pub watch: Vec<PathBuf>,
-    /// Fewest workers [default: as --max, or the cores available]
+    /// Fewest workers; 0 is allowed [default: 1]
     #[arg(long, value_name = "N")]
-    pub min: Option<usize>,
-    /// Most workers; in this release the same as --min, as the fleet is of fixed size [default: as
-    /// --min, or the cores available]
+    pub min: Option<u32>,
+    /// Most workers [default: the cores available, or --min if that is more; 5 with --preset classic]
     #[arg(long, value_name = "N")]
-    pub max: Option<usize>,
+    pub max: Option<u32>,
+    /// How the fleet is sized between the two [default: latency; fixed with --exit-when-idle]
+    #[arg(long, value_name = "NAME", value_enum, conflicts_with = "plan")]
+    pub preset: Option<Preset>,
+    /// File of a plan of your own, with its alarms, policies and schedules
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// With --preset latency, within what time most documents are to be done [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    pub acceptable_latency: Option<String>,
+    /// With --preset latency, how long a worker works on a document [default: as measured]
+    #[arg(long, value_name = "TIME")]
+    pub service_time: Option<String>,
 }
 
 /// How a result is printed.
@@ -195,6 +206,15 @@ pub struct UpArgs {
     /// Process what is there, print the totals, stop
     #[arg(long)]
     pub exit_when_idle: bool,
+    /// How many times as fast as time the scaler's clock goes, for a load test
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, hide = true)]
+    pub time_scale: f64,
+    /// How much longer each document takes, for a load test
+    #[arg(long, value_name = "TIME", hide = true)]
+    pub work: Option<String>,
+    /// What those times are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "work", hide = true)]
+    pub work_seed: u64,
 }
 
 /// `wordfreq upload`
@@ -335,6 +355,12 @@ pub struct WorkerArgs {
     /// Drain and stop when standard input closes, which is how a worker learns that whoever started it is gone
     #[arg(long, hide = true)]
     pub supervised: bool,
+    /// Most memory, in bytes
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub memory: Option<u64>,
+    /// Most processors
+    #[arg(long, value_name = "N", hide = true)]
+    pub cpus: Option<usize>,
 }
 
 /// `wordfreq aws`
@@ -385,17 +411,6 @@ pub enum PolicyRole {
     Reader,
     /// Who looks after the queue and its dead letters.
     Operator,
-}
-
-/// A plan that has a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Preset {
-    /// Target tracking: as many instances as let a document wait no longer than --target.
-    Latency,
-    /// As the original: one more while over 50 messages wait, one less while under 20 do.
-    Classic,
-    /// Always --max instances.
-    Fixed,
 }
 
 /// `wordfreq simulate`
@@ -568,7 +583,27 @@ impl Flags {
         self.watch.clone_from(&flags.watch);
         self.min_workers = flags.min;
         self.max_workers = flags.max;
+        self.preset = flags.preset;
+        self.plan.clone_from(&flags.plan);
+        self.acceptable_latency.clone_from(&flags.acceptable_latency);
+        self.service_time.clone_from(&flags.service_time);
         self
+    }
+}
+
+impl ValueEnum for Preset {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.as_str()).help(match self {
+            Self::Latency => "as many as let a document wait no longer than is acceptable",
+            Self::Classic => {
+                "as the original: one more while over 50 messages wait, one less while under 20 do"
+            }
+            Self::Fixed => "always as many as may be",
+        }))
     }
 }
 
@@ -576,6 +611,11 @@ impl Flags {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+fn time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
+    scale.ok_or_else(|| format!("{text:?} is not a scale from 1 to 1000"))
 }
 
 /// A share of tries that all fail would never end.

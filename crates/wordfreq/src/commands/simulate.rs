@@ -15,8 +15,8 @@ use wordfreq_core::scaling::{
 use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
 
 use crate::chart::{self, Drawn};
-use crate::cli::{Preset, SimulateArgs};
-use crate::config::Config;
+use crate::cli::SimulateArgs;
+use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
 use crate::load::Workload;
 use crate::output::{self, Cell, Format, Listing};

@@ -1,7 +1,6 @@
 //! `wordfreq up`: the whole system on this machine. Watches directories, runs the fleet, keeps the data directory in
 //! order, and with `--exit-when-idle` prints the totals and stops.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -9,16 +8,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, make_directory};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, ProcessFleet, make_directory};
+use wordfreq_pipeline::fleet::Clock;
+use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{Progress, Watch};
-use wordfreq_pipeline::{DocumentEvent, Drain, ErrorKind, Queue as _, Results as _};
+use wordfreq_pipeline::{DocumentEvent, Drain, ErrorKind, Queue as _, Results as _, Timestamp};
 
 use super::results::totals_report;
 use crate::cli::UpArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
+use crate::fleet;
 use crate::output::{self, Style};
-use crate::supervise::{Launch, Supervisor};
 use crate::upkeep::{Sweep, fold_if_idle, keep_up, sweep_once};
 use crate::{data_directory, signals};
 
@@ -27,6 +28,9 @@ const WATCHED_BUCKET: &str = "processing";
 
 /// The file that one `up` holds locked.
 pub(super) const LOCK_FILE: &str = "up.lock";
+
+/// How long to wait for a sign before looking all the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How many failures are named at the end; the rest is counted.
 const NAMED_FAILURES: usize = 20;
@@ -45,6 +49,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     if let Some(missing) = config.watch.value.iter().find(|watched| !watched.is_dir()) {
         return Err(UsageError(format!("cannot watch {}: it is not a directory", missing.display())).into());
     }
+    let (plan, sized) = fleet::sized(args, config)?;
     data_directory::refuse_foreign(config)?;
     make_directory(directory)?;
     let _lock = lock(directory)?;
@@ -62,21 +67,31 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let drain = Drain::new();
     let (happened, events) = mpsc::channel();
     let watch = start_watch(&embedded, &config.watch.value, happened.clone())?;
-    let (given_up, refusals) = mpsc::channel();
-    let fleet = Supervisor::start(&launch(directory)?, config.fleet.max_workers.value, &drain, &given_up)?;
-    let kill_all = fleet.kill_all();
-    signals::drain_on_signal(drain.clone(), move || kill_all.run())?;
+    let clock = Clock::starting_at(Timestamp::now().into(), args.time_scale);
+    let (waker, wakes) = scale::wakes();
+    let fleet = {
+        let waker = waker.clone();
+        let template = fleet::template(args, config)?;
+        ProcessFleet::new(template, clock, move |what| waker.changed(what))
+    };
+    let workers = fleet.clone();
+    signals::drain_on_signal(drain.clone(), move || workers.kill_all())?;
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
         std::thread::Builder::new().name("upkeep".into()).spawn(keep_up).context("cannot start a thread")?
     };
-    let forwarding = forward(&embedded, &drain, refusals, &happened)?;
-    drop(given_up);
+    let scaler = {
+        let (embedded, drain, happened) = (embedded.clone(), drain.clone(), happened.clone());
+        let (name, sized) = (plan.clone(), sized);
+        let size = move || size(&embedded, name, sized, &fleet, clock, &wakes, &drain, &happened);
+        std::thread::Builder::new().name("scaler".into()).spawn(size).context("cannot start a thread")?
+    };
+    let forwarding = forward(&embedded, &drain, waker, &happened)?;
     tracing::info!(
         data_dir = %directory.display(),
         profile = profile.fingerprint(),
-        workers = config.fleet.max_workers.value,
+        plan,
         micros = started.elapsed().as_micros() as u64,
         "ready"
     );
@@ -87,8 +102,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let progress = watch.as_ref().map(Watch::progress).unwrap_or_default();
     drop(watch);
     drain.request();
-    fleet.join();
-    for thread in forwarding.into_iter().chain([upkeep]) {
+    for thread in forwarding.into_iter().chain([scaler, upkeep]) {
         if thread.join().is_err() {
             tracing::error!("a thread ended in a panic");
         }
@@ -134,16 +148,23 @@ fn lock(directory: &Path) -> anyhow::Result<Lock> {
     }
 }
 
-fn launch(directory: &Path) -> anyhow::Result<Launch> {
-    Ok(Launch {
-        program: std::env::current_exe().context("cannot find this program's own file")?,
-        // Whatever the environment says, they work on this directory.
-        arguments: ["worker", "--supervised", "--backend", "embedded", "--data-dir"]
-            .map(OsString::from)
-            .into_iter()
-            .chain([directory.into()])
-            .collect(),
-    })
+/// Keeps the fleet at its size until it is drained.
+#[expect(clippy::too_many_arguments, reason = "a thread's whole world, named where it is started")]
+fn size(
+    embedded: &Embedded,
+    name: String,
+    sized: scale::Sized,
+    fleet: &ProcessFleet,
+    clock: Clock,
+    wakes: &Wakes,
+    drain: &Drain,
+    happened: &Sender<Happened>,
+) {
+    let scaling = Scaling { name, sized, fleet, queue: &embedded.queue, history: &embedded.history, clock };
+    if let Err(error) = scale::run(&scaling, wakes, drain) {
+        // When nobody listens any more, `up` is on its way out.
+        drop(happened.send(Happened::GivenUp(error.to_string())));
+    }
 }
 
 fn start_watch(
@@ -168,21 +189,26 @@ fn start_watch(
 fn forward(
     embedded: &Arc<Embedded>,
     drain: &Drain,
-    refusals: mpsc::Receiver<String>,
+    waker: Waker,
     happened: &Sender<Happened>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let thread = |name: &str, work: Box<dyn FnOnce() + Send>| {
         std::thread::Builder::new().name(name.into()).spawn(work).context("cannot start a thread")
     };
-    let sender = happened.clone();
-    let refusals = thread(
-        "refusals",
-        Box::new(move || {
-            for reason in refusals {
-                drop(sender.send(Happened::GivenUp(reason)));
-            }
-        }),
-    )?;
+    let sent = {
+        let (embedded, drain) = (embedded.clone(), drain.clone());
+        thread(
+            "sent",
+            Box::new(move || {
+                let _wakes = drain.on_request(embedded.queue.sent_waker());
+                let mut seen = embedded.queue.sent_so_far();
+                while !drain.requested() {
+                    seen = embedded.queue.wait_sent(seen, LOOK_AGAIN);
+                    waker.message();
+                }
+            }),
+        )?
+    };
     let (sender, drain_waits) = (happened.clone(), drain.clone());
     let draining = thread(
         "drain",
@@ -198,11 +224,11 @@ fn forward(
             let _wakes = drain.on_request(embedded.settled_waker());
             let mut seen = embedded.settled_so_far();
             while !drain.requested() && sender.send(Happened::Something).is_ok() {
-                seen = embedded.wait_settled(seen, Duration::from_secs(2));
+                seen = embedded.wait_settled(seen, LOOK_AGAIN);
             }
         }),
     )?;
-    Ok(vec![refusals, draining, settled])
+    Ok(vec![sent, draining, settled])
 }
 
 /// Waits until there is nothing left to do or a drain is requested; answers why the fleet was given up, if it was.

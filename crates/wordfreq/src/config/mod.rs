@@ -24,8 +24,9 @@ use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
 use crate::output::Cell;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
-    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_MAX, FLEET_MIN, LOG_FORMAT, MIN_LENGTH,
-    PROFILE, QUEUE_BATCH, QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, THREADS, WATCH,
+    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN, FLEET_PROTECT,
+    FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH, QUEUE_MAX_RECEIVES,
+    QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE, THREADS, WATCH,
 };
 pub use settings::{SETTINGS, Setting, reference_table};
 
@@ -41,6 +42,9 @@ const NEARLY: usize = 2;
 
 /// SQS's own bound on a visibility timeout (12 hours), which the embedded queue shares.
 const MAX_VISIBILITY_SECONDS: u64 = 43_200;
+
+/// With less a worker does not even start.
+const LEAST_WORKER_MEMORY: u64 = 64 << 20;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,18 +145,17 @@ pub enum Misconfiguration {
         /// Why.
         cause: String,
     },
-    /// Settings that exclude each other.
+    /// More workers at least than at most.
     #[error(
-        "the fleet is of fixed size in this release, so `fleet.min` ({min} from {min_origin}) and `fleet.max` \
-         ({max} from {max_origin}) must be equal; set one of them, or both to the same number"
+        "`fleet.min` is {min} from {min_origin}, and `fleet.max` is {max} from {max_origin}: lower the one or raise the other"
     )]
-    ElasticFleet {
+    Bounds {
         /// Fewest workers asked for.
-        min: usize,
+        min: u32,
         /// By whom.
         min_origin: Origin,
         /// Most workers asked for.
-        max: usize,
+        max: u32,
         /// By whom.
         max_origin: Origin,
     },
@@ -207,9 +210,17 @@ pub struct Flags {
     /// `--watch`; empty means not given
     pub watch: Vec<PathBuf>,
     /// `--min`
-    pub min_workers: Option<usize>,
+    pub min_workers: Option<u32>,
     /// `--max`
-    pub max_workers: Option<usize>,
+    pub max_workers: Option<u32>,
+    /// `--preset`
+    pub preset: Option<Preset>,
+    /// `--plan`
+    pub plan: Option<PathBuf>,
+    /// `--acceptable-latency`
+    pub acceptable_latency: Option<String>,
+    /// `--service-time`
+    pub service_time: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -309,13 +320,75 @@ impl FromStr for LogFormat {
     }
 }
 
+/// A plan that has a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// Target tracking on an acceptable latency.
+    #[default]
+    Latency,
+    /// The original's.
+    Classic,
+    /// Always the same size.
+    Fixed,
+}
+
+impl Preset {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Latency, Self::Classic, Self::Fixed];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Classic => "classic",
+            Self::Fixed => "fixed",
+        }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Preset {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|preset| preset.as_str() == name);
+        known.ok_or_else(|| "must be latency, classic or fixed".to_owned())
+    }
+}
+
 /// Settings of the fleet.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
-    /// Fewest workers.
-    pub min_workers: Sourced<usize>,
-    /// Most workers; equal to the fewest in this release.
-    pub max_workers: Sourced<usize>,
+    /// Fewest workers; without it, the plan's.
+    pub min: Sourced<Option<u32>>,
+    /// Most workers; without it, the plan's.
+    pub max: Sourced<Option<u32>>,
+    /// Most memory of a worker, in bytes.
+    pub worker_memory: Sourced<Option<u64>>,
+    /// Most processors a worker runs on.
+    pub worker_cpus: Sourced<Option<usize>>,
+    /// How long a worker may be silent.
+    pub grace: Sourced<Duration>,
+    /// Whether scale-in leaves a worker alone while it holds messages.
+    pub protect: Sourced<bool>,
+}
+
+/// Settings of the scaler.
+#[derive(Clone, Debug)]
+pub struct ScalingConfig {
+    /// Which plan; one that is not [`Sourced::explicit`] gives way to `fixed` where everything is there already.
+    pub preset: Sourced<Preset>,
+    /// A plan of the user's own.
+    pub plan: Sourced<Option<PathBuf>>,
+    /// Within what time most documents are to be done.
+    pub acceptable_latency: Sourced<Duration>,
+    /// How long a worker works on a document; `None` is to be measured.
+    pub service_time: Sourced<Option<Duration>>,
 }
 
 /// Settings of the queue.
@@ -424,6 +497,8 @@ pub struct Config {
     pub watch: Sourced<Vec<PathBuf>>,
     /// `[fleet]`
     pub fleet: FleetConfig,
+    /// `[scaling]`
+    pub scaling: ScalingConfig,
     /// `[queue]`
     pub queue: QueueConfig,
     /// `[aws]`
@@ -516,7 +591,8 @@ impl Config {
             min_length,
             threads,
             watch,
-            fleet: FleetConfig::resolve(&layers, flags, cores)?,
+            fleet: FleetConfig::resolve(&layers, flags)?,
+            scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
@@ -542,7 +618,10 @@ impl Config {
             |joined| joined.to_string_lossy().into_owned(),
         );
         let optional = |text: &Option<String>| text.as_deref().map(Cell::from).unwrap_or(Cell::Missing);
-        let aws = &self.aws;
+        let number = |number: Option<u64>| number.map_or(Cell::Missing, Cell::from);
+        let number_of = |text: Option<String>| text.map_or(Cell::Missing, Cell::from);
+        let time = |time: Duration| Cell::Text(humantime::format_duration(time).to_string());
+        let (aws, fleet, scaling) = (&self.aws, &self.fleet, &self.scaling);
         let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
             (&BACKEND, Cell::from(self.backend.value.to_string()), &self.backend.origin),
             (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
@@ -550,8 +629,29 @@ impl Config {
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
-            (&FLEET_MIN, Cell::from(self.fleet.min_workers.value as u64), &self.fleet.min_workers.origin),
-            (&FLEET_MAX, Cell::from(self.fleet.max_workers.value as u64), &self.fleet.max_workers.origin),
+            (&FLEET_MIN, number(fleet.min.value.map(u64::from)), &fleet.min.origin),
+            (&FLEET_MAX, number(fleet.max.value.map(u64::from)), &fleet.max.origin),
+            (
+                &FLEET_WORKER_MEMORY,
+                // Only whole binary units can be set.
+                number_of(fleet.worker_memory.value.map(|bytes| format!("{}KiB", bytes >> 10))),
+                &fleet.worker_memory.origin,
+            ),
+            (
+                &FLEET_WORKER_CPUS,
+                number(fleet.worker_cpus.value.map(|cpus| cpus as u64)),
+                &fleet.worker_cpus.origin,
+            ),
+            (&FLEET_GRACE, Cell::from(fleet.grace.value.as_secs()), &fleet.grace.origin),
+            (&FLEET_PROTECT, Cell::from(fleet.protect.value.to_string()), &fleet.protect.origin),
+            (&SCALING_PRESET, Cell::from(scaling.preset.value.to_string()), &scaling.preset.origin),
+            (&SCALING_PLAN, scaling.plan.value.as_deref().map_or(Cell::Missing, path), &scaling.plan.origin),
+            (&SCALING_LATENCY, time(scaling.acceptable_latency.value), &scaling.acceptable_latency.origin),
+            (
+                &SCALING_SERVICE,
+                scaling.service_time.value.map_or(Cell::Missing, time),
+                &scaling.service_time.origin,
+            ),
             (
                 &QUEUE_VISIBILITY,
                 Cell::from(self.queue.visibility_timeout.value.as_secs()),
@@ -582,26 +682,54 @@ impl Config {
 }
 
 impl FleetConfig {
-    fn resolve(layers: &Layers<'_>, flags: &Flags, cores: usize) -> Result<Self, Misconfiguration> {
-        let min = layers.resolve(&FLEET_MIN, Raw::of(flags.min_workers), |raw| integer(raw, 1..=1024))?;
-        let max = layers.resolve(&FLEET_MAX, Raw::of(flags.max_workers), |raw| integer(raw, 1..=1024))?;
-        let (min_workers, max_workers) = match (min.0, max.0) {
-            (Some(min), Some(max)) if min.value != max.value => {
-                return Err(Misconfiguration::ElasticFleet {
-                    min: min.value,
-                    min_origin: min.origin,
-                    max: max.value,
-                    max_origin: max.origin,
-                });
-            }
-            (Some(min), Some(max)) => (min, max),
-            (Some(one), None) | (None, Some(one)) => (one.clone(), one),
-            (None, None) => {
-                let cores = Sourced { value: cores, origin: Origin::Default };
-                (cores.clone(), cores)
-            }
-        };
-        Ok(Self { min_workers, max_workers })
+    fn resolve(layers: &Layers<'_>, flags: &Flags) -> Result<Self, Misconfiguration> {
+        let min = layers
+            .resolve(&FLEET_MIN, Raw::of(flags.min_workers), |raw| integer(raw, 0..=1024).map(Some))?
+            .or_default(|| None);
+        let max = layers
+            .resolve(&FLEET_MAX, Raw::of(flags.max_workers), |raw| integer(raw, 1..=1024).map(Some))?
+            .or_default(|| None);
+        if let (Some(fewest), Some(most)) = (min.value, max.value)
+            && fewest > most
+        {
+            let (min_origin, max_origin) = (min.origin, max.origin);
+            return Err(Misconfiguration::Bounds { min: fewest, min_origin, max: most, max_origin });
+        }
+        Ok(Self {
+            min,
+            max,
+            worker_memory: layers
+                .resolve(&FLEET_WORKER_MEMORY, None, |raw| bytes(raw).map(Some))?
+                .or_default(|| None),
+            worker_cpus: layers
+                .resolve(&FLEET_WORKER_CPUS, None, |raw| integer(raw, 1..=1024).map(Some))?
+                .or_default(|| None),
+            grace: layers
+                .resolve(&FLEET_GRACE, None, |raw| integer(raw, 3..=3600).map(Duration::from_secs))?
+                .or_default(|| Duration::from_secs(30)),
+            protect: layers.resolve(&FLEET_PROTECT, None, truth)?.or_default(|| true),
+        })
+    }
+}
+
+impl ScalingConfig {
+    fn resolve(layers: &Layers<'_>, flags: &Flags) -> Result<Self, Misconfiguration> {
+        let text = |flag: &Option<String>| Raw::of(flag.as_ref());
+        let plan_flag = flags.plan.as_deref().map(|path| Raw::Text(path.as_os_str().into()));
+        Ok(Self {
+            preset: layers
+                .resolve(&SCALING_PRESET, Raw::of(flags.preset), name::<Preset>)?
+                .or_default(Preset::default),
+            plan: layers
+                .resolve(&SCALING_PLAN, plan_flag, |raw| directory(raw).map(Some))?
+                .or_default(|| None),
+            acceptable_latency: layers
+                .resolve(&SCALING_LATENCY, text(&flags.acceptable_latency), duration)?
+                .or_default(|| Duration::from_secs(60)),
+            service_time: layers
+                .resolve(&SCALING_SERVICE, text(&flags.service_time), |raw| duration(raw).map(Some))?
+                .or_default(|| None),
+        })
     }
 }
 
@@ -748,6 +876,34 @@ fn name<T: FromStr<Err: fmt::Display>>(raw: &Raw<'_>) -> Result<T, String> {
     text.ok_or("must be a name in quotes")?.parse().map_err(|error: T::Err| error.to_string())
 }
 
+fn truth(raw: &Raw<'_>) -> Result<bool, String> {
+    let truth = match raw {
+        Raw::Text(text) => text.to_str().and_then(|text| text.parse().ok()),
+        Raw::Toml(value) => value.as_bool(),
+        Raw::Paths(_) => None,
+    };
+    truth.ok_or_else(|| "must be true or false".to_owned())
+}
+
+/// A time that is not nothing.
+fn duration(raw: &Raw<'_>) -> Result<Duration, String> {
+    let mend = "must be a time from 1ms to 14days, such as 20ms, 60s or 5min";
+    let time = humantime::parse_duration(&text(raw).map_err(|_| mend)?).map_err(|_| mend)?;
+    let is_sensible = (Duration::from_millis(1)..=Duration::from_secs(14 * 24 * 3600)).contains(&time);
+    is_sensible.then_some(time).ok_or_else(|| mend.to_owned())
+}
+
+/// A size of memory with its binary unit.
+fn bytes(raw: &Raw<'_>) -> Result<u64, String> {
+    let text = text(raw).unwrap_or_default();
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1_u64 << 40)];
+    let size = units.into_iter().find_map(|(unit, bytes)| {
+        text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?.checked_mul(bytes)
+    });
+    size.filter(|size| *size >= LEAST_WORKER_MEMORY)
+        .ok_or_else(|| "must be a size from 64MiB, such as 512MiB or 2GiB".to_owned())
+}
+
 fn text(raw: &Raw<'_>) -> Result<String, String> {
     let text = match raw {
         Raw::Text(text) => text.to_str(),
@@ -882,7 +1038,14 @@ mod tests {
             ("WORDFREQ_QUEUE_VISIBILITY_TIMEOUT_SECONDS", "43201", "from 1 to 43200"),
             ("WORDFREQ_QUEUE_MAX_RECEIVE_COUNT", "1001", "from 1 to 1000"),
             ("WORDFREQ_QUEUE_BATCH", "many", "from 1 to 1000"),
-            ("WORDFREQ_FLEET_MIN", "0", "from 1 to 1024"),
+            ("WORDFREQ_FLEET_MIN", "1025", "from 0 to 1024"),
+            ("WORDFREQ_FLEET_MAX", "0", "from 1 to 1024"),
+            ("WORDFREQ_FLEET_WORKER_MEMORY", "1000", "such as 512MiB"),
+            ("WORDFREQ_FLEET_WORKER_MEMORY", "1MiB", "from 64MiB"),
+            ("WORDFREQ_FLEET_PROTECT", "yes", "true or false"),
+            ("WORDFREQ_SCALING_PRESET", "modern", "latency, classic or fixed"),
+            ("WORDFREQ_SCALING_ACCEPTABLE_LATENCY", "60", "such as"),
+            ("WORDFREQ_SCALING_SERVICE_TIME", "0s", "from 1ms"),
             ("WORDFREQ_LOG_FORMAT", "xml", "must be auto, text or json"),
             ("WORDFREQ_PROFILE", "french", "go-sample"),
             ("WORDFREQ_DATA_DIR", "", "must not be empty"),
@@ -915,11 +1078,11 @@ mod tests {
 
     #[test]
     fn flags_are_checked_as_the_other_layers_are() {
-        let flags = Flags { min_workers: Some(0), ..Flags::default() };
+        let flags = Flags { max_workers: Some(0), ..Flags::default() };
         let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
         assert_eq!(
             message,
-            "setting `fleet.min` from flag --min is `0`: must be a whole number from 1 to 1024"
+            "setting `fleet.max` from flag --max is `0`: must be a whole number from 1 to 1024"
         );
         let flags = Flags { watch: vec![PathBuf::from("a:b"), PathBuf::new()], ..Flags::default() };
         let message = resolve(&flags, &[], "", "").unwrap_err().to_string();
@@ -941,15 +1104,25 @@ mod tests {
     }
 
     #[test]
-    fn one_bound_of_the_fleet_sets_both_and_two_must_agree() {
+    fn the_fleet_may_be_of_any_size_between_its_bounds_which_must_be_in_order() {
         let flags = Flags { min_workers: Some(3), ..Flags::default() };
-        let config = resolve(&flags, &[], "", "").unwrap();
-        assert_eq!((config.fleet.min_workers.value, config.fleet.max_workers.value), (3, 3));
-        let config = resolve(&Flags::default(), &[("WORDFREQ_FLEET_MAX", "4")], "", "").unwrap();
-        assert_eq!((config.fleet.min_workers.value, config.fleet.max_workers.value), (4, 4));
-        let message = resolve(&flags, &[], "[fleet]\nmax = 5", "").unwrap_err().to_string();
-        assert!(message.contains("3 from flag --min") && message.contains("fixed size"), "{message}");
-        assert!(resolve(&flags, &[("WORDFREQ_FLEET_MAX", "3")], "", "").is_ok());
+        let config = resolve(&flags, &[("WORDFREQ_FLEET_MAX", "4")], "", "").unwrap();
+        assert_eq!((config.fleet.min.value, config.fleet.max.value), (Some(3), Some(4)));
+        assert_eq!(resolve(&flags, &[], "", "").unwrap().fleet.max.value, None);
+        let message = resolve(&flags, &[], "[fleet]\nmax = 2", "").unwrap_err().to_string();
+        assert!(message.contains("3 from flag --min") && message.contains("is 2 from file"), "{message}");
+    }
+
+    #[test]
+    fn times_sizes_and_truths_are_read_and_shown() {
+        let file = "[fleet]\nworker_memory = \"1GiB\"\nprotect = false\n[scaling]\nservice_time = \"12s\"\n\
+                    acceptable_latency = \"5min\"\npreset = \"classic\"";
+        let config = resolve(&Flags::default(), &[], file, "").unwrap();
+        assert_eq!(config.fleet.worker_memory.value, Some(1 << 30));
+        assert!(!config.fleet.protect.value);
+        assert_eq!(config.scaling.service_time.value, Some(Duration::from_secs(12)));
+        assert_eq!(config.scaling.acceptable_latency.value, Duration::from_secs(300));
+        assert_eq!(config.scaling.preset.value, Preset::Classic);
     }
 
     #[test]

@@ -63,15 +63,75 @@ pub(super) const FLEET_MIN: Setting = Setting {
     name: "fleet.min",
     environment: "WORDFREQ_FLEET_MIN",
     flag: Some("--min"),
-    default: "as fleet.max, or the cores available",
-    doc: "fewest workers, 1 to 1024",
+    default: "1; of a fleet of fixed size as fleet.max",
+    doc: "fewest workers, 0 to 1024; of 0, the first document wakes one",
 };
 pub(super) const FLEET_MAX: Setting = Setting {
     name: "fleet.max",
     environment: "WORDFREQ_FLEET_MAX",
     flag: Some("--max"),
-    default: "as fleet.min, or the cores available",
-    doc: "most workers; the fleet is of fixed size in this release, so it must equal fleet.min",
+    default: "the cores available, or fleet.min if that is more; 5 with the preset classic",
+    doc: "most workers, 1 to 1024",
+};
+pub(super) const FLEET_WORKER_MEMORY: Setting = Setting {
+    name: "fleet.worker_memory",
+    environment: "WORDFREQ_FLEET_WORKER_MEMORY",
+    flag: None,
+    default: "none",
+    doc: "most memory of a worker, such as 512MiB or 2GiB; one that needs more ends and is replaced, and the document that \
+          needed it becomes a dead letter in the end",
+};
+pub(super) const FLEET_WORKER_CPUS: Setting = Setting {
+    name: "fleet.worker_cpus",
+    environment: "WORDFREQ_FLEET_WORKER_CPUS",
+    flag: None,
+    default: "none",
+    doc: "most processors a worker runs on at a time, 1 to 1024",
+};
+pub(super) const FLEET_GRACE: Setting = Setting {
+    name: "fleet.grace_seconds",
+    environment: "WORDFREQ_FLEET_GRACE_SECONDS",
+    flag: None,
+    default: "30",
+    doc: "seconds after which a worker that gives no sign of life is replaced, 3 to 3600",
+};
+pub(super) const FLEET_PROTECT: Setting = Setting {
+    name: "fleet.protect",
+    environment: "WORDFREQ_FLEET_PROTECT",
+    flag: None,
+    default: "true",
+    doc: "whether scale-in leaves a worker alone while it holds messages, true or false; if false, it finishes the document in \
+          hand and gives back the rest",
+};
+pub(super) const SCALING_PRESET: Setting = Setting {
+    name: "scaling.preset",
+    environment: "WORDFREQ_SCALING_PRESET",
+    flag: Some("--preset"),
+    default: "latency; fixed with --exit-when-idle",
+    doc: "how the fleet is sized: latency (as many workers as let a document wait no longer than is acceptable), classic (one \
+          more while over 50 messages wait, one less while under 20 do), fixed (always fleet.max)",
+};
+pub(super) const SCALING_PLAN: Setting = Setting {
+    name: "scaling.plan",
+    environment: "WORDFREQ_SCALING_PLAN",
+    flag: Some("--plan"),
+    default: "none",
+    doc: "file of a plan of alarms, policies and schedules of your own, in place of a preset; its sizes give way to fleet.min \
+          and fleet.max",
+};
+pub(super) const SCALING_LATENCY: Setting = Setting {
+    name: "scaling.acceptable_latency",
+    environment: "WORDFREQ_SCALING_ACCEPTABLE_LATENCY",
+    flag: Some("--acceptable-latency"),
+    default: "60s",
+    doc: "with the preset latency, within what time most documents are to be done, such as 60s or 5min",
+};
+pub(super) const SCALING_SERVICE: Setting = Setting {
+    name: "scaling.service_time",
+    environment: "WORDFREQ_SCALING_SERVICE_TIME",
+    flag: Some("--service-time"),
+    default: "as measured",
+    doc: "with the preset latency, how long a worker works on a document, such as 20ms or 12s",
 };
 pub(super) const QUEUE_VISIBILITY: Setting = Setting {
     name: "queue.visibility_timeout_seconds",
@@ -159,7 +219,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 20] = [
+pub const SETTINGS: [&Setting; 28] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
@@ -168,6 +228,14 @@ pub const SETTINGS: [&Setting; 20] = [
     &WATCH,
     &FLEET_MIN,
     &FLEET_MAX,
+    &FLEET_WORKER_MEMORY,
+    &FLEET_WORKER_CPUS,
+    &FLEET_GRACE,
+    &FLEET_PROTECT,
+    &SCALING_PRESET,
+    &SCALING_PLAN,
+    &SCALING_LATENCY,
+    &SCALING_SERVICE,
     &QUEUE_VISIBILITY,
     &QUEUE_MAX_RECEIVES,
     &QUEUE_BATCH,
