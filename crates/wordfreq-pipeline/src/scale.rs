@@ -509,6 +509,6 @@ fn told(activity: &Activity, instance: String, message: Option<String>) -> NewAc
         ActivityKind::Terminate(_) => (Deed::Terminate, activity.description()),
     };
     let cause = activity.cause_in_words(time);
-    tracing::info!(instance, cause, message, "{}", activity.description());
+    tracing::info!(instance, cause, "{}", activity.description());
     NewActivity { at: activity.at, instance, kind, description, cause, message }
 }

@@ -144,7 +144,6 @@ impl Worker {
     }
 
     fn lost(&mut self, why: String) {
-        tracing::warn!(instance = self.member.instance.id, process = self.member.process, why, "worker lost");
         self.member.instance.healthy = false;
         self.member.note = Some(why);
     }
@@ -153,7 +152,7 @@ impl Worker {
         if let Some(child) = &self.child
             && let Err(error) = child.kill()
         {
-            tracing::error!(process = child.id(), %error, "cannot kill a worker");
+            tracing::error!(worker = child.id(), %error, "cannot kill a worker");
         }
     }
 }
@@ -251,7 +250,14 @@ impl Shared {
         if worker.is_terminating() {
             worker.kill();
         } else if worker.member.instance.healthy {
-            worker.lost(format!("it gave no sign of life for {} s", self.template.grace.as_secs()));
+            let why = format!("it gave no sign of life for {} s", self.template.grace.as_secs());
+            tracing::warn!(
+                instance = worker.member.instance.id,
+                worker = worker.member.process,
+                why,
+                "worker lost"
+            );
+            worker.lost(why);
         }
     }
 
@@ -297,7 +303,7 @@ impl Shared {
         match self.spawn() {
             Ok((child, stdin, stdout)) => {
                 let worker = state.find(id)?;
-                tracing::info!(instance = id, process = child.id(), "worker started");
+                tracing::info!(instance = id, worker = child.id(), "worker started");
                 worker.member.process = Some(child.id());
                 worker.heard = Instant::now();
                 worker.stdin = stdin;
@@ -362,11 +368,12 @@ impl Shared {
             Err(error) => error.to_string(),
         };
         if worker.is_terminating() {
-            tracing::info!(instance = id, process = worker.member.process, how, "worker stopped");
+            tracing::info!(instance = id, worker = worker.member.process, status = how, "worker stopped");
             state.workers.retain(|worker| worker.member.instance.id != id);
         } else {
             worker.member.held = 0;
             (worker.member.instance.busy, worker.member.instance.protected) = (false, false);
+            tracing::warn!(instance = id, worker = worker.member.process, status = how, "worker died");
             worker.lost(format!("its process ended: {how}"));
             let was_young = began.elapsed() < HEALTHY_AFTER;
             let refused = was_young && ended.is_ok_and(refused);

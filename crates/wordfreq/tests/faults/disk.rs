@@ -83,7 +83,7 @@ fn a_full_database_keeps_what_was_accepted() {
     refused.code(1).says(&[FULL]);
     assert_eq!(system.depth("visible"), 40, "all of a command's documents, or none");
 
-    let mut up = system.start(&["up", "--max", "2"], &[NO_MORE_PAGES]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "2"], &[NO_MORE_PAGES]);
     let line = up.wait_for_line("the backend cannot be used now");
     assert!(line.contains(FULL), "{line}");
     up.signal(Signal::TERM);
@@ -242,7 +242,8 @@ fn a_running_system_outlives_a_full_disk() {
         fs::write(watched.join(name), &bytes).unwrap();
         documents.insert(name.to_owned(), bytes);
     };
-    let mut up = system.start(&["up", "--max", "2", "--watch", watched.to_str().unwrap()], &[]);
+    let mut up =
+        system.start(&["up", "--preset", "fixed", "--max", "2", "--watch", watched.to_str().unwrap()], &[]);
     put("before.txt");
     up.wait_for_line(r#""message":"counted","document":"processing/before.txt""#);
     disk.fill("filler", 8 << 20);

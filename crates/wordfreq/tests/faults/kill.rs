@@ -35,7 +35,10 @@ const UPLOAD_BEFORE: [&str; 7] = [
 const UPLOAD_AFTER: [&str; 2] = ["database.after_commit", "bucket.after_record"];
 
 /// In `up`: taking in, deleting, sweeping.
-const UP: [&str; 15] = [
+const UP: [&str; 18] = [
+    "fleet.before_launch",
+    "fleet.after_launch",
+    "fleet.before_terminate",
     "bucket.stage",
     "bucket.sync_object",
     "bucket.before_rename",
@@ -159,8 +162,8 @@ impl World {
         }
     }
 
-    fn up_args(watched: &str) -> [&str; 5] {
-        ["up", "--max", "4", "--watch", watched]
+    fn up_args(watched: &str) -> [&str; 7] {
+        ["up", "--preset", "fixed", "--max", "4", "--watch", watched]
     }
 
     fn new_name(&mut self) -> String {
@@ -340,6 +343,11 @@ impl World {
             &Self::up_args(watched.to_str().unwrap()),
             &[("WORDFREQ_FAILPOINTS", &format!("{place}=kill@{at}"))],
         );
+        if place == "fleet.before_terminate" {
+            // A lost worker is asked to go before its successor is launched.
+            let workers = up.wait_for_workers(4);
+            send(workers[self.random.below(workers.len())], Signal::KILL);
+        }
         let status = up.wait_for_end();
         assert!(is_kill(status), "{place}@{at}: {status}: {}", up.log.join("\n"));
         self.kills.add(place, 1 + up.num_killed_workers());
@@ -466,7 +474,7 @@ impl PoisonWorld {
             self.poison.insert(key, bytes);
         }
         let mut up = self.system.start(
-            &["up", "--max", "4", Self::PROFILE[0], Self::PROFILE[1]],
+            &["up", "--preset", "fixed", "--max", "4", Self::PROFILE[0], Self::PROFILE[1]],
             &[("WORDFREQ_FAILPOINTS", &format!("{place}=kill"))],
         );
         up.wait_for_killed_workers(wanted);
@@ -529,6 +537,8 @@ fn nothing_is_lost_or_doubled_by_hundreds_of_kills() {
                 "bucket.stage"
                 | "bucket.sync_object"
                 | "bucket.before_rename"
+                | "fleet.before_launch"
+                | "fleet.after_launch"
                 | "database.before_commit"
                 | "database.after_commit" => cycle,
                 _ => 1,

@@ -13,7 +13,7 @@ use crate::system::{Running, System, is_gone, is_kill, run, send};
 const READY: &str = r#""message":"ready""#;
 
 fn start_up(system: &System, workers: &str) -> Running {
-    let mut up = system.start(&["up", "--max", workers], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", workers], &[]);
     up.wait_for_line(READY);
     up
 }
@@ -54,7 +54,7 @@ fn sigterm_finishes_what_is_in_hand_and_gives_back_the_rest() {
         system.write(&format!("all/{key}"), bytes);
     }
     system.upload(&["all"]);
-    let mut up = system.start(&["up", "--max", "2"], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "2"], &[]);
     let workers = up.wait_for_workers(2);
     up.wait_for_line(r#""message":"counted""#);
     drain(up);
@@ -69,7 +69,7 @@ fn sigterm_finishes_what_is_in_hand_and_gives_back_the_rest() {
 #[test]
 fn a_second_sigterm_ends_all_at_once_even_a_stopped_worker() {
     let system = System::new();
-    let mut up = system.start(&["up", "--max", "2"], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "2"], &[]);
     let workers = up.wait_for_workers(2);
     up.wait_for_line(READY);
     send(workers[0], Signal::STOP);
@@ -86,7 +86,7 @@ fn a_second_sigterm_ends_all_at_once_even_a_stopped_worker() {
 #[test]
 fn workers_end_by_themselves_when_up_is_killed() {
     let system = System::new();
-    let mut up = system.start(&["up", "--max", "3"], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "3"], &[]);
     up.wait_for_workers(3);
     up.signal(Signal::KILL);
     assert!(is_kill(up.wait_for_end()));
@@ -99,7 +99,7 @@ fn workers_end_by_themselves_when_up_is_killed() {
 fn a_killed_up_can_be_started_again_at_once() {
     let system = System::new();
     for _ in 0..30 {
-        let mut up = system.start(&["up", "--max", "8"], &[]);
+        let mut up = system.start(&["up", "--preset", "fixed", "--max", "8"], &[]);
         // Others are being started at this moment.
         up.wait_for_line("worker started");
         up.signal(Signal::KILL);
@@ -111,7 +111,7 @@ fn a_killed_up_can_be_started_again_at_once() {
 #[test]
 fn a_worker_of_its_own_works_beside_up_and_drains_on_sigint() {
     let system = System::new();
-    let mut up = system.start(&["up", "--max", "1"], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "1"], &[]);
     let fleet = up.wait_for_workers(1);
     up.wait_for_line(READY);
     // Only the other one is left to work.

@@ -41,7 +41,7 @@ fn a_poison_document_fails_once_and_its_neighbours_are_counted() {
     system.run(&args).code(3);
     assert_eq!(system.dead_letters(), letters);
 
-    let mut up = system.start(&["up", "--max", "2", "--profile", "unicode"], &[]);
+    let mut up = system.start(&["up", "--preset", "fixed", "--max", "2", "--profile", "unicode"], &[]);
     up.wait_for_line(r#""message":"ready""#);
     let redriven = system.run(&["queue", "redrive", "--format", "json"]).code(0).json();
     assert_eq!(redriven["redriven"], 1);
