@@ -447,6 +447,10 @@ pub struct SimulateArgs {
     /// How long an instance lives on average before it dies unasked [default: for ever]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub lifetime: Option<Duration>,
+    /// Whether scale-in leaves an instance alone while it holds messages. With `false` one that must go finishes the
+    /// message in hand and gives back the others
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub protect: bool,
     /// Type of the instances, for the costs
     #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
     pub instance_type: String,

@@ -99,6 +99,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
             visibility: args.visibility,
             failures: args.failures,
             lifetime: args.lifetime,
+            protect: args.protect,
         };
         let warnings: Vec<String> = warnings(&setting, &facts).iter().map(Trap::to_string).collect();
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));

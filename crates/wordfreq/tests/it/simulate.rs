@@ -78,3 +78,20 @@ fn what_cannot_be_simulated_is_refused_with_the_mend() {
     let message = Program::new().run(&["simulate", "--arrivals", "soon", "--service", "1s"]).ended(2);
     assert!(message.contains("burst:COUNT"), "{message}");
 }
+
+#[test]
+fn protection_spares_a_batch_and_can_be_left_out() {
+    let scaled_in = |protect: &str| {
+        let report = simulated(&["classic", "--prefetch", "10", "--protect", protect]);
+        let policy = &report["policies"][0];
+        assert_eq!((&policy["documents"], &policy["unfinished"]), (&130.into(), &0.into()), "{policy}");
+        policy["instance_hours"].as_f64().unwrap()
+    };
+    assert!(scaled_in("true") > scaled_in("false"), "who finishes its batch stays longer");
+    assert!(
+        Program::new()
+            .run(&[&BURST[..], &["classic", "--protect", "maybe"]].concat())
+            .ended(2)
+            .contains("true")
+    );
+}
