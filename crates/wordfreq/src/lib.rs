@@ -15,6 +15,7 @@ pub mod exit;
 pub mod load;
 pub mod logging;
 pub mod output;
+pub mod plan_file;
 pub mod prices;
 pub mod signals;
 pub mod supervise;

@@ -57,7 +57,11 @@ const SERVICE: &str = "write a time such as 12s, uniform:10s..20s, exp:12s, or a
 const MAX_DOCUMENTS: u64 = 1_000_000_000;
 const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-fn time(text: &str) -> Result<Duration, String> {
+/// A length of time of at most ten years, which no sum overflows.
+///
+/// # Errors
+/// Anything else, in words.
+pub fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{text:?} is not a time: {error}"))?;
     if time > MAX_DURATION { Err(format!("{text:?} is longer than ten years")) } else { Ok(time) }
 }

@@ -95,3 +95,41 @@ fn protection_spares_a_batch_and_can_be_left_out() {
             .contains("true")
     );
 }
+
+#[test]
+fn plan_files_stand_beside_presets_under_their_own_names() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/plans");
+    let (classic, step) = (format!("{root}/classic.toml"), format!("{root}/step.toml"));
+    let report = simulated(&["classic", "--plan", &classic, "--plan", &step]);
+    let policies = report["policies"].as_array().unwrap();
+    assert_eq!(policies[0], policies[1], "the file says what the preset says");
+    assert_eq!((&policies[2]["name"], policies.len()), (&"step".into(), 3));
+    assert!(policies[2]["max_in_service"].as_u64() > Some(5), "its own bounds: {}", policies[2]);
+
+    let alone = |extra: &[&str]| {
+        let args =
+            ["simulate", "--arrivals", "burst:130", "--service", "15s", "--format", "json", "--plan", &step];
+        Program::new().run(&[&args[..], extra].concat())
+    };
+    let report = alone(&["--max", "3", "--metric", "BacklogPerInstance"]).json();
+    let policies = report["policies"].as_array().unwrap();
+    assert_eq!((&policies[0]["name"], policies.len()), (&"step on BacklogPerInstance".into(), 1));
+    assert_eq!(policies[0]["max_in_service"], 3);
+    let message = alone(&["--max", "0"]).ended(2);
+    assert!(message.contains("step: min 1 is above max 0"), "{message}");
+
+    let program = Program::new();
+    std::fs::write(
+        program.path("once.toml"),
+        "min = 1\nmax = 2\n[[schedule]]\nname = 's'\nat = '2027-01-01T00:00:00Z'\nmin = 2\n",
+    )
+    .unwrap();
+    let args = ["simulate", "--arrivals", "burst:1", "--service", "1s", "--plan"];
+    let report = program.run(&[&args[..], &["once.toml", "--format", "json"]].concat()).json();
+    assert!(
+        report["policies"][0]["warnings"][0].as_str().unwrap().contains("a moment of the calendar"),
+        "{report}"
+    );
+    let message = program.run(&[&args[..], &["nowhere.toml"]].concat()).ended(2);
+    assert!(message.contains("nowhere.toml"), "{message}");
+}
