@@ -68,10 +68,10 @@ struct Report {
 
 /// What is known of a load before it is simulated.
 struct Facts {
-    documents: u64,
     work: Duration,
     mean_service: Duration,
-    largest_burst: u64,
+    /// About the most messages that would wait for a single instance.
+    peak_backlog: u64,
 }
 
 /// Simulates every plan with the same load.
@@ -183,20 +183,21 @@ fn widest(args: &SimulateArgs, plans: &[(String, Plan)]) -> Bounds {
 }
 
 fn facts(workload: &Workload) -> Facts {
-    let (mut documents, mut work, mut largest_burst) = (0_u64, Duration::ZERO, 0_u64);
-    let (mut minute, mut in_minute) = (0, 0);
+    let (mut documents, mut work) = (0_u64, Duration::ZERO);
+    // Work that a single instance would not have done yet.
+    let (mut now, mut left, mut most_left) = (Moment::ZERO, Duration::ZERO, Duration::ZERO);
     for load in workload.loads() {
         documents += 1;
         work += load.service;
-        let this_minute = load.arrival.as_secs() / 60;
-        in_minute = if this_minute == minute { in_minute + 1 } else { 1 };
-        minute = this_minute;
-        largest_burst = largest_burst.max(in_minute);
+        left = left.saturating_sub(load.arrival - now) + load.service;
+        now = load.arrival;
+        most_left = most_left.max(left);
     }
     let mean = work.as_secs_f64() / documents.max(1) as f64;
     // A target needs a time to divide by.
     let mean_service = Duration::from_secs_f64(mean).max(Duration::from_millis(1));
-    Facts { documents, work, mean_service, largest_burst }
+    let peak_backlog = (most_left.as_secs_f64() / mean_service.as_secs_f64()).ceil() as u64;
+    Facts { work, mean_service, peak_backlog: peak_backlog.clamp(1, documents.max(1)) }
 }
 
 fn warnings(setting: &Setting, facts: &Facts) -> Vec<String> {
@@ -204,7 +205,8 @@ fn warnings(setting: &Setting, facts: &Facts) -> Vec<String> {
         boot: setting.boot,
         prefetch: setting.prefetch,
         service_time: Some(facts.mean_service),
-        peak_backlog: Some(facts.largest_burst.max(1).min(facts.documents)),
+        peak_backlog: Some(facts.peak_backlog),
+        metric_delay: setting.metric_delay,
     };
     let once = setting.plan.schedules.iter().filter(|schedule| schedule.every.is_none());
     let never = once.map(|schedule| {
