@@ -407,7 +407,8 @@ holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_
 \"clairvoyant\":{\"instance_hours\",...}}. If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
-    /// second), or a CSV file
+    /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
+    /// arrive, evenly spread from that second until the next line's (in the last line: all at once)
     #[arg(long, value_name = "LOAD")]
     pub arrivals: Arrivals,
     /// How long each takes: a time, uniform:10s..20s, exp:12s, or a CSV file

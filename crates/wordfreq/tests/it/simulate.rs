@@ -133,3 +133,51 @@ fn plan_files_stand_beside_presets_under_their_own_names() {
     let message = program.run(&[&args[..], &["nowhere.toml"]].concat()).ended(2);
     assert!(message.contains("nowhere.toml"), "{message}");
 }
+
+#[test]
+fn on_a_day_with_a_wave_and_batches_latency_keeps_its_target_for_little_more_than_a_clairvoyant() {
+    let day = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/daily-wave.csv");
+    for protect in ["true", "false"] {
+        let report = Program::new()
+            .run(&[
+                "simulate",
+                "--arrivals",
+                day,
+                "--service",
+                "exp:12s",
+                "--preset",
+                "latency",
+                "--preset",
+                "classic",
+                "--boot",
+                "30s",
+                "--metric-delay",
+                "60s",
+                "--max",
+                "40",
+                "--target",
+                "5min",
+                "--protect",
+                protect,
+                "--format",
+                "json",
+            ])
+            .json();
+        let least = report["clairvoyant"]["instance_hours"].as_f64().unwrap();
+        let [latency, classic] = [0, 1].map(|index| {
+            let policy = &report["policies"][index];
+            assert_eq!(
+                (&policy["documents"], &policy["unfinished"]),
+                (&36_963.into(), &0.into()),
+                "{policy}"
+            );
+            (
+                policy["latency_seconds"]["p95"].as_f64().unwrap(),
+                policy["instance_hours"].as_f64().unwrap() / least,
+            )
+        });
+        assert!(latency.0 <= 300.0 && latency.1 <= 1.3, "p95 {} s, {} of the least", latency.0, latency.1);
+        assert!(latency.1 >= 1.0, "nobody does with less than who knows the future: {}", latency.1);
+        assert!(classic.0 > 300.0, "the original misses the target: {} s", classic.0);
+    }
+}
