@@ -233,7 +233,9 @@ pub fn simulate(
             } else if let Some(Reverse((_, _, happening))) = world.happenings.pop() {
                 world.happens(happening);
             }
-            if std::mem::take(&mut world.fleet_changed) {
+            // Once for all that comes or goes at one moment: the look at a large fleet is what costs.
+            let is_last = world.happenings.peek().is_none_or(|Reverse((at, ..))| *at > next);
+            if world.fleet_changed && is_last {
                 world.follow(&mut scaler, &metrics);
             }
             continue;
