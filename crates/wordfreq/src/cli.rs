@@ -12,7 +12,7 @@ use wordfreq_core::ProfileName;
 use wordfreq_core::scaling::Metric;
 
 use crate::config::{BackendName, Flags, Preset};
-use crate::load::{Arrivals, Service};
+use crate::load::{self, Arrivals, Service};
 use crate::output::{Format, Style};
 
 const EXIT_CODES: &str = "\
@@ -50,7 +50,7 @@ pub enum Command {
     /// Make what a fleet of workers needs on AWS, or delete it.
     Aws(AwsArgs),
     /// Simulate fleets that grow and shrink with a load: how long documents wait, and what it costs.
-    Simulate(SimulateArgs),
+    Simulate(Box<SimulateArgs>),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -422,46 +422,54 @@ holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_
 \"clairvoyant\":{\"instance_hours\",...}}. If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
-    /// second), or a CSV file
+    /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
+    /// arrive, evenly spread from that second until the next line's (in the last line: all at once)
     #[arg(long, value_name = "LOAD")]
     pub arrivals: Arrivals,
     /// How long each takes: a time, uniform:10s..20s, exp:12s, or a CSV file
     #[arg(long, value_name = "TIME")]
     pub service: Service,
-    /// Plan to simulate; repeatable, side by side [default: latency and classic]
+    /// Plan to simulate; repeatable, side by side [default: latency and classic, unless there is a --plan]
     #[arg(long, value_enum)]
     pub preset: Vec<Preset>,
+    /// Plan to simulate from a TOML file, shown by the file's name; repeatable, side by side
+    #[arg(long, value_name = "FILE")]
+    pub plan: Vec<PathBuf>,
     /// Metric for the plans' alarms instead of their own, by its name in CloudWatch; repeatable, side by side
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<Metric>,
-    /// Fewest instances
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub min: u32,
-    /// Most instances
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub max: u32,
+    /// Fewest instances [default: 1, or what the --plan says]
+    #[arg(long, value_name = "N")]
+    pub min: Option<u32>,
+    /// Most instances [default: 5, or what the --plan says]
+    #[arg(long, value_name = "N")]
+    pub max: Option<u32>,
     /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
     /// bound keeps
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = load::time)]
     pub target: Duration,
     /// From an instance's launch to its first document: next to nothing for a process, about a minute on EC2
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = load::time)]
     pub boot: Duration,
     /// From an observation to its being known
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = load::time)]
     pub metric_delay: Duration,
     /// Messages an instance holds at most, the one in hand included
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub prefetch: u32,
     /// How long the message of a failed try stays hidden
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = load::time)]
     pub visibility: Duration,
     /// Share of tries that fail, 0 to below 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub failures: f64,
     /// How long an instance lives on average before it dies unasked [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     pub lifetime: Option<Duration>,
+    /// Whether scale-in leaves an instance alone while it holds messages. With `false` one that must go finishes the
+    /// message in hand and gives back the others
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub protect: bool,
     /// Type of the instances, for the costs
     #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
     pub instance_type: String,

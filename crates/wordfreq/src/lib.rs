@@ -16,6 +16,7 @@ pub mod fleet;
 pub mod load;
 pub mod logging;
 pub mod output;
+pub mod plan_file;
 pub mod prices;
 pub mod signals;
 pub mod upkeep;
