@@ -45,6 +45,8 @@ pub enum Command {
     Results(ResultsArgs),
     /// Look at the queue, and at the documents that could not be counted.
     Queue(QueueArgs),
+    /// Look at the fleet of `up`: its instances, what was done to them and why, its alarms.
+    Fleet(FleetArgs),
     /// Run one worker on the data directory, or WORKER_COUNT of them on AWS.
     Worker(WorkerArgs),
     /// Make what a fleet of workers needs on AWS, or delete it.
@@ -326,6 +328,91 @@ pub struct QueueOutput {
     pub format: FormatFlags,
 }
 
+/// `wordfreq fleet`
+#[derive(Debug, Args)]
+pub struct FleetArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: FleetCommand,
+}
+
+/// What of a fleet to look at.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Times are those of the fleet's own clock, which is the wall clock unless `up` was told to let it go faster.")]
+pub enum FleetCommand {
+    /// Print how many instances there are and should be, and each of them.
+    #[command(after_help = "\
+--format json is one object: {\"plan\",\"min\",\"max\",\"desired\",\"in_service\",\"pending\",\"terminating\",\"running\",\"at\",\
+\"time_scale\",\"instances\":[{\"id\",...}]}; `running` is whether an `up` runs, `at` when all this was so. tsv and csv hold \
+the instances alone.")]
+    Status(FleetOutput),
+    /// List launches and terminations with their causes, the newest first.
+    Activity {
+        /// How much is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+    /// List the alarms and how they stand.
+    Alarms {
+        /// List the changes of their states instead, the newest first
+        #[arg(long)]
+        history: bool,
+        /// How much of the history is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+}
+
+impl FleetCommand {
+    /// The flags that every one of them takes.
+    pub fn output(&self) -> &FleetOutput {
+        match self {
+            Self::Status(output) | Self::Activity { output, .. } | Self::Alarms { output, .. } => output,
+        }
+    }
+}
+
+/// The flags that every fleet command takes.
+#[derive(Debug, Default, Args)]
+pub struct FleetOutput {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// How much of what happened is printed.
+#[derive(Debug, Default, Args)]
+pub struct NewestFlags {
+    /// Print the N newest entries [default: 20]
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub top: Option<usize>,
+    /// Print every entry that is kept
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl NewestFlags {
+    /// The most entries to print.
+    pub fn limit(&self) -> usize {
+        if self.all { usize::MAX } else { self.top.unwrap_or(20) }
+    }
+
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        self.all || self.top.is_some()
+    }
+}
+
 /// `wordfreq worker`
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
@@ -529,6 +616,7 @@ impl Command {
             Self::Delete(args) => none.with_backend(&args.backend),
             Self::Results(args) => none.with_backend(&args.command.output().backend),
             Self::Queue(args) => none.with_backend(&args.command.output().backend),
+            Self::Fleet(args) => none.with_backend(&args.command.output().backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
             Self::Config(args) => Flags { needs_backend: true, ..none }
