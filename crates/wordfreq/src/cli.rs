@@ -47,6 +47,8 @@ pub enum Command {
     Queue(QueueArgs),
     /// Look at the fleet of `up`: its instances, what was done to them and why, its alarms.
     Fleet(FleetArgs),
+    /// Watch queue and fleet live on a terminal: charts, alarms, instances, activities.
+    Top(TopArgs),
     /// Run one worker on the data directory, or WORKER_COUNT of them on AWS.
     Worker(WorkerArgs),
     /// Make what a fleet of workers needs on AWS, or delete it.
@@ -413,6 +415,20 @@ impl NewestFlags {
     }
 }
 
+/// `wordfreq top`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys: q, Esc and control-C end it, the arrows or + and - change the time that the charts show. It needs a terminal of 80x24 \
+or more. NO_COLOR is honoured.")]
+pub struct TopArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// How often to look, from 100ms to 1min
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
 /// `wordfreq worker`
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
@@ -617,6 +633,7 @@ impl Command {
             Self::Results(args) => none.with_backend(&args.command.output().backend),
             Self::Queue(args) => none.with_backend(&args.command.output().backend),
             Self::Fleet(args) => none.with_backend(&args.command.output().backend),
+            Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
             Self::Config(args) => Flags { needs_backend: true, ..none }
@@ -664,6 +681,13 @@ impl Flags {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+/// Looking without a pause would take a core, and looking once in an hour is no live view.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let is_sensible = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval);
+    is_sensible.then_some(interval).ok_or_else(|| format!("{text:?} is not from 100ms to 1min"))
 }
 
 /// A share of tries that all fail would never end.

@@ -18,4 +18,5 @@ pub mod output;
 pub mod prices;
 pub mod signals;
 pub mod supervise;
+pub mod top;
 pub mod upkeep;

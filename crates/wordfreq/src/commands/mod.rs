@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod queue;
 pub mod results;
 pub mod simulate;
+pub mod top;
 pub mod up;
 pub mod upload;
 pub mod worker;

@@ -234,3 +234,12 @@ fn on_aws_the_fleet_is_somebody_elses() {
         assert!(refused.contains("EC2 Auto Scaling group"), "{refused}");
     }
 }
+
+#[test]
+fn the_live_view_needs_a_terminal() {
+    let program = with_a_fleet();
+    let refused = program.run(&["top"]).ended(2);
+    assert!(refused.contains("use `wordfreq fleet status` and `wordfreq queue status`"), "{refused}");
+    let refused = program.run(&["top", "--interval", "1ms"]).ended(2);
+    assert!(refused.contains("is not from 100ms to 1min"), "{refused}");
+}
