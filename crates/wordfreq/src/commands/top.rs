@@ -115,6 +115,9 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        ratatui::restore();
+        // A panic gave it back already; once more would put the cursor onto what was told of it.
+        if !std::thread::panicking() {
+            ratatui::restore();
+        }
     }
 }

@@ -95,7 +95,8 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, view: &View) {
         None => "no fleet yet".into(),
     };
     let state = if view.up_runs { "up runs" } else { "UP DOES NOT RUN" };
-    let title = format!(" wordfreq top   {}   {fleet}   {state}", escaped(&view.directory));
+    // What may be long and cut off comes last.
+    let title = format!(" wordfreq top   {state}   {fleet}   {}", escaped(&view.directory));
     frame.render_widget(Paragraph::new(title).style(Modifier::REVERSED | Modifier::BOLD), area);
 }
 
@@ -495,7 +496,7 @@ mod tests {
     #[test]
     fn everything_fits_the_least_terminal() {
         let expected = [
-            " wordfreq top   ./data\\u{7}   plan classic, 1 to 4 instances   up runs",
+            " wordfreq top   up runs   plan classic, 1 to 4 instances   ./data\\u{7}",
             " 8 waiting, 2 in flight, 1 delayed, oldest 1h2m, 5 dead letters",
             "backlog: 8 waiting                   most 80 alarms: value / threshold ─────────",
             "                             ████████        ALARM backlog-high\\u{1b}[2J",
@@ -563,7 +564,7 @@ mod tests {
         };
         let drawn = drawn(&view, 100, 30);
         for said in [
-            "no fleet yet   UP DOES NOT RUN",
+            "UP DOES NOT RUN   no fleet yet",
             "cannot look, trying again: the disk\\u{1b} is on fire",
             "throughput: not known yet",
             "\u{b7}\u{b7}\u{b7}",

@@ -1,8 +1,15 @@
 //! `wordfreq fleet` and `wordfreq top` on a data directory whose fleet is made up: what is printed, in which form, and
 //! what is refused. The fleet that `up` runs is not here.
 
-use std::time::Duration;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use wordfreq_core::scaling::{
     AlarmState, AlarmStatus, AlarmTransition, Bounds, Instance, InstanceState, Moment, ScalerState,
 };
@@ -242,4 +249,121 @@ fn the_live_view_needs_a_terminal() {
     assert!(refused.contains("use `wordfreq fleet status` and `wordfreq queue status`"), "{refused}");
     let refused = program.run(&["top", "--interval", "1ms"]).ended(2);
     assert!(refused.contains("is not from 100ms to 1min"), "{refused}");
+}
+
+/// A terminal that the test types at and reads.
+struct Terminal {
+    keys: File,
+    screen: Receiver<Vec<u8>>,
+    seen: String,
+    /// The program's side.
+    side: OwnedFd,
+}
+
+impl Terminal {
+    fn new(columns: u16, rows: u16) -> Self {
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keys).unwrap();
+        unlockpt(&keys).unwrap();
+        let side = ioctl_tiocgptpeer(&keys, OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        let size = Winsize { ws_col: columns, ws_row: rows, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&side, size).unwrap();
+        let keys = File::from(keys);
+        let mut screen = keys.try_clone().unwrap();
+        let (sender, receiver) = mpsc::channel();
+        // Ends when nobody holds the program's side any more.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read) = screen.read(&mut buffer) {
+                if sender.send(buffer[..read].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { keys, screen: receiver, seen: String::new(), side }
+    }
+
+    /// Runs `wordfreq top` here, in a session of its own: whoever runs the tests may sit at a terminal of another size.
+    fn top(&self, program: &Program) -> Top {
+        let side = || self.side.try_clone().unwrap();
+        let top = Command::new("setsid")
+            .args([env!("CARGO_BIN_EXE_wordfreq"), "top", "--interval", "100ms"])
+            .current_dir(program.path(""))
+            .env_clear()
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn();
+        Top(top.unwrap())
+    }
+
+    /// Waits until the program has written this.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !self.seen.contains(text) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let bytes =
+                self.screen.recv_timeout(left).unwrap_or_else(|_| panic!("no {text:?} in {:?}", self.seen));
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    fn local_modes(&self) -> LocalModes {
+        tcgetattr(&self.side).unwrap().local_modes
+    }
+}
+
+/// Does not outlive its test.
+struct Top(Child);
+
+impl Drop for Top {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn the_live_view_gives_the_terminal_back_however_it_ends() {
+    const ALTERNATE_SCREEN: &str = "\x1b[?1049h";
+    const USUAL_SCREEN: &str = "\x1b[?1049l";
+    let program = with_a_fleet();
+    for end in ["q", "\x03", "TERM", "HUP"] {
+        let mut terminal = Terminal::new(100, 30);
+        let modes = terminal.local_modes();
+        let mut top = terminal.top(&program);
+        terminal.wait_for(ALTERNATE_SCREEN);
+        terminal
+            .wait_for("wordfreq top   UP DOES NOT RUN   plan classic, 1 to 5 instances   ./wordfreq-data");
+        terminal.wait_for("=high\\u{1b}[2J\\tx");
+        assert!(!terminal.local_modes().contains(LocalModes::ICANON), "{end}");
+        if end.len() == 1 {
+            terminal.keys.write_all(end.as_bytes()).unwrap();
+        } else {
+            let killed = Command::new("kill").args(["-s", end, &top.0.id().to_string()]).status().unwrap();
+            assert!(killed.success());
+        }
+        terminal.wait_for(USUAL_SCREEN);
+        assert_eq!(top.0.wait().unwrap().code(), Some(0), "{end}");
+        assert_eq!(terminal.local_modes(), modes, "{end}");
+    }
+}
+
+#[test]
+fn the_live_view_says_when_its_terminal_is_too_small() {
+    let program = with_a_fleet();
+    let mut terminal = Terminal::new(60, 10);
+    let mut top = terminal.top(&program);
+    // What separates words need not be written on an empty screen.
+    for word in ["60x10", "small:", "needs", "80x24"] {
+        terminal.wait_for(word);
+    }
+    tcsetwinsize(&terminal.side, Winsize { ws_col: 80, ws_row: 24, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    terminal.wait_for("UP DOES NOT RUN");
+    terminal.keys.write_all(b"-").unwrap();
+    // The middle of the charts, which was -2m30s.
+    terminal.wait_for("-30s");
+    terminal.keys.write_all(b"\x1b").unwrap();
+    assert_eq!(top.0.wait().unwrap().code(), Some(0));
 }
