@@ -15,8 +15,8 @@ use super::fleet;
 use crate::cli::TopArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
-use crate::signals;
 use crate::top::{self, Watch};
+use crate::{output, signals};
 
 enum Happened {
     Key(KeyEvent),
@@ -116,8 +116,10 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // A panic gave it back already; once more would put the cursor onto what was told of it.
-        if !std::thread::panicking() {
-            ratatui::restore();
+        if !std::thread::panicking()
+            && let Err(error) = ratatui::try_restore()
+        {
+            output::remark(format!("the terminal was not given back: {error}; `reset` mends it"));
         }
     }
 }

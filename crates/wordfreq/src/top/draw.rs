@@ -16,7 +16,7 @@ use wordfreq_core::scaling::{AlarmState, InstanceState, Moment};
 use wordfreq_pipeline::Timestamp;
 use wordfreq_pipeline::fleet::{ActivityStatus, Member};
 
-use super::samples::Column;
+use super::samples::{Column, Rates};
 use super::view::View;
 use crate::output::{decimal, escaped};
 
@@ -139,8 +139,10 @@ fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let columns = view.samples.columns(view.now, span, holds, area.width.into());
     let newest = view.samples.newest().copied().unwrap_or_default();
     let rates = match view.samples.rates(RATES_OVER.mul_f64(scale)) {
-        Some((sent, done)) => format!("{done:.1} done/s, {sent:.1} sent/s"),
-        None => "not known yet".into(),
+        Some(Rates { sent, received, done }) => {
+            format!("done/s {}, sent {}, received {}", rate(done), rate(sent), rate(received))
+        }
+        None => "done/s: not known yet".into(),
     };
     let charts = [
         Chart {
@@ -170,7 +172,7 @@ fn draw_charts(frame: &mut Frame<'_>, area: Rect, view: &View) {
             }),
         },
         Chart {
-            heading: format!("throughput: {rates}"),
+            heading: rates,
             color: Color::Magenta,
             value: &|column| column.rate,
             line: None,
@@ -208,7 +210,7 @@ fn draw_chart(
     let top = lines().fold(most, f64::max).max(chart.least_top);
     let most = format!("most {}", decimal((most * 10.0).round() / 10.0));
     let room = usize::from(area.width).saturating_sub(most.len());
-    let text = format!("{:<room$.room$}{most}", chart.heading);
+    let text = format!("{:<room$.cut$}{most}", chart.heading, cut = room.saturating_sub(1));
     buffer.set_stringn(heading.x, heading.y, text, heading.width.into(), Modifier::BOLD);
 
     let (height, style) = (plot.height, palette.of(chart.color));
@@ -354,13 +356,18 @@ fn draw_events(frame: &mut Frame<'_>, area: Rect, view: &View) {
             Line::from(vec![
                 Span::styled(clock(at), Modifier::DIM),
                 Span::raw(" "),
-                Span::styled(format!("{state:<10.17}"), palette.of(color)),
+                Span::styled(format!("{state:<10}"), palette.of(color)),
                 Span::raw(" "),
                 Span::raw(escaped(&text).into_owned()),
             ])
         })
         .collect();
     frame.render_widget(Paragraph::new(lines).block(section("activities and changes of alarms ")), area);
+}
+
+/// As many digits as there is room for.
+fn rate(each_second: f64) -> String {
+    if each_second < 100.0 { format!("{each_second:.1}") } else { format!("{each_second:.0}") }
 }
 
 /// The time of day, UTC.
@@ -380,7 +387,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use wordfreq_core::scaling::{AlarmStatus, AlarmTransition, Bounds, ScalerState};
-    use wordfreq_pipeline::embedded::{AlarmRule, Deed, KeptActivity, NewActivity, Sizing};
+    use wordfreq_pipeline::embedded::{AlarmRule, Deed, KeptActivity, NewActivity, Sizing, Throughput};
     use wordfreq_pipeline::queue::Depth;
 
     use super::super::samples::{Sample, Samples};
@@ -436,8 +443,8 @@ mod tests {
         for (seconds, visible, in_service, desired) in
             [(150, 40, 1, 1), (200, 80, 1, 4), (250, 20, 4, 3), (300, 8, 3, 3)]
         {
-            let (sent, done) = (Some(100), Some(150));
-            samples.push(Sample { at: at(seconds), visible, in_flight: 2, in_service, desired, sent, done });
+            let passed = Some(Throughput { sent: 100, received: 125, deleted: 150 });
+            samples.push(Sample { at: at(seconds), visible, in_flight: 2, in_service, desired, passed });
         }
         let mut ill = Member::pending("w-2\t".into(), at(200));
         (ill.instance.healthy, ill.note, ill.held) = (false, Some("its process ended".into()), 7);
@@ -510,7 +517,7 @@ mod tests {
             "                                    █━━━━━━━",
             "                                    ████████",
             "······················━━━━━━━███████████████",
-            "throughput: 3.0 done/s, 2.0 sent/s    most 3",
+            "done/s 3.0, sent 2.0, received 2.5    most 3",
             "                      ██████████████████████",
             "                      ██████████████████████",
             "······················██████████████████████",
@@ -566,7 +573,7 @@ mod tests {
         for said in [
             "UP DOES NOT RUN   no fleet yet",
             "cannot look, trying again: the disk\\u{1b} is on fire",
-            "throughput: not known yet",
+            "done/s: not known yet",
             "\u{b7}\u{b7}\u{b7}",
         ] {
             assert!(drawn.contains(said), "{said}: {drawn}");

@@ -6,5 +6,5 @@ mod samples;
 mod view;
 
 pub use draw::{LEAST_HEIGHT, LEAST_WIDTH, draw};
-pub use samples::{Column, Sample, Samples};
+pub use samples::{Column, Rates, Sample, Samples};
 pub use view::{Spans, View, Watch};

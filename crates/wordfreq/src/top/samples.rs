@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use wordfreq_core::scaling::Moment;
-use wordfreq_pipeline::embedded::Look;
+use wordfreq_pipeline::embedded::{Look, Throughput};
 
 /// Six hours of a look each second, and the looks of a scaler before them.
 const AT_MOST: usize = 30_000;
@@ -23,10 +23,8 @@ pub struct Sample {
     pub in_service: u64,
     /// Instances that there should be.
     pub desired: u64,
-    /// Messages sent since the sample before, where that is known.
-    pub sent: Option<u64>,
-    /// Messages deleted since the sample before, where that is known.
-    pub done: Option<u64>,
+    /// What passed through the queue since the sample before, where that is known.
+    pub passed: Option<Throughput>,
 }
 
 /// A look of the scaler.
@@ -38,8 +36,11 @@ impl From<&Look> for Sample {
             in_flight: observation.not_visible,
             in_service: observation.in_service.into(),
             desired: (*desired).into(),
-            sent: Some(observation.sent),
-            done: Some(observation.deleted),
+            passed: Some(Throughput {
+                sent: observation.sent,
+                received: observation.received,
+                deleted: observation.deleted,
+            }),
         }
     }
 }
@@ -57,6 +58,17 @@ pub struct Column {
     pub desired: u64,
     /// Documents done each second, where that is known.
     pub rate: Option<f64>,
+}
+
+/// Messages each second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Sent.
+    pub sent: f64,
+    /// Received, again and again if they come back.
+    pub received: f64,
+    /// Done and deleted.
+    pub done: f64,
 }
 
 /// Samples in the order of their moments.
@@ -80,16 +92,25 @@ impl Samples {
         self.0.back()
     }
 
-    /// Messages sent and done each second over the last `window`; `None` if nothing is known of it.
-    pub fn rates(&self, window: Duration) -> Option<(f64, f64)> {
+    /// What passed through the queue each second of the last `window`; `None` if nothing is known of it.
+    pub fn rates(&self, window: Duration) -> Option<Rates> {
         let since = self.newest()?.at.saturating_sub(window);
-        let (mut time, mut sent, mut done) = (Duration::ZERO, 0, 0);
+        let (mut time, mut all) = (Duration::ZERO, Throughput::default());
         for (before, after) in self.steps().rev().take_while(|(_, after)| after.at > since) {
-            let (Some(more_sent), Some(more_done)) = (after.sent, after.done) else { break };
-            (time, sent, done) = (time + (after.at - before.at), sent + more_sent, done + more_done);
+            let Some(Throughput { sent, received, deleted }) = after.passed else { break };
+            time += after.at - before.at;
+            all = Throughput {
+                sent: all.sent + sent,
+                received: all.received + received,
+                deleted: all.deleted + deleted,
+            };
         }
-        let seconds = time.as_secs_f64();
-        (seconds > 0.0).then(|| (sent as f64 / seconds, done as f64 / seconds))
+        let each_second = |count: u64| count as f64 / time.as_secs_f64();
+        (time > Duration::ZERO).then(|| Rates {
+            sent: each_second(all.sent),
+            received: each_second(all.received),
+            done: each_second(all.deleted),
+        })
     }
 
     /// The `span` until `now` in `width` columns; `None` where nobody looked: a value is taken to be the same until the
@@ -102,8 +123,8 @@ impl Samples {
         let position = |moment: Moment| (moment.as_secs_f64() / length - first).clamp(0.0, width as f64);
         let mut columns = vec![None; width];
         let mut known = vec![0.0; width];
-        let now = self.newest().map(|newest| Sample { at: now.max(newest.at), done: None, ..*newest });
-        for (before, after) in self.newest().zip(now.as_ref()).into_iter().chain(self.steps().rev()) {
+        let until = self.newest().map(|newest| Sample { at: now.max(newest.at), passed: None, ..*newest });
+        for (before, after) in self.newest().zip(until.as_ref()).into_iter().chain(self.steps().rev()) {
             let (from, to) = (position(before.at), position(after.at.min(before.at + holds)));
             if position(after.at) == 0.0 {
                 break;
@@ -118,10 +139,10 @@ impl Samples {
                 column.in_service = column.in_service.max(before.in_service);
                 column.desired = column.desired.max(before.desired);
                 let share = to.min(index as f64 + 1.0) - from.max(index as f64);
-                if let Some(done) = after.done
+                if let Some(passed) = after.passed
                     && share > 0.0
                 {
-                    let rate = done as f64 / (after.at - before.at).as_secs_f64();
+                    let rate = passed.deleted as f64 / (after.at - before.at).as_secs_f64();
                     let whole = known[index] + share;
                     column.rate = Some((column.rate.unwrap_or(0.0) * known[index] + rate * share) / whole);
                     known[index] = whole;
@@ -148,7 +169,8 @@ mod tests {
     }
 
     fn sample(seconds: u64, visible: u64, done: u64) -> Sample {
-        Sample { at: at(seconds), visible, sent: Some(done / 2), done: Some(done), ..Sample::default() }
+        let passed = Some(Throughput { sent: done / 2, received: 2 * done, deleted: done });
+        Sample { at: at(seconds), visible, passed, ..Sample::default() }
     }
 
     fn samples(all: &[Sample]) -> Samples {
@@ -185,7 +207,10 @@ mod tests {
     fn rates_are_of_the_last_while_and_of_what_is_known() {
         let mut samples =
             samples(&[sample(0, 0, 0), sample(50, 0, 500), sample(55, 0, 10), sample(60, 0, 30)]);
-        assert_eq!(samples.rates(Duration::from_secs(10)), Some((2.0, 4.0)));
+        assert_eq!(
+            samples.rates(Duration::from_secs(10)),
+            Some(Rates { sent: 2.0, received: 8.0, done: 4.0 })
+        );
         samples.push(Sample { at: at(61), ..Sample::default() });
         assert_eq!(samples.rates(Duration::from_secs(10)), None);
     }

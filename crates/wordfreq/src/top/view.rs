@@ -141,8 +141,10 @@ impl Watch {
         let up_runs = Lock::is_taken(&self.lock)?;
 
         let in_service = members.iter().filter(|member| member.instance.state == InstanceState::InService);
-        let since = |count: fn(&Throughput) -> u64| {
-            self.passed.as_ref().map(|before| count(&passed).saturating_sub(count(before)))
+        let since = |before: Throughput| Throughput {
+            sent: passed.sent.saturating_sub(before.sent),
+            received: passed.received.saturating_sub(before.received),
+            deleted: passed.deleted.saturating_sub(before.deleted),
         };
         self.view.samples.push(Sample {
             at: now,
@@ -150,8 +152,7 @@ impl Watch {
             in_flight: queue.in_flight,
             in_service: in_service.count() as u64,
             desired: fleet.as_ref().map_or(0, |fleet| fleet.state.desired.into()),
-            sent: since(|passed| passed.sent),
-            done: since(|passed| passed.deleted),
+            passed: self.passed.map(since),
         });
         self.passed = Some(passed);
         let view = &mut self.view;
