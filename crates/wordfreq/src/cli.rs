@@ -45,6 +45,10 @@ pub enum Command {
     Results(ResultsArgs),
     /// Look at the queue, and at the documents that could not be counted.
     Queue(QueueArgs),
+    /// Look at the fleet of `up`: its instances, what was done to them and why, its alarms.
+    Fleet(FleetArgs),
+    /// Watch queue and fleet live on a terminal: charts, alarms, instances, activities.
+    Top(TopArgs),
     /// Run one worker on the data directory, or WORKER_COUNT of them on AWS.
     Worker(WorkerArgs),
     /// Make what a fleet of workers needs on AWS, or delete it.
@@ -346,6 +350,105 @@ pub struct QueueOutput {
     pub format: FormatFlags,
 }
 
+/// `wordfreq fleet`
+#[derive(Debug, Args)]
+pub struct FleetArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: FleetCommand,
+}
+
+/// What of a fleet to look at.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Times are those of the fleet's own clock, which is the wall clock unless `up` was told to let it go faster.")]
+pub enum FleetCommand {
+    /// Print how many instances there are and should be, and each of them.
+    #[command(after_help = "\
+--format json is one object: {\"plan\",\"min\",\"max\",\"desired\",\"in_service\",\"pending\",\"terminating\",\"running\",\"at\",\
+\"time_scale\",\"instances\":[{\"id\",...}]}; `running` is whether an `up` runs, `at` when all this was so. tsv and csv hold \
+the instances alone.")]
+    Status(FleetOutput),
+    /// List launches and terminations with their causes, the newest first.
+    Activity {
+        /// How much is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+    /// List the alarms and how they stand.
+    Alarms {
+        /// List the changes of their states instead, the newest first
+        #[arg(long)]
+        history: bool,
+        /// How much of the history is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+}
+
+impl FleetCommand {
+    /// The flags that every one of them takes.
+    pub fn output(&self) -> &FleetOutput {
+        match self {
+            Self::Status(output) | Self::Activity { output, .. } | Self::Alarms { output, .. } => output,
+        }
+    }
+}
+
+/// The flags that every fleet command takes.
+#[derive(Debug, Default, Args)]
+pub struct FleetOutput {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// How much of what happened is printed.
+#[derive(Debug, Default, Args)]
+pub struct NewestFlags {
+    /// Print the N newest entries [default: 20]
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub top: Option<usize>,
+    /// Print every entry that is kept
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl NewestFlags {
+    /// The most entries to print.
+    pub fn limit(&self) -> usize {
+        if self.all { usize::MAX } else { self.top.unwrap_or(20) }
+    }
+
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        self.all || self.top.is_some()
+    }
+}
+
+/// `wordfreq top`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys: q, Esc and control-C end it, the arrows or + and - change the time that the charts show. It needs a terminal of 80x24 \
+or more. NO_COLOR is honoured.")]
+pub struct TopArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// How often to look, from 100ms to 1min
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
 /// `wordfreq worker`
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
@@ -552,6 +655,8 @@ impl Command {
             Self::Delete(args) => none.with_backend(&args.backend),
             Self::Results(args) => none.with_backend(&args.command.output().backend),
             Self::Queue(args) => none.with_backend(&args.command.output().backend),
+            Self::Fleet(args) => none.with_backend(&args.command.output().backend),
+            Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
             Self::Config(args) => Flags { needs_backend: true, ..none }
@@ -624,6 +729,13 @@ fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
 fn time_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
     scale.ok_or_else(|| format!("{text:?} is not a scale from 1 to 1000"))
+}
+
+/// Looking without a pause would take a core, and looking once in an hour is no live view.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let is_sensible = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval);
+    is_sensible.then_some(interval).ok_or_else(|| format!("{text:?} is not from 100ms to 1min"))
 }
 
 /// A share of tries that all fail would never end.

@@ -19,4 +19,5 @@ pub mod output;
 pub mod plan_file;
 pub mod prices;
 pub mod signals;
+pub mod top;
 pub mod upkeep;

@@ -1,7 +1,8 @@
-//! SIGINT and SIGTERM: the first asks for a drain, the second ends the process at once.
+//! SIGINT and SIGTERM. Where documents are counted the first asks for a drain and the second ends the process at once;
+//! where one only watches, the first ends it.
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use wordfreq_pipeline::Drain;
 
@@ -25,6 +26,27 @@ pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) ->
             if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
                 tracing::error!(%error, "cannot end the process");
             }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Calls `end` at the first signal, the terminal's going away included. A second one ends the process at once.
+///
+/// # Errors
+/// When the operating system refuses the handlers or the thread.
+pub fn on_end(end: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen to signals")?;
+    let listen = move || {
+        let mut arrived = signals.forever();
+        if arrived.next().is_some() {
+            end();
+        }
+        if let Some(signal) = arrived.next()
+            && let Err(error) = signal_hook::low_level::emulate_default_handler(signal)
+        {
+            tracing::error!(%error, "cannot end the process");
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;

@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod count;
+mod fleet;
 mod program;
 mod simulate;
 mod system;
