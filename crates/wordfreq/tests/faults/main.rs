@@ -5,6 +5,7 @@
 
 mod disk;
 mod fencing;
+mod fleet;
 mod kill;
 mod lifecycle;
 mod oracle;
