@@ -500,3 +500,49 @@ fn told(activity: &Activity, instance: String, message: Option<String>) -> NewAc
     tracing::info!(instance, cause, "{}", activity.description());
     NewActivity { at: activity.at, instance, kind, description, cause, message }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unmeasured() -> ServiceTime {
+        ServiceTime { mean: UNMEASURED_SERVICE, measured: false, work: Duration::ZERO, glanced: Moment::ZERO }
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_service_time_is_the_work_of_all_instances_by_the_documents_they_did() {
+        let mut service = unmeasured();
+        service.glance(seconds(10), 3);
+        service.measure(15);
+        assert_eq!(service.mean, seconds(2));
+        // The next measures move it, and do not throw it about.
+        service.glance(seconds(20), 2);
+        service.measure(2);
+        assert_eq!(service.mean, seconds(6));
+    }
+
+    #[test]
+    fn what_is_idle_or_too_little_says_nothing() {
+        let mut service = unmeasured();
+        service.glance(seconds(100), 0);
+        service.measure(1000);
+        service.glance(seconds(100) + LEAST_WORK_MEASURED / 2, 1);
+        service.measure(7);
+        assert_eq!((service.mean, service.measured), (UNMEASURED_SERVICE, false));
+    }
+
+    #[test]
+    fn a_document_that_takes_long_is_noticed_before_it_is_done() {
+        let mut service = unmeasured();
+        service.glance(seconds(60), 1);
+        service.measure(0);
+        assert_eq!(service.mean, seconds(60));
+        service.glance(seconds(90), 1);
+        service.measure(1);
+        assert_eq!((service.mean, service.measured), (seconds(90), true));
+    }
+}
