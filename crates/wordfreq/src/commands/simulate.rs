@@ -13,14 +13,16 @@ use wordfreq_core::scaling::{
     Activity, ActivityKind, Bounds, Conditions, Metric, Moment, Plan, Trap, classic, fixed, latency, traps,
 };
 use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
+use wordfreq_pipeline::embedded::Deed;
 
-use crate::chart::{self, Drawn};
+use crate::chart::{self, Drawn, Mark};
 use crate::cli::SimulateArgs;
 use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
 use crate::load::Workload;
 use crate::output::{self, Cell, Format, Listing};
 use crate::prices::Prices;
+use crate::run::Latency;
 
 /// One plan's line of the result.
 #[derive(Debug, Serialize)]
@@ -37,14 +39,14 @@ struct PolicyReport {
     lambda_usd: f64,
     latency_seconds: Latency,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activities: Option<Vec<Act>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p95: f64,
-    p99: f64,
-    max: f64,
+struct Act {
+    at_seconds: f64,
+    kind: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -77,6 +79,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     let facts = facts(&workload);
     let prices = Prices::built_in()?;
     let hourly = prices.instance(&args.instance_type).map_err(UsageError)?;
+    let is_json = args.format.format == Format::Json;
     let bounds = Bounds { min: args.min, max: args.max };
     let target = args.target;
     let mut reports = Vec::new();
@@ -104,7 +107,9 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
         let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
             .map_err(|error| UsageError(format!("{name}: {error}")))?;
-        reports.push(report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings));
+        let activities = (args.activities && is_json).then(|| acts(&outcome));
+        let report = report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings);
+        reports.push(PolicyReport { activities, ..report });
         outcomes.push((name, outcome));
     }
     let end = outcomes.iter().map(|(_, outcome)| outcome.end).max().unwrap_or_default();
@@ -115,8 +120,12 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         write_timeline(path, &outcomes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for path in &args.chart {
-        let drawn: Vec<_> =
-            outcomes.iter().map(|(name, outcome)| Drawn { name, timeline: &outcome.timeline }).collect();
+        let marks: Vec<Vec<Mark>> = outcomes.iter().map(|(_, outcome)| marks(outcome)).collect();
+        let drawn: Vec<_> = outcomes
+            .iter()
+            .zip(&marks)
+            .map(|((name, outcome), marks)| Drawn { name, timeline: &outcome.timeline, marks })
+            .collect();
         chart::draw(path, &drawn)?;
     }
     print(args, &report)?;
@@ -126,7 +135,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
             .iter()
             .for_each(|warning| output::remark(format!("warning: {}: {warning}", policy.name)));
     }
-    if args.activities {
+    if args.activities && !is_json {
         for (name, outcome) in &outcomes {
             outcome.activities.iter().for_each(|activity| output::remark(told(name, activity)));
         }
@@ -205,7 +214,23 @@ fn report(
             + prices.requests(outcome.documents, outcome.received),
         latency_seconds,
         warnings,
+        activities: None,
     }
+}
+
+/// Each launch and termination as JSON has it, in the words of the load test's.
+fn acts(outcome: &Outcome) -> Vec<Act> {
+    let kind = |kind: &ActivityKind| match kind {
+        ActivityKind::Launch => Deed::Launch.as_str(),
+        ActivityKind::Terminate(_) => Deed::Terminate.as_str(),
+    };
+    let act = |act: &Activity| Act { at_seconds: act.at.as_secs_f64(), kind: kind(&act.kind) };
+    outcome.activities.iter().map(act).collect()
+}
+
+fn marks(outcome: &Outcome) -> Vec<Mark> {
+    let mark = |act: &Activity| Mark { at: act.at, is_launch: act.kind == ActivityKind::Launch };
+    outcome.activities.iter().map(mark).collect()
 }
 
 fn hours(time: Duration) -> f64 {
