@@ -2,6 +2,7 @@
 //! terminations below, and behind both the time that an alarm was on. And bars of anything. Not here: where the numbers
 //! come from, and the page that charts stand on (`report`).
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -53,6 +54,10 @@ pub struct Bars<'a> {
     pub bars: &'a [(f64, f64, f64)],
 }
 
+/// An alarm's lane, and what is around all of them.
+const LANE: u32 = 26;
+const LANES_FRAME: u32 = 64;
+
 /// Draws fleets below one another, on one time axis; the file's ending says in which form.
 ///
 /// # Errors
@@ -79,7 +84,13 @@ pub fn draw(path: &Path, fleets: &[Drawn<'_>]) -> anyhow::Result<()> {
 /// # Errors
 /// When it cannot be drawn.
 pub fn fleet_svg(fleet: &Drawn<'_>) -> anyhow::Result<String> {
-    inline(HEIGHT, |area| draw_all(area, std::slice::from_ref(fleet)))
+    let alarms = alarms(fleet.timeline);
+    let below = if alarms.is_empty() { 0 } else { LANE * alarms.len() as u32 + LANES_FRAME };
+    inline(HEIGHT + below, |area| {
+        let (above, below) = area.split_vertically(HEIGHT);
+        draw_all(&above, std::slice::from_ref(fleet))?;
+        if alarms.is_empty() { Ok(()) } else { draw_lanes(&below, fleet.timeline, &alarms) }
+    })
 }
 
 /// Bars as an SVG element without a ground of its own, for a page.
@@ -142,6 +153,39 @@ fn draw_bars<B: DrawingBackend>(area: &Drawing<B>, bars: &Bars<'_>) -> Result<()
     chart.draw_series(
         bars.iter().map(|(from, to, high)| Rectangle::new([(*from, 0.0), (*to, *high)], BACKLOG.filled())),
     )?;
+    Ok(())
+}
+
+/// A lane for each alarm, filled while it is in ALARM.
+fn draw_lanes<B: DrawingBackend>(
+    area: &Drawing<B>,
+    timeline: &[Sample],
+    alarms: &[&str],
+) -> Result<(), Failure<B>> {
+    let end = timeline.last().map_or(1.0, minutes).max(1.0);
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(12).x_label_area_size(36).y_label_area_size(64);
+    let mut chart = chart.build_cartesian_2d(0.0..end, 0.0..alarms.len() as f64)?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .y_labels(0)
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .x_desc("minutes")
+        .y_desc("alarms")
+        .label_style((FONT, 14))
+        .axis_desc_style((FONT, 14))
+        .draw()?;
+    for (lane, alarm) in (0..).zip(alarms) {
+        let bottom = alarms.len() as f64 - 1.0 - f64::from(lane);
+        let spans = spans(timeline, |sample| sample.alarms.iter().any(|name| name == alarm));
+        chart.draw_series(spans.into_iter().map(|(from, to)| {
+            Rectangle::new([(from, bottom + 0.1), (to, bottom + 0.9)], ALARM.mix(0.35).filled())
+        }))?;
+        let label = Text::new((*alarm).to_owned(), (end * 0.004, bottom + 0.78), (FONT, 14));
+        chart.draw_series(std::iter::once(label))?;
+    }
     Ok(())
 }
 
@@ -263,11 +307,15 @@ fn minutes(sample: &Sample) -> f64 {
 
 /// From when to when an alarm that grows the fleet was on, in minutes.
 fn alarmed(timeline: &[Sample]) -> Vec<(f64, f64)> {
+    spans(timeline, |sample| sample.alarms.iter().any(|alarm| alarm.to_lowercase().contains("high")))
+}
+
+/// From when to when something was so, in minutes.
+fn spans(timeline: &[Sample], is_so: impl Fn(&Sample) -> bool) -> Vec<(f64, f64)> {
     let mut spans: Vec<(f64, f64)> = Vec::new();
     let mut since = None;
     for sample in timeline {
-        let on = sample.alarms.iter().any(|alarm| alarm.to_lowercase().contains("high"));
-        match (on, since) {
+        match (is_so(sample), since) {
             (true, None) => since = Some(minutes(sample)),
             (false, Some(from)) => {
                 spans.push((from, minutes(sample)));
@@ -280,4 +328,11 @@ fn alarmed(timeline: &[Sample]) -> Vec<(f64, f64)> {
         spans.push((from, minutes(last)));
     }
     spans
+}
+
+/// Every alarm that was ever on, by name.
+fn alarms(timeline: &[Sample]) -> Vec<&str> {
+    let names: BTreeSet<&str> =
+        timeline.iter().flat_map(|sample| sample.alarms.iter().map(String::as_str)).collect();
+    names.into_iter().collect()
 }
