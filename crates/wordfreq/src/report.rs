@@ -286,7 +286,8 @@ fn activities(page: &mut String, run: &Run) -> std::fmt::Result {
     for activity in run.activities.iter().take(ROWS_SHOWN) {
         writeln!(
             page,
-            "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"text\">{}</td></tr>",
+            "<tr><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"word\">{}</td><td class=\"word\">{}</td>\
+             <td class=\"text\">{}</td></tr>",
             seconds(activity.at),
             activity.ended.map_or_else(|| "-".to_owned(), seconds),
             activity.kind.as_str(),
@@ -315,7 +316,8 @@ fn alarms(page: &mut String, run: &Run) -> std::fmt::Result {
     for transition in run.transitions.iter().take(ROWS_SHOWN) {
         writeln!(
             page,
-            "<tr><td class=\"n\">{}</td><td>{}</td><td>{}</td><td class=\"n\">{}</td><td class=\"text\">{}</td></tr>",
+            "<tr><td class=\"n\">{}</td><td class=\"word\">{}</td><td class=\"word\">{}</td><td class=\"n\">{}</td>\
+             <td class=\"text\">{}</td></tr>",
             seconds(transition.at),
             text(&transition.alarm),
             text(&transition.to),

@@ -12,7 +12,7 @@ use shared_child::SharedChild;
 use tempfile::TempDir;
 
 use crate::cli::LoadtestArgs;
-use crate::exit::UsageError;
+use crate::exit::{Exit, UsageError};
 use crate::output;
 
 /// Its log, in its data directory.
@@ -95,7 +95,7 @@ impl TemporaryUp {
     /// Fails if it has ended, with the end of its log.
     ///
     /// # Errors
-    /// That it has ended.
+    /// That it has ended; [`UsageError`] if what it was asked for makes no sense.
     pub fn check(&self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait().context("cannot look after the temporary `wordfreq up`")?
         else {
@@ -104,6 +104,9 @@ impl TemporaryUp {
         let log = std::fs::read_to_string(&self.log).unwrap_or_else(|error| error.to_string());
         let lines: Vec<&str> = log.lines().collect();
         let told = lines[lines.len().saturating_sub(TOLD_LINES)..].join("\n");
+        if status.code() == Some(i32::from(Exit::Usage.code())) {
+            return Err(UsageError(format!("`wordfreq up` refuses it: {told}")).into());
+        }
         bail!("the temporary `wordfreq up` ended: {status}; its log ends with\n{told}")
     }
 
@@ -144,6 +147,8 @@ impl Drop for TemporaryUp {
         if let Err(error) = self.child.wait() {
             tracing::error!(%error, "cannot wait for the temporary `wordfreq up`");
         }
+        // Those who may have to end at once hold it too.
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

@@ -3,6 +3,7 @@
 mod completions;
 mod config;
 mod count;
+mod loadtest;
 mod program;
 mod simulate;
 mod system;
