@@ -54,6 +54,9 @@ pub struct Setting {
     pub failures: f64,
     /// How long an instance lives on average before it dies unasked; `None` is for ever.
     pub lifetime: Option<Duration>,
+    /// Whether scale-in leaves an instance alone while it holds messages, as a worker sets scale-in protection for the
+    /// time of its batch. If not, one that must go gives back what it has not begun.
+    pub protect: bool,
 }
 
 impl Setting {
@@ -67,6 +70,7 @@ impl Setting {
             visibility: Duration::from_secs(60),
             failures: 0.0,
             lifetime: None,
+            protect: true,
         }
     }
 }
@@ -161,8 +165,10 @@ struct World<'a> {
     living: Vec<usize>,
     idle: Vec<usize>,
     held: u64,
-    /// Whether an instance came or went since the scaler last looked.
+    /// Whether an instance came or went since the scaler last looked, or one it spared may go now.
     fleet_changed: bool,
+    /// How many instances there are more than there should be, because protection spared them.
+    surplus: usize,
     random: &'a mut dyn FnMut() -> f64,
     outcome: Outcome,
     sent: u64,
@@ -195,6 +201,7 @@ pub fn simulate(
         idle: Vec::new(),
         held: 0,
         fleet_changed: false,
+        surplus: 0,
         random,
         outcome: Outcome::default(),
         sent: 0,
@@ -230,7 +237,9 @@ pub fn simulate(
             } else if let Some(Reverse((_, _, happening))) = world.happenings.pop() {
                 world.happens(happening);
             }
-            if std::mem::take(&mut world.fleet_changed) {
+            // Once for all that comes or goes at one moment: the look at a large fleet is what costs.
+            let is_last = world.happenings.peek().is_none_or(|Reverse((at, ..))| *at > next);
+            if world.fleet_changed && is_last {
                 world.follow(&mut scaler, &metrics);
             }
             continue;
@@ -282,6 +291,15 @@ impl World<'_> {
             self.outcome.terminations += 1;
         }
         self.fleet_changed = false;
+        let machines = self.living.iter().filter_map(|slot| self.machines[*slot].as_ref());
+        let active = machines.filter(|machine| machine.instance.state.is_active()).count();
+        self.surplus = active.saturating_sub(decision.desired as usize);
+        // Messages given back, and instances that were spared between two batches.
+        while !self.queue.is_empty()
+            && let Some(slot) = self.idle.pop()
+        {
+            self.take(slot);
+        }
         self.outcome.transitions.extend(decision.transitions);
         self.outcome.activities.extend(decision.activities);
         decision.desired
@@ -295,7 +313,10 @@ impl World<'_> {
     fn instances(&self) -> Vec<Instance> {
         let machines = self.living.iter().filter_map(|slot| self.machines[*slot].as_ref());
         machines
-            .map(|machine| Instance { busy: !machine.held.is_empty(), ..machine.instance.clone() })
+            .map(|machine| {
+                let busy = !machine.held.is_empty();
+                Instance { busy, protected: self.setting.protect && busy, ..machine.instance.clone() }
+            })
             .collect()
     }
 
@@ -411,6 +432,11 @@ impl World<'_> {
             Some(machine) if machine.instance.state == InstanceState::Terminating => self.gone(slot),
             Some(machine) => match machine.held.front().map(|message| message.service) {
                 Some(service) => self.later(service, Happening::Done(slot)),
+                // Between two batches nothing protects it, and the scaler is asked before it takes another.
+                None if self.surplus > 0 => {
+                    self.idle.push(slot);
+                    self.fleet_changed = true;
+                }
                 None => self.take(slot),
             },
             None => {}
@@ -441,11 +467,6 @@ impl World<'_> {
         if machine.held.is_empty() {
             self.idle.retain(|idle| *idle != slot);
             self.later(nanos(STOP), Happening::Died(slot));
-        }
-        while !self.queue.is_empty()
-            && let Some(slot) = self.idle.pop()
-        {
-            self.take(slot);
         }
     }
 
@@ -550,7 +571,7 @@ pub fn clairvoyant(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scaling::{Metric, classic, fixed};
+    use crate::scaling::{Metric, Schedule, classic, fixed};
 
     fn no_chance() -> f64 {
         panic!("nothing here is left to chance")
@@ -621,6 +642,42 @@ mod tests {
         let outcome = simulate(&setting, burst(200, 12), &mut random).unwrap();
         assert_eq!((outcome.documents, outcome.unfinished), (200, 0));
         assert!(outcome.received > 220, "{}", outcome.received);
+    }
+
+    #[test]
+    fn a_protected_instance_goes_when_its_batch_is_done_and_another_gives_it_back() {
+        // Down to one at 60 s. By then each has done the message that woke it, and has a batch of three until 200 s.
+        let plan = Plan {
+            schedules: vec![Schedule {
+                name: "down".to_owned(),
+                at: Duration::from_secs(60),
+                every: None,
+                min: Some(1),
+                max: None,
+                desired: Some(1),
+            }],
+            bounds: Bounds { min: 4, max: 4 },
+            ..fixed(4)
+        };
+        let ended = |protect: bool| {
+            let setting = Setting { prefetch: 3, protect, ..Setting::of(plan.clone()) };
+            let outcome = simulate(&setting, burst(30, 50), &mut no_chance).unwrap();
+            assert_eq!((outcome.documents, outcome.terminations), (30, 3), "protect {protect}");
+            let terminated = outcome
+                .activities
+                .iter()
+                .filter(|activity| matches!(activity.kind, crate::scaling::ActivityKind::Terminate(_)));
+            let at: Vec<u64> = terminated.map(|activity| activity.at.as_secs()).collect();
+            let look_at = |seconds: u64| {
+                let look = outcome.timeline.iter().find(|sample| sample.at.as_secs() == seconds).unwrap();
+                (look.in_service, look.visible)
+            };
+            (at, look_at(60), look_at(240), outcome.instance_time.as_secs() - outcome.end.as_secs())
+        };
+        // Spared at 60 s, and gone with their batch at 200 s although more messages wait.
+        assert_eq!(ended(true), (vec![200; 3], (4, 14), (1, 11), 3 * 200));
+        // Gone at once: each finishes the one in hand at 100 s and gives back two.
+        assert_eq!(ended(false), (vec![60; 3], (1, 14), (1, 17), 3 * 100));
     }
 
     #[test]

@@ -366,6 +366,7 @@ fn traps_are_named_with_their_mend() {
         prefetch: 1,
         service_time: Some(seconds(12)),
         peak_backlog: Some(130),
+        metric_delay: seconds(50),
     };
     let kinds = |plan: &Plan, conditions: &Conditions| -> Vec<(TrapKind, String)> {
         traps(plan, conditions).into_iter().map(|trap| (trap.kind, trap.subject)).collect()
@@ -396,6 +397,13 @@ fn traps_are_named_with_their_mend() {
     assert_eq!(
         kinds(&tracked, &prefetching),
         [named(TrapKind::HiddenInPrefetch, "TargetTracking-latency-AlarmHigh")]
+    );
+    let late = Conditions { metric_delay: seconds(60), ..easy };
+    assert_eq!(kinds(&classic(), &late), []);
+    assert_eq!(
+        kinds(&tracked, &late),
+        [named(TrapKind::LateMetric, "TargetTracking-latency-AlarmHigh")],
+        "the low one looks back for 17 periods",
     );
     let slow = Conditions { boot: seconds(180), ..easy };
     assert_eq!(kinds(&classic(), &slow), [named(TrapKind::CooldownShorterThanBoot, "remove-one")]);

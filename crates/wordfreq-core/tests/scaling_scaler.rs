@@ -1,5 +1,6 @@
 //! The scaler: whole runs on a toy queue, one rule at a time, and what holds whatever happens.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -294,6 +295,32 @@ fn instances_are_not_multiplied_by_a_metric_from_before_they_came() {
     run.steady(600, 13, 0);
     assert_eq!(run.sizes, [(0, 3)]);
     assert!(run.transitions.iter().any(|(at, _, state)| *at == 30 && *state == AlarmState::Alarm));
+}
+
+#[test]
+fn a_metric_that_comes_late_is_held_against_the_fleet_of_its_own_time() {
+    let policy = TargetTracking {
+        warmup: Some(Duration::ZERO),
+        ..tracking("latency", Metric::BacklogPerInstance, 100.0)
+    };
+    let mut run = Run::new(tracked(vec![policy], 10, 100));
+    run.start();
+    let mut unknown = VecDeque::new();
+    while run.now < seconds(1_800) {
+        unknown.push_back(Observation {
+            at: run.now,
+            visible: 1_500,
+            in_service: run.in_service(),
+            ..Observation::default()
+        });
+        run.now += seconds(10);
+        while let Some(known) = unknown.pop_front_if(|known| known.at + seconds(120) <= run.now) {
+            run.metrics.record(&known);
+        }
+        run.tick();
+    }
+    // For two minutes after it grew the metric still shows 150 for each of ten, while fifteen are at work.
+    assert_eq!(run.sizes, [(0, 10), (180, 15)]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use wordfreq_core::scaling::{
 
 use crate::drain::Drain;
 use crate::embedded::{
-    AlarmRule, Changed, Deed, EmbeddedQueue, End, History, Look, NewActivity, Sizing, Throughput,
+    AlarmRule, Changed, Deed, EmbeddedQueue, End, History, Look, NewActivity, News, Sizing, Throughput,
 };
 use crate::error::{BackendError, ErrorKind};
 use crate::fleet::{ActivityStatus, Clock, Fleet, Member};
@@ -203,19 +203,11 @@ struct Owner<'a> {
     /// As they were last seen.
     members: Vec<Member>,
     /// What is not put down yet.
-    unwritten: Unwritten,
+    unwritten: News,
     /// What was last put down.
     written: Option<(Sizing, Vec<Member>)>,
     /// Whether an instance that should go was spared, because it holds messages.
     spared: bool,
-}
-
-#[derive(Default)]
-struct Unwritten {
-    look: Option<Look>,
-    transitions: Vec<AlarmTransition>,
-    activities: Vec<NewActivity>,
-    ends: Vec<End>,
 }
 
 fn refused(error: &PlanError) -> BackendError {
@@ -254,7 +246,7 @@ impl<'a> Owner<'a> {
             throughput: None,
             next_look: Moment::ZERO,
             members: Vec::new(),
-            unwritten: Unwritten::default(),
+            unwritten: News::default(),
             written: None,
             spared: false,
         };
@@ -275,8 +267,8 @@ impl<'a> Owner<'a> {
             if instance.state != InstanceState::Terminating {
                 self.unwritten.activities.push(told(&activity, instance.id.clone(), None));
             }
-            self.unwritten.end(&instance.id, Deed::Launch, now, ActivityStatus::Failed, None);
-            self.unwritten.end(&instance.id, Deed::Terminate, now, ActivityStatus::Successful, None);
+            self.ends(&instance.id, Deed::Launch, now, ActivityStatus::Failed, None);
+            self.ends(&instance.id, Deed::Terminate, now, ActivityStatus::Successful, None);
         }
         Ok(())
     }
@@ -292,7 +284,7 @@ impl<'a> Owner<'a> {
     fn pass(&mut self) -> Result<(), BackendError> {
         let now = self.scaling.clock.now();
         let members = self.scaling.fleet.members()?;
-        self.notice(now, &members);
+        self.notice(now, members);
         if now >= self.next_look {
             let interval = self.interval();
             self.look(now)?;
@@ -300,8 +292,7 @@ impl<'a> Owner<'a> {
                 u64::try_from(now.as_nanos() % interval.as_nanos()).unwrap_or(0),
             )) + interval;
         }
-        let instances: Vec<Instance> = members.iter().map(|member| member.instance.clone()).collect();
-        self.members = members;
+        let instances: Vec<Instance> = self.members.iter().map(|member| member.instance.clone()).collect();
         let decision = self.scaler.tick(now, &self.metrics, &instances);
         if let Some(look) = &mut self.unwritten.look {
             look.desired = decision.desired;
@@ -318,32 +309,36 @@ impl<'a> Owner<'a> {
         self.scaler.alarms().map(|(alarm, _)| alarm.interval()).min().unwrap_or(LOOK_EVERY)
     }
 
-    /// Takes note of what became of the instances.
-    fn notice(&mut self, now: Moment, members: &[Member]) {
-        let before: HashMap<&str, &Member> =
-            self.members.iter().map(|member| (member.instance.id.as_str(), member)).collect();
+    /// Takes note of what became of the instances since they were last seen.
+    fn notice(&mut self, now: Moment, members: Vec<Member>) {
+        let before: HashMap<String, Member> =
+            self.members.drain(..).map(|member| (member.instance.id.clone(), member)).collect();
         let mut busy = 0;
-        for member in members {
-            let Instance { id, state, healthy, .. } = &member.instance;
+        for member in &members {
+            let Instance { id, state, healthy, in_service_at, .. } = &member.instance;
             busy += u32::from(member.instance.busy);
-            let was = before.get(id.as_str()).map(|before| &before.instance);
-            let arrived = *state != InstanceState::Pending && member.instance.in_service_at.is_some();
-            if arrived && was.is_none_or(|was| was.in_service_at.is_none()) {
-                self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Successful, None);
+            let was = before.get(id).map(|before| &before.instance);
+            if in_service_at.is_some() && was.is_none_or(|was| was.in_service_at.is_none()) {
+                self.ends(id, Deed::Launch, now, ActivityStatus::Successful, None);
             } else if !healthy && *state == InstanceState::Pending && was.is_none_or(|was| was.healthy) {
-                self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Failed, member.note.clone());
+                self.ends(id, Deed::Launch, now, ActivityStatus::Failed, member.note.clone());
             }
         }
         for (id, member) in before {
             if members.iter().all(|member| member.instance.id != id) {
                 if member.instance.in_service_at.is_none() {
                     let why = Some("it was terminated before it was in service".to_owned());
-                    self.unwritten.end(id, Deed::Launch, now, ActivityStatus::Failed, why);
+                    self.ends(&id, Deed::Launch, now, ActivityStatus::Failed, why);
                 }
-                self.unwritten.end(id, Deed::Terminate, now, ActivityStatus::Successful, None);
+                self.ends(&id, Deed::Terminate, now, ActivityStatus::Successful, None);
             }
         }
+        self.members = members;
         self.service.glance(now, busy);
+    }
+
+    fn ends(&mut self, id: &str, kind: Deed, at: Moment, status: ActivityStatus, message: Option<String>) {
+        self.unwritten.ends.push(End { instance: id.to_owned(), kind, at, status, message });
     }
 
     /// Measures the queue and the fleet.
@@ -425,8 +420,7 @@ impl<'a> Owner<'a> {
     fn write(&mut self, now: Moment) -> Result<(), BackendError> {
         let members = self.scaling.fleet.members()?;
         // Those that came and went between two looks are noticed here.
-        self.notice(now, &members);
-        self.members = members;
+        self.notice(now, members);
         let sizing = Sizing {
             plan: self.scaling.name.clone(),
             bounds: self.scaler.bounds(),
@@ -437,8 +431,7 @@ impl<'a> Owner<'a> {
             wall: Timestamp::now().0,
             scale: self.scaling.clock.scale(),
         };
-        let Unwritten { look, transitions, activities, ends } = &self.unwritten;
-        let is_news = !transitions.is_empty() || !activities.is_empty() || !ends.is_empty() || look.is_some();
+        let is_news = self.unwritten != News::default();
         let is_known = self.written.as_ref().is_some_and(|(written, members)| {
             *members == self.members && written.state.desired == sizing.state.desired
         });
@@ -446,13 +439,13 @@ impl<'a> Owner<'a> {
             return Ok(());
         }
         let history = self.scaling.history;
-        let written = history.record(&sizing, &self.members, look.as_ref(), transitions, activities, ends);
+        let written = history.record(&sizing, &self.members, &self.unwritten);
         if let Err(error) = written {
             // The fleet goes on without its history; what is not put down yet comes with the next.
             tracing::warn!(%error, "cannot put down the fleet's history, trying again");
             return Ok(());
         }
-        self.unwritten = Unwritten::default();
+        self.unwritten = News::default();
         self.written = Some((sizing, self.members.clone()));
         Ok(())
     }
@@ -464,7 +457,8 @@ impl<'a> Owner<'a> {
     /// Lets every instance finish, and puts that down.
     fn end(&mut self, wakes: &Wakes) -> Result<(), BackendError> {
         let now = self.scaling.clock.now();
-        self.members = self.scaling.fleet.members()?;
+        let members = self.scaling.fleet.members()?;
+        self.notice(now, members);
         let count = self.members.iter().filter(|member| member.instance.state.is_active()).count();
         let mut ids = Vec::new();
         for Member { instance, note, .. } in &self.members {
@@ -485,12 +479,6 @@ impl<'a> Owner<'a> {
             }
             wakes.wait(GLANCE_EVERY);
         }
-    }
-}
-
-impl Unwritten {
-    fn end(&mut self, id: &str, deed: Deed, at: Moment, status: ActivityStatus, message: Option<String>) {
-        self.ends.push((id.to_owned(), deed, at, status, message));
     }
 }
 

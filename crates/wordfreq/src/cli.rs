@@ -13,7 +13,7 @@ use wordfreq_core::scaling::Metric;
 
 use crate::config::{BackendName, Flags, Preset};
 use crate::corpus::{MAX_VOCABULARY, Size};
-use crate::load::{Arrivals, Service};
+use crate::load::{self, Arrivals, Service};
 use crate::output::{Format, Style};
 
 const EXIT_CODES: &str = "\
@@ -46,14 +46,18 @@ pub enum Command {
     Results(ResultsArgs),
     /// Look at the queue, and at the documents that could not be counted.
     Queue(QueueArgs),
+    /// Look at the fleet of `up`: its instances, what was done to them and why, its alarms.
+    Fleet(FleetArgs),
+    /// Watch queue and fleet live on a terminal: charts, alarms, instances, activities.
+    Top(TopArgs),
     /// Run one worker on the data directory, or WORKER_COUNT of them on AWS.
     Worker(WorkerArgs),
     /// Make what a fleet of workers needs on AWS, or delete it.
     Aws(AwsArgs),
     /// Simulate fleets that grow and shrink with a load: how long documents wait, and what it costs.
-    Simulate(SimulateArgs),
+    Simulate(Box<SimulateArgs>),
     /// Put a load on the real thing and account for every document, beside what the fleet did and would cost.
-    Loadtest(LoadtestArgs),
+    Loadtest(Box<LoadtestArgs>),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -355,6 +359,105 @@ pub struct QueueOutput {
     pub format: FormatFlags,
 }
 
+/// `wordfreq fleet`
+#[derive(Debug, Args)]
+pub struct FleetArgs {
+    /// What to look at.
+    #[command(subcommand)]
+    pub command: FleetCommand,
+}
+
+/// What of a fleet to look at.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Times are those of the fleet's own clock, which is the wall clock unless `up` was told to let it go faster.")]
+pub enum FleetCommand {
+    /// Print how many instances there are and should be, and each of them.
+    #[command(after_help = "\
+--format json is one object: {\"plan\",\"min\",\"max\",\"desired\",\"in_service\",\"pending\",\"terminating\",\"running\",\"at\",\
+\"time_scale\",\"instances\":[{\"id\",...}]}; `running` is whether an `up` runs, `at` when all this was so. tsv and csv hold \
+the instances alone.")]
+    Status(FleetOutput),
+    /// List launches and terminations with their causes, the newest first.
+    Activity {
+        /// How much is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+    /// List the alarms and how they stand.
+    Alarms {
+        /// List the changes of their states instead, the newest first
+        #[arg(long)]
+        history: bool,
+        /// How much of the history is printed.
+        #[command(flatten)]
+        newest: NewestFlags,
+        /// Where the fleet is and how to print it.
+        #[command(flatten)]
+        output: FleetOutput,
+    },
+}
+
+impl FleetCommand {
+    /// The flags that every one of them takes.
+    pub fn output(&self) -> &FleetOutput {
+        match self {
+            Self::Status(output) | Self::Activity { output, .. } | Self::Alarms { output, .. } => output,
+        }
+    }
+}
+
+/// The flags that every fleet command takes.
+#[derive(Debug, Default, Args)]
+pub struct FleetOutput {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// How much of what happened is printed.
+#[derive(Debug, Default, Args)]
+pub struct NewestFlags {
+    /// Print the N newest entries [default: 20]
+    #[arg(long, value_name = "N", conflicts_with = "all")]
+    pub top: Option<usize>,
+    /// Print every entry that is kept
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl NewestFlags {
+    /// The most entries to print.
+    pub fn limit(&self) -> usize {
+        if self.all { usize::MAX } else { self.top.unwrap_or(20) }
+    }
+
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        self.all || self.top.is_some()
+    }
+}
+
+/// `wordfreq top`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys: q, Esc and control-C end it, the arrows or + and - change the time that the charts show. It needs a terminal of 80x24 \
+or more. NO_COLOR is honoured.")]
+pub struct TopArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// How often to look, from 100ms to 1min
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
 /// `wordfreq worker`
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
@@ -441,46 +544,54 @@ holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_
 If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
-    /// second), or a CSV file
+    /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
+    /// arrive, evenly spread from that second until the next line's (in the last line: all at once)
     #[arg(long, value_name = "LOAD")]
     pub arrivals: Arrivals,
     /// How long each takes: a time, uniform:10s..20s or only 10s..20s, exp:12s, or a CSV file
     #[arg(long, value_name = "TIME")]
     pub service: Service,
-    /// Plan to simulate; repeatable, side by side [default: latency and classic]
+    /// Plan to simulate; repeatable, side by side [default: latency and classic, unless there is a --plan]
     #[arg(long, value_enum)]
     pub preset: Vec<Preset>,
+    /// Plan to simulate from a TOML file, shown by the file's name; repeatable, side by side
+    #[arg(long, value_name = "FILE")]
+    pub plan: Vec<PathBuf>,
     /// Metric for the plans' alarms instead of their own, by its name in CloudWatch; repeatable, side by side
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<Metric>,
-    /// Fewest instances
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub min: u32,
-    /// Most instances
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub max: u32,
+    /// Fewest instances [default: 1, or what the --plan says]
+    #[arg(long, value_name = "N")]
+    pub min: Option<u32>,
+    /// Most instances [default: 5, or what the --plan says]
+    #[arg(long, value_name = "N")]
+    pub max: Option<u32>,
     /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
     /// bound keeps
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = load::time)]
     pub target: Duration,
     /// From an instance's launch to its first document: next to nothing for a process, about a minute on EC2
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = load::time)]
     pub boot: Duration,
     /// From an observation to its being known
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = load::time)]
     pub metric_delay: Duration,
     /// Messages an instance holds at most, the one in hand included
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub prefetch: u32,
     /// How long the message of a failed try stays hidden
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = load::time)]
     pub visibility: Duration,
     /// Share of tries that fail, 0 to below 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub failures: f64,
     /// How long an instance lives on average before it dies unasked [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = load::time)]
     pub lifetime: Option<Duration>,
+    /// Whether scale-in leaves an instance alone while it holds messages. With `false` one that must go finishes the
+    /// message in hand and gives back the others
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub protect: bool,
     /// Type of the instances, for the costs
     #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
     pub instance_type: String,
@@ -644,6 +755,8 @@ impl Command {
             Self::Delete(args) => none.with_backend(&args.backend),
             Self::Results(args) => none.with_backend(&args.command.output().backend),
             Self::Queue(args) => none.with_backend(&args.command.output().backend),
+            Self::Fleet(args) => none.with_backend(&args.command.output().backend),
+            Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
             Self::Config(args) => Flags { needs_backend: true, ..none }
@@ -717,6 +830,13 @@ fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
 fn time_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
     scale.ok_or_else(|| format!("{text:?} is not a scale from 1 to 1000"))
+}
+
+/// Looking without a pause would take a core, and looking once in an hour is no live view.
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let is_sensible = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval);
+    is_sensible.then_some(interval).ok_or_else(|| format!("{text:?} is not from 100ms to 1min"))
 }
 
 /// A share of tries that all fail would never end.

@@ -11,6 +11,7 @@ use wordfreq_pipeline::scale::Sized;
 use crate::cli::UpArgs;
 use crate::config::{Config, Origin, Preset};
 use crate::exit::UsageError;
+use crate::plan_file;
 
 /// The plan in force and what it is called.
 ///
@@ -20,7 +21,10 @@ pub fn sized(args: &UpArgs, config: &Config) -> Result<(String, Sized), UsageErr
     let scaling = &config.scaling;
     let is_by_flag = matches!(scaling.preset.origin, Origin::Flag(_));
     if let (Some(path), false) = (&scaling.plan.value, is_by_flag) {
-        return Err(UsageError(format!("{}: plans of files are not read yet", path.display())));
+        let plan = plan_file::read(path)?;
+        let plan = Plan { bounds: bounds(config, plan.bounds)?, ..plan };
+        plan.validate().map_err(|error| UsageError(format!("{}: {error}", path.display())))?;
+        return Ok((plan_file::name(path).to_owned(), Sized::By(plan)));
     }
     // Who waits for the end of what is there wants all hands at once.
     let preset = match scaling.preset.explicit() {

@@ -35,7 +35,7 @@ pub enum Arrivals {
         /// How long.
         duration: Duration,
     },
-    /// As recorded: seconds, one arrival a line.
+    /// As recorded: seconds, one arrival a line; or counts, under a header whose columns are `seconds` and `documents`.
     Recorded(PathBuf),
 }
 
@@ -59,7 +59,11 @@ const SERVICE: &str = "write a time such as 12s, uniform:10s..20s (or only 10s..
 const MAX_DOCUMENTS: u64 = 1_000_000_000;
 const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 
-fn time(text: &str) -> Result<Duration, String> {
+/// A length of time of at most ten years, which no sum overflows.
+///
+/// # Errors
+/// Anything else, in words.
+pub fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|error| format!("{text:?} is not a time: {error}"))?;
     if time > MAX_DURATION { Err(format!("{text:?} is longer than ten years")) } else { Ok(time) }
 }
@@ -193,7 +197,7 @@ impl ServiceTimes {
     /// Those of the file, with the line.
     pub fn new(service: Service, seed: u64) -> anyhow::Result<Self> {
         let recorded = match &service {
-            Service::Recorded(path) => seconds(path)?,
+            Service::Recorded(path) => recording(path)?.times,
             _ => Vec::new(),
         };
         Ok(Self { service, recorded, seed })
@@ -211,12 +215,27 @@ impl ServiceTimes {
     }
 }
 
+/// Documents that arrive evenly spread over a time: the first at its beginning, none at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spell {
+    from: Duration,
+    length: Duration,
+    documents: u64,
+}
+
+impl Spell {
+    fn arrivals(self) -> impl Iterator<Item = Duration> {
+        let step = self.length.as_secs_f64() / self.documents.max(1) as f64;
+        (0..self.documents).map(move |number| self.from + Duration::from_secs_f64(step * number as f64))
+    }
+}
+
 /// A load that can be gone through again and again.
 #[derive(Clone, Debug)]
 pub struct Workload {
     arrivals: Arrivals,
     /// Recorded arrivals, in their order.
-    recorded: Vec<Duration>,
+    recorded: Vec<Spell>,
     service: ServiceTimes,
     seed: u64,
 }
@@ -227,11 +246,10 @@ impl Workload {
     /// # Errors
     /// Those of the files, with the line.
     pub fn new(arrivals: Arrivals, service: Service, seed: u64) -> anyhow::Result<Self> {
-        let mut recorded = match &arrivals {
-            Arrivals::Recorded(path) => seconds(path)?,
+        let recorded = match &arrivals {
+            Arrivals::Recorded(path) => spells(path)?,
             _ => Vec::new(),
         };
-        recorded.sort_unstable();
         Ok(Self { arrivals, recorded, service: ServiceTimes::new(service, seed)?, seed })
     }
 
@@ -239,12 +257,13 @@ impl Workload {
     pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
         let mut arriving = fastrand::Rng::with_seed(self.seed);
         let mut elapsed = 0.0_f64;
-        let mut number = 0_usize;
+        let mut number = 0;
+        let mut recorded = self.recorded.iter().flat_map(|spell| spell.arrivals());
         let arrivals = std::iter::from_fn(move || {
             number += 1;
             match &self.arrivals {
-                Arrivals::Burst(count) => (number as u64 <= *count).then_some(Duration::ZERO),
-                Arrivals::Recorded(_) => self.recorded.get(number - 1).copied(),
+                Arrivals::Burst(count) => (number <= *count).then_some(Duration::ZERO),
+                Arrivals::Recorded(_) => recorded.next(),
                 Arrivals::Poisson { rate, duration } => {
                     elapsed += exponential(&mut arriving) / rate;
                     (elapsed < duration.as_secs_f64()).then(|| Duration::from_secs_f64(elapsed))
@@ -271,27 +290,66 @@ fn exponential(random: &mut fastrand::Rng) -> f64 {
     -(1.0 - random.f64()).ln()
 }
 
-/// The first column of a CSV file, in seconds; a first line that is no number is a header.
-fn seconds(path: &Path) -> anyhow::Result<Vec<Duration>> {
+/// Arrivals as recorded. Counts spread evenly until the next line's second; those of the last line come all at once.
+fn spells(path: &Path) -> anyhow::Result<Vec<Spell>> {
+    let Recording { times, documents } = recording(path)?;
+    let Some(documents) = documents else {
+        let mut spells: Vec<Spell> =
+            times.into_iter().map(|from| Spell { from, length: Duration::ZERO, documents: 1 }).collect();
+        spells.sort_unstable_by_key(|spell| spell.from);
+        return Ok(spells);
+    };
+    let shown = path.display();
+    ensure!(times.is_sorted(), "{shown}: counts are not in the order of their seconds: sort the lines");
+    let total: u64 = documents.iter().sum();
+    ensure!(
+        (1..=MAX_DOCUMENTS).contains(&total),
+        "{shown}: {total} documents are not from 1 to {MAX_DOCUMENTS}"
+    );
+    let ends = times.iter().skip(1).chain(times.last());
+    let spell = |((&from, &end), &documents)| Spell { from, length: end - from, documents };
+    Ok(times.iter().zip(ends).zip(&documents).map(spell).collect())
+}
+
+/// What a CSV file says: the seconds of its first column, and the counts of a second column under the header
+/// `seconds,documents`.
+struct Recording {
+    times: Vec<Duration>,
+    documents: Option<Vec<u64>>,
+}
+
+/// Reads a recording; a first line that is no number is a header.
+fn recording(path: &Path) -> anyhow::Result<Recording> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    let mut times = Vec::new();
+    let mut recording = Recording { times: Vec::new(), documents: None };
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
         let line = line.with_context(|| format!("cannot read {shown}"))?;
-        let cell = line.split(',').next().unwrap_or_default().trim();
+        let mut cells = line.split(',').map(str::trim);
+        let cell = cells.next().unwrap_or_default();
+        let second = cells.next().unwrap_or_default();
         if cell.is_empty() {
             continue;
         }
         match cell.parse::<f64>() {
             Ok(seconds) if (0.0..=MAX_DURATION.as_secs_f64()).contains(&seconds) => {
-                times.push(Duration::from_secs_f64(seconds));
+                recording.times.push(Duration::from_secs_f64(seconds));
             }
-            Err(_) if number == 1 => {}
+            Err(_) if number == 1 => {
+                recording.documents = ((cell, second) == ("seconds", "documents")).then(Vec::new);
+                continue;
+            }
             _ => bail!("{shown}, line {number}: {cell:?} is not a number of seconds from 0 to ten years"),
         }
+        if let Some(documents) = &mut recording.documents {
+            let count = second.parse().ok().filter(|count| *count <= MAX_DOCUMENTS);
+            documents.push(count.with_context(|| {
+                format!("{shown}, line {number}: {second:?} is not a number of documents from 0 to {MAX_DOCUMENTS}")
+            })?);
+        }
     }
-    ensure!(!times.is_empty(), "{shown} holds no times: write seconds, one a line");
-    Ok(times)
+    ensure!(!recording.times.is_empty(), "{shown} holds no times: write seconds, one a line");
+    Ok(recording)
 }
 
 #[cfg(test)]
@@ -367,6 +425,28 @@ mod tests {
         assert!(error.to_string().contains("line 2"), "{error}");
         let empty = write("empty.csv", "seconds\n");
         assert!(Workload::new(empty.parse().unwrap(), Service::Fixed(Duration::ZERO), 1).is_err());
+    }
+
+    #[test]
+    fn counts_spread_evenly_until_the_next_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("counts.csv");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Workload::new(Arrivals::Recorded(path.clone()), Service::Fixed(Duration::ZERO), 1)
+        };
+        let workload = read("seconds,documents\n10,4\n20,0\n30,2\n30,1\n60,3\n").unwrap();
+        let arrivals: Vec<f64> = workload.loads().map(|load| load.arrival.as_secs_f64()).collect();
+        assert_eq!(arrivals, [10.0, 12.5, 15.0, 17.5, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0]);
+        for (text, mend) in [
+            ("seconds,documents\n20,1\n10,1\n", "sort the lines"),
+            ("seconds,documents\n10,few\n", "line 2: \"few\""),
+            ("seconds,documents\n10\n", "line 2: \"\""),
+            ("seconds,documents\n10,0\n", "0 documents are not from 1"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(mend), "{error}");
+        }
     }
 
     #[test]

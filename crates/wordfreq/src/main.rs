@@ -37,6 +37,8 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Delete(args) => commands::upload::delete(args, &config),
         Command::Results(args) => commands::results::run(args, &config),
         Command::Queue(args) => commands::queue::run(args, &config),
+        Command::Fleet(args) => commands::fleet::run(args, &config),
+        Command::Top(args) => commands::top::run(args, &config),
         Command::Aws(args) => aws::run(args, &config),
         Command::Simulate(args) => commands::simulate::run(args, &config),
         Command::Loadtest(args) => commands::loadtest::run(args, &config),

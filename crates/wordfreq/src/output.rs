@@ -240,12 +240,14 @@ fn write_count_table(out: &mut dyn Write, report: &CountReport) -> io::Result<()
 }
 
 /// One value of a [`Listing`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// Any text, from anyone.
     Text(String),
     /// A number.
     Number(u64),
+    /// A number with a fraction: as it is in JSON, elsewhere with two decimals at most.
+    Real(f64),
     /// No value: empty, in JSON `null`.
     Missing,
 }
@@ -268,6 +270,12 @@ impl From<u64> for Cell {
     }
 }
 
+impl From<f64> for Cell {
+    fn from(number: f64) -> Self {
+        Self::Real(number)
+    }
+}
+
 impl<T: Into<Cell>> From<Option<T>> for Cell {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Missing, Into::into)
@@ -279,6 +287,7 @@ impl Serialize for Cell {
         match self {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Real(number) => serializer.serialize_f64(*number),
             Self::Missing => serializer.serialize_none(),
         }
     }
@@ -352,6 +361,7 @@ pub fn write_listing<const N: usize>(
                 let cells = row.each_ref().map(|cell| match cell {
                     Cell::Text(text) => tsv_cell(text),
                     Cell::Number(number) => Cow::Owned(number.to_string()),
+                    Cell::Real(number) => Cow::Owned(decimal(*number)),
                     Cell::Missing => Cow::Borrowed(""),
                 });
                 writeln!(out, "{}", cells.join("\t"))?;
@@ -365,6 +375,7 @@ pub fn write_listing<const N: usize>(
                 let cells = row.each_ref().map(|cell| match cell {
                     Cell::Text(text) => csv_cell(text, style),
                     Cell::Number(number) => Cow::Owned(number.to_string()),
+                    Cell::Real(number) => Cow::Owned(decimal(*number)),
                     Cell::Missing => Cow::Borrowed(""),
                 });
                 csv.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(csv_error)?;
@@ -381,7 +392,9 @@ fn write_listing_table<const N: usize>(out: &mut dyn Write, listing: &Listing<N>
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         let has = |is_kind: fn(&Cell) -> bool| listing.rows.iter().any(|row| is_kind(&row[index]));
-        if has(|cell| matches!(cell, Cell::Number(_))) && !has(|cell| matches!(cell, Cell::Text(_))) {
+        if has(|cell| matches!(cell, Cell::Number(_) | Cell::Real(_)))
+            && !has(|cell| matches!(cell, Cell::Text(_)))
+        {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
@@ -389,13 +402,23 @@ fn write_listing_table<const N: usize>(out: &mut dyn Write, listing: &Listing<N>
         table.add_row(row.iter().map(|cell| match cell {
             Cell::Text(text) => escaped(text),
             Cell::Number(number) => Cow::Owned(number.to_string()),
+            Cell::Real(number) => Cow::Owned(decimal(*number)),
             Cell::Missing => Cow::Borrowed("-"),
         }));
     }
     writeln!(out, "{}", table.trim_fmt())
 }
 
-fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+/// A number as a person would write it: two decimals at most.
+pub fn decimal(number: f64) -> String {
+    ((number * 100.0).round() / 100.0).to_string()
+}
+
+/// Writes anything as one line of JSON.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }

@@ -1,10 +1,11 @@
-//! SIGINT and SIGTERM: the first asks for a drain, the second ends the process at once. And the end of standard input, which
-//! asks a process for a drain that another one started and looks after.
+//! SIGINT and SIGTERM. Where documents are counted the first asks for a drain and the second ends the process at once;
+//! where one only watches, the first ends it.
+//! And the end of standard input, which asks a process for a drain that another one started and looks after.
 
 use std::io::Read as _;
 
 use anyhow::Context as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use wordfreq_pipeline::Drain;
 
@@ -46,5 +47,26 @@ pub fn drain_on_end_of_input(drain: Drain) -> anyhow::Result<()> {
         drain.request();
     };
     std::thread::Builder::new().name("supervised".into()).spawn(listen).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Calls `end` at the first signal, the terminal's going away included. A second one ends the process at once.
+///
+/// # Errors
+/// When the operating system refuses the handlers or the thread.
+pub fn on_end(end: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen to signals")?;
+    let listen = move || {
+        let mut arrived = signals.forever();
+        if arrived.next().is_some() {
+            end();
+        }
+        if let Some(signal) = arrived.next()
+            && let Err(error) = signal_hook::low_level::emulate_default_handler(signal)
+        {
+            tracing::error!(%error, "cannot end the process");
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
     Ok(())
 }

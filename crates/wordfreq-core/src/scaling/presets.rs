@@ -62,6 +62,9 @@ pub fn classic() -> Plan {
 /// needs three periods, for the boot of what it adds, and for the message's own work. So the period is 60 seconds
 /// where three of them fit into that half, else 30, else 10. The warm-up is two periods: one in which the instance
 /// came, and one that it was in throughout.
+///
+/// Its alarms look back for five periods at the least. Metrics that come later are never seen, which
+/// [`traps`](super::traps()) tells: below a latency of three minutes that is after 50 seconds.
 pub fn latency(acceptable_latency: Duration, mean_service_time: Duration, bounds: Bounds) -> Plan {
     let period = [MINUTE, MINUTE / 2]
         .into_iter()

@@ -558,10 +558,16 @@ impl Scaler {
     }
 }
 
-/// The fleet as a policy needs it that goes by the newest datapoint of `alarm`.
+/// The fleet as a policy needs it that goes by the newest datapoint of `alarm`. Where metrics come late that is an old
+/// one, and instances that came since are not in it.
 fn measured(alarm: &Alarm, now: Moment, metrics: &Metrics, fleet: &FleetSize) -> FleetSize {
-    let start = floor(now, alarm.interval()).saturating_sub(alarm.period);
-    let then = metrics.datapoint(Metric::InServiceInstances, Statistic::Average, start, alarm.period);
+    let at = floor(now, alarm.interval());
+    let newest = (1..=alarm.evaluation_range())
+        .map_while(|back| at.checked_sub(alarm.period.saturating_mul(back)))
+        .find(|start| metrics.datapoint(alarm.metric, alarm.statistic, *start, alarm.period).is_some());
+    let then = newest.and_then(|start| {
+        metrics.datapoint(Metric::InServiceInstances, Statistic::Average, start, alarm.period)
+    });
     FleetSize { measured: then.map_or(fleet.in_service, |then| then.ceil() as u32), ..*fleet }
 }
 

@@ -22,6 +22,8 @@ pub struct Conditions {
     pub service_time: Option<Duration>,
     /// The most messages that will wait, if that is known.
     pub peak_backlog: Option<u64>,
+    /// From an observation to its being known.
+    pub metric_delay: Duration,
 }
 
 /// Which trap.
@@ -39,6 +41,8 @@ pub enum TrapKind {
     UndefinedAtZero,
     /// A threshold that the metric never crosses.
     UnreachableThreshold,
+    /// A metric that comes later than an alarm looks back.
+    LateMetric,
 }
 
 /// A trap, in plain words.
@@ -68,6 +72,7 @@ pub fn traps(plan: &Plan, conditions: &Conditions) -> Vec<Trap> {
             hidden(&alarm, plan, conditions),
             undefined_at_zero(&alarm, plan),
             unreachable(&alarm, plan, conditions),
+            late(&alarm, conditions),
         ]
     });
     let policies = plan.policies.iter().map(|policy| policy_trap(policy, plan, conditions));
@@ -172,6 +177,19 @@ fn unreachable(alarm: &Alarm, plan: &Plan, conditions: &Conditions) -> Option<Tr
             number(alarm.threshold),
         ),
         mend: "move the threshold to where the metric goes".to_owned(),
+    })
+}
+
+fn late(alarm: &Alarm, conditions: &Conditions) -> Option<Trap> {
+    let looks_back = alarm.period.saturating_mul(alarm.evaluation_range());
+    (conditions.metric_delay > looks_back).then(|| Trap {
+        kind: TrapKind::LateMetric,
+        subject: alarm.name.clone(),
+        explanation: format!(
+            "{} is known after {:?}, and the alarm looks back for {looks_back:?}: it never sees any data, and never calls",
+            alarm.metric, conditions.metric_delay,
+        ),
+        mend: "give it a longer period, or measure what is known sooner".to_owned(),
     })
 }
 

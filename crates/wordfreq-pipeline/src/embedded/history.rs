@@ -81,8 +81,33 @@ impl AlarmRule {
     }
 }
 
-/// That activities in progress have ended: those of one kind on one instance, when, how, and what there is to say.
-pub type End = (String, Deed, Moment, ActivityStatus, Option<String>);
+/// What is new since the last record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct News {
+    /// A look at queue and fleet.
+    pub look: Option<Look>,
+    /// Alarms that changed their state.
+    pub transitions: Vec<AlarmTransition>,
+    /// Activities that began.
+    pub activities: Vec<NewActivity>,
+    /// Activities that ended, those among the above too.
+    pub ends: Vec<End>,
+}
+
+/// The end of the activities in progress of one kind on one instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Which instance.
+    pub instance: String,
+    /// Which kind.
+    pub kind: Deed,
+    /// When.
+    pub at: Moment,
+    /// How.
+    pub status: ActivityStatus,
+    /// What there is to say.
+    pub message: Option<String>,
+}
 
 /// How queue and fleet stood at one look, as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -183,16 +208,9 @@ impl History {
     }
 
     /// Puts down how the fleet is sized, and what is due with it, all or nothing.
-    pub fn record(
-        &self,
-        sizing: &Sizing,
-        members: &[Member],
-        look: Option<&Look>,
-        transitions: &[AlarmTransition],
-        activities: &[NewActivity],
-        ends: &[End],
-    ) -> Result<(), BackendError> {
+    pub fn record(&self, sizing: &Sizing, members: &[Member], news: &News) -> Result<(), BackendError> {
         let json = serde_json::to_string(sizing).map_err(bad)?;
+        let News { look, transitions, activities, ends } = news;
         self.database.write(|transaction| {
             transaction
                 .prepare_cached(
@@ -399,10 +417,8 @@ fn insert_activity(transaction: &Transaction<'_>, activity: &NewActivity) -> Res
     Ok(())
 }
 
-fn end_activity(
-    transaction: &Transaction<'_>,
-    (instance, kind, at, status, message): &End,
-) -> Result<(), BackendError> {
+fn end_activity(transaction: &Transaction<'_>, end: &End) -> Result<(), BackendError> {
+    let End { instance, kind, at, status, message } = end;
     transaction
         .prepare_cached(
             "UPDATE fleet_activities SET ended_at = ?3, status = ?4, message = coalesce(?5, message)
@@ -450,4 +466,204 @@ fn forget(
         ))?
         .execute(params![ms(now.saturating_sub(keep)), at_most])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wordfreq_core::scaling::{AlarmStatus, Change};
+
+    use super::super::{Embedded, IfMissing, Options};
+    use super::*;
+
+    const START: Moment = Moment::from_secs(1_800_000_000);
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        history: Arc<History>,
+    }
+
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+        Fixture { _directory: directory, history: embedded.history }
+    }
+
+    fn sizing(at: Moment) -> Sizing {
+        Sizing {
+            plan: "latency".into(),
+            bounds: Bounds { min: 1, max: 7 },
+            rules: vec![AlarmRule {
+                name: "high".into(),
+                metric: "BacklogPerInstance".into(),
+                threshold: 12.5,
+                condition: "Average BacklogPerInstance GreaterThanThreshold 12.5, 3 of 3 of 60s".into(),
+            }],
+            state: ScalerState {
+                desired: 3,
+                scheduled: Some(Bounds { min: 2, max: 4 }),
+                ticked: at,
+                alarms: vec![AlarmStatus {
+                    name: "high".into(),
+                    state: AlarmState::Alarm,
+                    since: Some(at),
+                    reason: "Threshold Crossed".into(),
+                    value: Some(13.25),
+                    called: None,
+                }],
+                scale_outs: Vec::new(),
+                cooldown: None,
+                changes: vec![Change { at, from: 2, to: 3, cause: "a schedule".into() }],
+            },
+            service: Some(Duration::from_millis(12)),
+            at,
+            wall: 1_800_000_000_123,
+            scale: 30.0,
+        }
+    }
+
+    fn members() -> Vec<Member> {
+        let mut in_service = Member::pending("a".into(), START);
+        in_service.instance.state = InstanceState::InService;
+        in_service.instance.in_service_at = Some(START + Duration::from_millis(1500));
+        (in_service.instance.protected, in_service.instance.busy) = (true, true);
+        (in_service.process, in_service.held, in_service.documents) = (Some(4711), 64, 1000);
+        let mut ill = Member::pending("b".into(), START + Duration::from_secs(1));
+        (ill.instance.healthy, ill.note) = (false, Some("its process ended: signal 9".into()));
+        vec![in_service, ill]
+    }
+
+    fn look(at: Moment) -> Look {
+        let observation = Observation {
+            at,
+            visible: 1,
+            not_visible: 2,
+            delayed: 3,
+            oldest_age: Some(Duration::from_millis(4)),
+            sent: 5,
+            received: 6,
+            deleted: 7,
+            in_service: 8,
+        };
+        Look { observation, desired: 9 }
+    }
+
+    fn transition(at: Moment) -> AlarmTransition {
+        AlarmTransition {
+            at,
+            alarm: "high".into(),
+            from: AlarmState::InsufficientData,
+            to: AlarmState::Alarm,
+            reason: "Threshold Crossed".into(),
+            value: None,
+        }
+    }
+
+    fn activity(at: Moment, instance: &str, kind: Deed) -> NewActivity {
+        NewActivity {
+            at,
+            instance: instance.into(),
+            kind,
+            description: "Launching a new instance".into(),
+            cause: "At some time something was so.".into(),
+            message: None,
+        }
+    }
+
+    #[test]
+    fn what_is_put_down_comes_back() {
+        let history = fixture().history;
+        assert_eq!(history.sizing().unwrap(), None);
+        let activities = [activity(START, "a", Deed::Launch), activity(START, "b", Deed::Terminate)];
+        let transitions = [transition(START), transition(START + Duration::from_millis(1))];
+        let news = News {
+            look: Some(look(START)),
+            transitions: transitions.to_vec(),
+            activities: activities.to_vec(),
+            ends: Vec::new(),
+        };
+        history.record(&sizing(START), &members(), &news).unwrap();
+        assert_eq!(history.sizing().unwrap(), Some(sizing(START)));
+        assert_eq!(history.members().unwrap(), members());
+        assert_eq!(history.looks(START).unwrap(), [look(START)]);
+        assert_eq!(history.looks(START + Duration::from_millis(1)).unwrap(), []);
+        assert_eq!(history.transitions(1).unwrap(), transitions[1..]);
+        let told: Vec<_> =
+            history.activities(10).unwrap().into_iter().map(|kept| (kept.activity, kept.status)).collect();
+        let [first, second] = activities.map(|activity| (activity, ActivityStatus::InProgress));
+        assert_eq!(told, [second, first]);
+        // Instances are replaced, all else is added to.
+        history.record(&sizing(START), &members()[1..], &News::default()).unwrap();
+        assert_eq!(history.members().unwrap(), members()[1..]);
+        assert_eq!(history.transitions(10).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_activity_ends_once_and_alone() {
+        let history = fixture().history;
+        let activities = vec![
+            activity(START, "a", Deed::Launch),
+            activity(START, "a", Deed::Terminate),
+            activity(START, "b", Deed::Launch),
+        ];
+        let later = START + Duration::from_secs(1);
+        let end = |status, message: Option<&str>| End {
+            instance: "a".into(),
+            kind: Deed::Launch,
+            at: later,
+            status,
+            message: message.map(Into::into),
+        };
+        // Also one that begins and ends in the same record.
+        let ends = vec![end(ActivityStatus::Failed, Some("it ended: signal 9"))];
+        history.record(&sizing(START), &[], &News { activities, ends, ..News::default() }).unwrap();
+        let ends = vec![end(ActivityStatus::Successful, None)];
+        history.record(&sizing(START), &[], &News { ends, ..News::default() }).unwrap();
+        let [b, leaves, a] = &history.activities(10).unwrap()[..] else { panic!("not three") };
+        assert_eq!((a.status, a.ended_at), (ActivityStatus::Failed, Some(later)));
+        assert_eq!(a.activity.message.as_deref(), Some("it ended: signal 9"));
+        for other in [b, leaves] {
+            assert_eq!((other.status, other.ended_at), (ActivityStatus::InProgress, None));
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_goes() {
+        let history = fixture().history;
+        let record = |at| {
+            let news = News {
+                look: Some(look(at)),
+                transitions: vec![transition(at)],
+                activities: vec![activity(at, "a", Deed::Launch)],
+                ends: Vec::new(),
+            };
+            history.record(&sizing(at), &[], &news).unwrap();
+        };
+        record(START);
+        let kept = || {
+            let looks = history.looks(Moment::ZERO).unwrap().len();
+            (looks, history.transitions(10).unwrap().len(), history.activities(10).unwrap().len())
+        };
+        record(START + OBSERVATIONS_KEPT);
+        assert_eq!(kept(), (2, 2, 2), "as old as may be");
+        record(START + OBSERVATIONS_KEPT + Duration::from_secs(1));
+        assert_eq!(kept(), (2, 3, 3));
+        record(START + TRANSITIONS_KEPT + Duration::from_secs(1));
+        assert_eq!(kept(), (2, 3, 4));
+        record(START + ACTIVITIES_KEPT + Duration::from_secs(1));
+        assert_eq!(kept(), (2, 4, 4));
+    }
+
+    #[test]
+    fn what_is_too_much_goes_however_new_it_is() {
+        let history = fixture().history;
+        let too_many = EVENTS_AT_MOST as usize + 7;
+        let transitions = vec![transition(START); too_many];
+        let activities: Vec<_> =
+            (0..too_many).map(|index| activity(START, &index.to_string(), Deed::Launch)).collect();
+        history.record(&sizing(START), &[], &News { transitions, activities, ..News::default() }).unwrap();
+        assert_eq!(history.transitions(usize::MAX).unwrap().len(), EVENTS_AT_MOST as usize);
+        let kept = history.activities(usize::MAX).unwrap();
+        assert_eq!(kept.len(), EVENTS_AT_MOST as usize);
+        assert_eq!(kept.first().unwrap().activity.instance, (too_many - 1).to_string());
+    }
 }

@@ -31,7 +31,7 @@ pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
 pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet};
-pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, Sizing};
+pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
 pub use queue::{EmbeddedQueue, Throughput};
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;

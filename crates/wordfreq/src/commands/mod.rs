@@ -5,10 +5,12 @@
 pub mod completions;
 pub mod config;
 pub mod count;
+pub mod fleet;
 pub mod loadtest;
 pub mod queue;
 pub mod results;
 pub mod simulate;
+pub mod top;
 pub mod up;
 pub mod upload;
 pub mod worker;

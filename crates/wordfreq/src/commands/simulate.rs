@@ -21,8 +21,13 @@ use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
 use crate::load::Workload;
 use crate::output::{self, Cell, Format, Listing};
+use crate::plan_file;
 use crate::prices::Prices;
 use crate::run::Latency;
+
+/// The sizes of presets, where no flag says others.
+const FEWEST: u32 = 1;
+const MOST: u32 = 5;
 
 /// One plan's line of the result.
 #[derive(Debug, Serialize)]
@@ -64,10 +69,10 @@ struct Report {
 
 /// What is known of a load before it is simulated.
 struct Facts {
-    documents: u64,
     work: Duration,
     mean_service: Duration,
-    largest_burst: u64,
+    /// About the most messages that would wait for a single instance.
+    peak_backlog: u64,
 }
 
 /// Simulates every plan with the same load.
@@ -80,20 +85,12 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     let prices = Prices::built_in()?;
     let hourly = prices.instance(&args.instance_type).map_err(UsageError)?;
     let is_json = args.format.format == Format::Json;
-    let bounds = Bounds { min: args.min, max: args.max };
     let target = args.target;
+    let plans = plans(args, facts.mean_service)?;
+    let bounds = widest(args, &plans);
     let mut reports = Vec::new();
     let mut outcomes = Vec::new();
-    let presets = if args.preset.is_empty() { &[Preset::Latency, Preset::Classic][..] } else { &args.preset };
-    // A fleet of fixed size looks at nothing.
-    let metrics = |preset: Preset| match &args.metric[..] {
-        metrics @ [_, ..] if preset != Preset::Fixed => metrics.iter().copied().map(Some).collect(),
-        _ => vec![None],
-    };
-    let plans =
-        presets.iter().flat_map(|preset| metrics(*preset).into_iter().map(|metric| (*preset, metric)));
-    for (preset, metric) in plans {
-        let (name, plan) = plan(preset, metric, args, bounds, facts.mean_service);
+    for (name, plan) in plans {
         let setting = Setting {
             plan,
             boot: args.boot,
@@ -102,8 +99,9 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
             visibility: args.visibility,
             failures: args.failures,
             lifetime: args.lifetime,
+            protect: args.protect,
         };
-        let warnings: Vec<String> = warnings(&setting, &facts).iter().map(Trap::to_string).collect();
+        let warnings = warnings(&setting, &facts);
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
         let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
             .map_err(|error| UsageError(format!("{name}: {error}")))?;
@@ -144,49 +142,89 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     Ok(if unfinished { Exit::Partly } else { Exit::Done })
 }
 
-fn plan(
-    preset: Preset,
-    metric: Option<Metric>,
-    args: &SimulateArgs,
-    bounds: Bounds,
-    mean_service: Duration,
-) -> (String, Plan) {
-    let (name, plan) = match preset {
+/// What is to be simulated, with its name: presets and files, each on its own metrics or on every one that is asked for.
+fn plans(args: &SimulateArgs, mean_service: Duration) -> Result<Vec<(String, Plan)>, UsageError> {
+    let SimulateArgs { preset: presets, plan: files, metric: metrics, min, max, .. } = args;
+    let bounds = Bounds { min: min.unwrap_or(FEWEST), max: max.unwrap_or(MOST) };
+    let presets = match &presets[..] {
+        [] if files.is_empty() => &[Preset::Latency, Preset::Classic],
+        given => given,
+    };
+    let mut plans: Vec<(&str, Plan)> = Vec::new();
+    plans.extend(presets.iter().map(|preset| match preset {
         Preset::Classic => ("classic", Plan { bounds, ..classic() }),
         Preset::Latency => ("latency", latency(args.target, mean_service, bounds)),
-        Preset::Fixed => ("fixed", fixed(args.max)),
-    };
-    match metric {
-        Some(metric) => (format!("{name} on {metric}"), plan.with_metric(metric)),
-        None => (name.to_owned(), plan),
+        Preset::Fixed => ("fixed", fixed(bounds.max)),
+    }));
+    for file in files {
+        let mut plan = plan_file::read(file)?;
+        plan.bounds.min = min.unwrap_or(plan.bounds.min);
+        plan.bounds.max = max.unwrap_or(plan.bounds.max);
+        plans.push((plan_file::name(file), plan));
     }
+    let on_metrics = |(name, plan): (&str, Plan)| -> Vec<(String, Plan)> {
+        // A fleet that looks at nothing is the same on every metric.
+        if metrics.is_empty() || plan.policies.is_empty() {
+            return vec![(name.to_owned(), plan)];
+        }
+        let on = |metric: &Metric| (format!("{name} on {metric}"), plan.clone().with_metric(*metric));
+        metrics.iter().map(on).collect()
+    };
+    Ok(plans.into_iter().flat_map(on_metrics).collect())
+}
+
+/// The sizes that a fleet could have by any of the plans: what the clairvoyant bound may use.
+fn widest(args: &SimulateArgs, plans: &[(String, Plan)]) -> Bounds {
+    let (mut mins, mut maxes) = (Vec::new(), Vec::new());
+    // A preset may be narrower than the flags: a fixed fleet could have been another.
+    if !args.preset.is_empty() || args.plan.is_empty() {
+        mins.push(args.min.unwrap_or(FEWEST));
+        maxes.push(args.max.unwrap_or(MOST));
+    }
+    for (_, plan) in plans {
+        mins.push(plan.bounds.min);
+        maxes.push(plan.bounds.max);
+        mins.extend(plan.schedules.iter().filter_map(|schedule| schedule.min));
+        maxes.extend(plan.schedules.iter().filter_map(|schedule| schedule.max));
+    }
+    Bounds { min: mins.into_iter().min().unwrap_or(0), max: maxes.into_iter().max().unwrap_or(0) }
 }
 
 fn facts(workload: &Workload) -> Facts {
-    let (mut documents, mut work, mut largest_burst) = (0_u64, Duration::ZERO, 0_u64);
-    let (mut minute, mut in_minute) = (0, 0);
+    let (mut documents, mut work) = (0_u64, Duration::ZERO);
+    // Work that a single instance would not have done yet.
+    let (mut now, mut left, mut most_left) = (Moment::ZERO, Duration::ZERO, Duration::ZERO);
     for load in workload.loads() {
         documents += 1;
         work += load.service;
-        let this_minute = load.arrival.as_secs() / 60;
-        in_minute = if this_minute == minute { in_minute + 1 } else { 1 };
-        minute = this_minute;
-        largest_burst = largest_burst.max(in_minute);
+        left = left.saturating_sub(load.arrival - now) + load.service;
+        now = load.arrival;
+        most_left = most_left.max(left);
     }
     let mean = work.as_secs_f64() / documents.max(1) as f64;
     // A target needs a time to divide by.
     let mean_service = Duration::from_secs_f64(mean).max(Duration::from_millis(1));
-    Facts { documents, work, mean_service, largest_burst }
+    let peak_backlog = (most_left.as_secs_f64() / mean_service.as_secs_f64()).ceil() as u64;
+    Facts { work, mean_service, peak_backlog: peak_backlog.clamp(1, documents.max(1)) }
 }
 
-fn warnings(setting: &Setting, facts: &Facts) -> Vec<Trap> {
+fn warnings(setting: &Setting, facts: &Facts) -> Vec<String> {
     let conditions = Conditions {
         boot: setting.boot,
         prefetch: setting.prefetch,
         service_time: Some(facts.mean_service),
-        peak_backlog: Some(facts.largest_burst.max(1).min(facts.documents)),
+        peak_backlog: Some(facts.peak_backlog),
+        metric_delay: setting.metric_delay,
     };
-    traps(&setting.plan, &conditions)
+    let once = setting.plan.schedules.iter().filter(|schedule| schedule.every.is_none());
+    let never = once.map(|schedule| {
+        format!(
+            "{}: it happens once, at a moment of the calendar, which a simulated day is no part of, so here it never does: \
+             give it a time of day",
+            schedule.name,
+        )
+    });
+    traps(&setting.plan, &conditions).iter().map(Trap::to_string).chain(never).collect()
 }
 
 fn report(

@@ -112,7 +112,7 @@ fn a_file_that_is_not_toml_is_refused_with_its_line() {
 
 #[test]
 fn a_bad_value_is_refused_with_setting_origin_value_and_mend() {
-    for args in [["count", "--threads", "0"], ["count", "--threads", "1025"], ["up", "--min", "0"]] {
+    for args in [["count", "--threads", "0"], ["count", "--threads", "1025"], ["up", "--max", "0"]] {
         let message = Program::new().run(&args).ended(2);
         let expected =
             format!("from flag {} is `{}`: must be a whole number from 1 to 1024", args[1], args[2]);
@@ -129,14 +129,11 @@ fn a_bad_value_is_refused_with_setting_origin_value_and_mend() {
 }
 
 #[test]
-fn a_fleet_that_would_have_to_grow_is_refused() {
-    let message = Program::new().run(&["up", "--min", "1", "--max", "5"]).ended(2);
-    assert!(
-        message.contains("fixed size in this release") && message.contains("1 from flag --min"),
-        "{message}"
-    );
+fn a_fleet_with_more_at_least_than_at_most_is_refused() {
+    let message = Program::new().run(&["up", "--min", "5", "--max", "1"]).ended(2);
+    assert!(message.contains("`fleet.min` is 5 from flag --min"), "{message}");
     let program = Program::new().with_variable("WORDFREQ_FLEET_MAX", "3");
-    assert_eq!(effective(&program, &[], "fleet.min").0, json!(3));
+    assert_eq!(effective(&program, &[], "fleet.max").0, json!(3));
     assert_eq!(effective(&program, &["--min", "3"], "fleet.min").1, "flag --min");
 }
 

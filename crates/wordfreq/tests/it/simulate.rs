@@ -78,3 +78,106 @@ fn what_cannot_be_simulated_is_refused_with_the_mend() {
     let message = Program::new().run(&["simulate", "--arrivals", "soon", "--service", "1s"]).ended(2);
     assert!(message.contains("burst:COUNT"), "{message}");
 }
+
+#[test]
+fn protection_spares_a_batch_and_can_be_left_out() {
+    let scaled_in = |protect: &str| {
+        let report = simulated(&["classic", "--prefetch", "10", "--protect", protect]);
+        let policy = &report["policies"][0];
+        assert_eq!((&policy["documents"], &policy["unfinished"]), (&130.into(), &0.into()), "{policy}");
+        policy["instance_hours"].as_f64().unwrap()
+    };
+    assert!(scaled_in("true") > scaled_in("false"), "who finishes its batch stays longer");
+    assert!(
+        Program::new()
+            .run(&[&BURST[..], &["classic", "--protect", "maybe"]].concat())
+            .ended(2)
+            .contains("true")
+    );
+}
+
+#[test]
+fn plan_files_stand_beside_presets_under_their_own_names() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/plans");
+    let (classic, step) = (format!("{root}/classic.toml"), format!("{root}/step.toml"));
+    let report = simulated(&["classic", "--plan", &classic, "--plan", &step]);
+    let policies = report["policies"].as_array().unwrap();
+    assert_eq!(policies[0], policies[1], "the file says what the preset says");
+    assert_eq!((&policies[2]["name"], policies.len()), (&"step".into(), 3));
+    assert!(policies[2]["max_in_service"].as_u64() > Some(5), "its own bounds: {}", policies[2]);
+
+    let alone = |extra: &[&str]| {
+        let args =
+            ["simulate", "--arrivals", "burst:130", "--service", "15s", "--format", "json", "--plan", &step];
+        Program::new().run(&[&args[..], extra].concat())
+    };
+    let report = alone(&["--max", "3", "--metric", "BacklogPerInstance"]).json();
+    let policies = report["policies"].as_array().unwrap();
+    assert_eq!((&policies[0]["name"], policies.len()), (&"step on BacklogPerInstance".into(), 1));
+    assert_eq!(policies[0]["max_in_service"], 3);
+    let message = alone(&["--max", "0"]).ended(2);
+    assert!(message.contains("step: min 1 is above max 0"), "{message}");
+
+    let program = Program::new();
+    std::fs::write(
+        program.path("once.toml"),
+        "min = 1\nmax = 2\n[[schedule]]\nname = 's'\nat = '2027-01-01T00:00:00Z'\nmin = 2\n",
+    )
+    .unwrap();
+    let args = ["simulate", "--arrivals", "burst:1", "--service", "1s", "--plan"];
+    let report = program.run(&[&args[..], &["once.toml", "--format", "json"]].concat()).json();
+    assert!(
+        report["policies"][0]["warnings"][0].as_str().unwrap().contains("a moment of the calendar"),
+        "{report}"
+    );
+    let message = program.run(&[&args[..], &["nowhere.toml"]].concat()).ended(2);
+    assert!(message.contains("nowhere.toml"), "{message}");
+}
+
+#[test]
+fn on_a_day_with_a_wave_and_batches_latency_keeps_its_target_for_little_more_than_a_clairvoyant() {
+    let day = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/daily-wave.csv");
+    for protect in ["true", "false"] {
+        let report = Program::new()
+            .run(&[
+                "simulate",
+                "--arrivals",
+                day,
+                "--service",
+                "exp:12s",
+                "--preset",
+                "latency",
+                "--preset",
+                "classic",
+                "--boot",
+                "30s",
+                "--metric-delay",
+                "60s",
+                "--max",
+                "40",
+                "--target",
+                "5min",
+                "--protect",
+                protect,
+                "--format",
+                "json",
+            ])
+            .json();
+        let least = report["clairvoyant"]["instance_hours"].as_f64().unwrap();
+        let [latency, classic] = [0, 1].map(|index| {
+            let policy = &report["policies"][index];
+            assert_eq!(
+                (&policy["documents"], &policy["unfinished"]),
+                (&36_963.into(), &0.into()),
+                "{policy}"
+            );
+            (
+                policy["latency_seconds"]["p95"].as_f64().unwrap(),
+                policy["instance_hours"].as_f64().unwrap() / least,
+            )
+        });
+        assert!(latency.0 <= 300.0 && latency.1 <= 1.3, "p95 {} s, {} of the least", latency.0, latency.1);
+        assert!(latency.1 >= 1.0, "nobody does with less than who knows the future: {}", latency.1);
+        assert!(classic.0 > 300.0, "the original misses the target: {} s", classic.0);
+    }
+}

@@ -255,7 +255,8 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     refused(2, &["up", "--data-dir", "a"], "a is not a data directory: it holds a/same.txt");
     refused(2, &["upload", "b", "--data-dir", "a"], "is not a data directory");
     assert_eq!(fs::read_dir(program.path("a")).unwrap().count(), 1, "a refusal left something behind");
-    refused(2, &["up", "--min", "1", "--max", "2"], "fleet");
+    refused(2, &["up", "--min", "3", "--max", "2"], "fleet");
+    refused(2, &["up", "--plan", "missing.toml"], "missing.toml");
     refused(2, &["results", "show", "no-slash", "--data-dir", "wordfreq-data"], "BUCKET/KEY");
     let elsewhere = ["--data-dir", "nowhere"];
     for args in [&["results", "totals"][..], &["results", "list"], &["queue", "status"], &["worker"]] {
@@ -285,7 +286,8 @@ fn one_control_c_drains_up_and_its_workers() {
     use std::os::unix::process::CommandExt as _;
     let program = Program::new();
     for round in 0..5 {
-        let mut up = program.command(&["up", "--max", "4"]).process_group(0).spawn().unwrap();
+        let mut up =
+            program.command(&["up", "--preset", "fixed", "--max", "4"]).process_group(0).spawn().unwrap();
         let mut log = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
         // A terminal sends the signal to every process of the group.
         let started: Vec<_> = log.by_ref().filter(|line| line.contains("worker started")).take(4).collect();
