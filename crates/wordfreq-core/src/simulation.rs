@@ -674,8 +674,8 @@ mod tests {
             };
             (at, look_at(60), look_at(240), outcome.instance_time.as_secs() - outcome.end.as_secs())
         };
-        // Spared at 60 s, and gone with their batch at 200 s although more messages wait.
-        assert_eq!(ended(true), (vec![200; 3], (4, 14), (1, 11), 3 * 200));
+        // Spared at 60 s, and told to go with their batch done at 200 s although more messages wait.
+        assert_eq!(ended(true), (vec![200; 3], (4, 14), (1, 11), 3 * 201));
         // Gone at once: each finishes the one in hand at 100 s and gives back two.
         assert_eq!(ended(false), (vec![60; 3], (1, 14), (1, 17), 3 * 100));
     }
