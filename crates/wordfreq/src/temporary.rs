@@ -116,8 +116,7 @@ impl TemporaryUp {
         move || {
             let ended = child.kill().context("cannot kill the temporary `wordfreq up`").and_then(|()| {
                 child.wait().context("cannot wait for the temporary `wordfreq up`")?;
-                let place = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-                place.map_or(Ok(()), Place::remove)
+                remove(&place)
             });
             if let Err(error) = ended {
                 output::remark(format!("error: {error:#}"));
@@ -132,12 +131,17 @@ impl TemporaryUp {
     pub fn end(mut self) -> anyhow::Result<()> {
         self.stdin = None;
         let status = self.child.wait().context("cannot wait for the temporary `wordfreq up`")?;
-        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner).take();
         if !status.success() {
             self.check()?;
         }
-        place.map_or(Ok(()), Place::remove)
+        remove(&self.place)
     }
+}
+
+/// Whoever comes second waits for the first: a process that ends at once must not end in the middle of it.
+fn remove(place: &Mutex<Option<Place>>) -> anyhow::Result<()> {
+    let mut held = place.lock().unwrap_or_else(PoisonError::into_inner);
+    held.take().map_or(Ok(()), Place::remove)
 }
 
 /// After an error: nothing may work on the directory when it is removed.
@@ -147,8 +151,9 @@ impl Drop for TemporaryUp {
         if let Err(error) = self.child.wait() {
             tracing::error!(%error, "cannot wait for the temporary `wordfreq up`");
         }
-        // Those who may have to end at once hold it too.
-        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Err(error) = remove(&self.place) {
+            output::remark(format!("error: {error:#}"));
+        }
     }
 }
 

@@ -359,7 +359,8 @@ impl Test<'_> {
             return Ok(());
         }
         let now = self.times.now();
-        if let Some(up) = self.begun.temporary {
+        // On a terminal control-C stops both.
+        if let Some(up) = self.begun.temporary.filter(|_| !self.begun.drain.requested()) {
             up.check()?;
         }
         let Some(standing) = Standing::of(self.begun.embedded)? else { return Ok(()) };
@@ -679,6 +680,14 @@ fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Res
     ]);
     output::to_stdout(|out| output::write_listing(out, &listing, style))?;
     output::remark(format!("prices of {} for {}", prices.date, args.instance_type));
+    // Of a burst the last is always put a little later than the first.
+    if figures.late_seconds > 1.0 && figures.late_seconds > p50 / 10.0 {
+        output::remark(format!(
+            "documents were put up to {:.1} s after they were due, which is part of their latency: they come faster than \
+             this machine takes them in",
+            figures.late_seconds
+        ));
+    }
     Ok(())
 }
 

@@ -193,6 +193,56 @@ fn a_test_that_is_stopped_leaves_nothing_running() {
 }
 
 #[test]
+fn control_c_ends_it_properly_and_a_second_one_at_once() {
+    use std::os::unix::process::CommandExt as _;
+    for (work, signals) in [("1s", 1), ("60s", 2)] {
+        let program = Program::new();
+        let temporary = program.path("tmp");
+        std::fs::create_dir(&temporary).unwrap();
+        let work = format!("--work={work}");
+        let mut test = program
+            .command(&[
+                "loadtest",
+                "--preset=fixed",
+                "--max=1",
+                "--arrivals=burst:100",
+                &work,
+                "--format=json",
+            ])
+            .env("TMPDIR", &temporary)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let log = || {
+            let entry = std::fs::read_dir(&temporary).unwrap().next();
+            entry
+                .and_then(|entry| std::fs::read_to_string(entry.unwrap().path().join("up.log")).ok())
+                .unwrap_or_default()
+        };
+        let wait_for = |said: &str| {
+            while !log().contains(said) {
+                std::thread::yield_now();
+            }
+        };
+        wait_for("worker started");
+        // A terminal sends the signal to every process of the group.
+        let group = rustix::process::Pid::from_child(&test);
+        let interrupt = || rustix::process::kill_process_group(group, rustix::process::Signal::INT).unwrap();
+        interrupt();
+        if signals == 2 {
+            wait_for("draining");
+            interrupt();
+            assert!(!test.wait().unwrap().success());
+        } else {
+            let ended = crate::program::Ended::from(test.wait_with_output().unwrap());
+            assert_eq!(ended.code, 1, "{}", ended.stderr);
+            assert!(ended.stderr.contains("stopped before"), "{}", ended.stderr);
+        }
+        assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "{signals}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_refused_with_the_mend() {
     let program = Program::new();
     std::fs::create_dir(program.path("empty")).unwrap();
