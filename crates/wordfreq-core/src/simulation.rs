@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// How often a fleet without alarms is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+/// From telling an instance that has nothing in hand to go until it is gone. Little, but not nothing: the scaler must see it
+/// go, as the cooldown of a simple policy counts from then, and not from its next look.
+const STOP: Duration = Duration::from_secs(1);
+
 /// The least time an instance is paid for (EC2, Linux: 60 s).
 const SHORTEST_PAID: Duration = Duration::from_secs(60);
 
@@ -138,7 +142,7 @@ enum Happening {
     Booted(usize),
     /// It has finished the message in hand.
     Done(usize),
-    /// It dies.
+    /// It dies, or has stopped.
     Died(usize),
 }
 
@@ -259,7 +263,8 @@ pub fn simulate(
         });
         let has_all = loads.peek().is_none();
         let is_done = has_all && world.queue.is_empty() && world.held == 0 && world.hidden.is_empty();
-        let is_at_rest = desired <= scaler.bounds().min && world.living.len() == desired as usize;
+        // Once all is done, who is still going has nothing in hand.
+        let is_at_rest = desired <= scaler.bounds().min && world.active() == desired as usize;
         let is_stuck = has_all && world.now > last_arrival.saturating_add(nanos(PATIENCE));
         if (is_done && is_at_rest) || is_stuck {
             return Ok(world.end());
@@ -332,6 +337,11 @@ impl World<'_> {
             deleted: std::mem::take(&mut self.deleted),
             in_service,
         }
+    }
+
+    fn active(&self) -> usize {
+        let machines = self.living.iter().filter_map(|slot| self.machines[*slot].as_ref());
+        machines.filter(|machine| machine.instance.state.is_active()).count()
     }
 
     fn in_service(&self) -> u32 {
@@ -455,7 +465,8 @@ impl World<'_> {
             }
         }
         if machine.held.is_empty() {
-            self.gone(slot);
+            self.idle.retain(|idle| *idle != slot);
+            self.later(nanos(STOP), Happening::Died(slot));
         }
     }
 
@@ -598,6 +609,13 @@ mod tests {
         assert!(launched[0] >= 60, "not before the alarm's period: {launched:?}");
         assert!(launched.windows(2).all(|pair| pair[1] - pair[0] >= 120), "one a warm-up: {launched:?}");
         assert_eq!(outcome.timeline.last().unwrap().in_service, 1);
+        let gone: Vec<_> = outcome
+            .activities
+            .iter()
+            .filter(|activity| activity.kind != crate::scaling::ActivityKind::Launch)
+            .map(|activity| activity.at.as_secs())
+            .collect();
+        assert!(gone.windows(2).all(|pair| pair[1] - pair[0] == 120), "one a cooldown: {gone:?}");
     }
 
     #[test]
@@ -656,8 +674,8 @@ mod tests {
             };
             (at, look_at(60), look_at(240), outcome.instance_time.as_secs() - outcome.end.as_secs())
         };
-        // Spared at 60 s, and gone with their batch at 200 s although more messages wait.
-        assert_eq!(ended(true), (vec![200; 3], (4, 14), (1, 11), 3 * 200));
+        // Spared at 60 s, and told to go with their batch done at 200 s although more messages wait.
+        assert_eq!(ended(true), (vec![200; 3], (4, 14), (1, 11), 3 * 201));
         // Gone at once: each finishes the one in hand at 100 s and gives back two.
         assert_eq!(ended(false), (vec![60; 3], (1, 14), (1, 17), 3 * 100));
     }

@@ -12,6 +12,7 @@ use wordfreq_core::ProfileName;
 use wordfreq_core::scaling::Metric;
 
 use crate::config::{BackendName, Flags, Preset};
+use crate::corpus::{MAX_VOCABULARY, Size};
 use crate::load::{self, Arrivals, Service};
 use crate::output::{Format, Style};
 
@@ -55,6 +56,8 @@ pub enum Command {
     Aws(AwsArgs),
     /// Simulate fleets that grow and shrink with a load: how long documents wait, and what it costs.
     Simulate(Box<SimulateArgs>),
+    /// Put a load on the real thing and account for every document, beside what the fleet did and would cost.
+    Loadtest(Box<LoadtestArgs>),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -210,6 +213,12 @@ pub struct UpArgs {
     /// Process what is there, print the totals, stop
     #[arg(long)]
     pub exit_when_idle: bool,
+    /// Drain and stop when standard input closes, which is how it learns that whoever started it is gone
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+    /// Watch nothing, whatever the environment and the files say
+    #[arg(long, conflicts_with = "watch", hide = true)]
+    pub no_watch: bool,
     /// How many times as fast as time the scaler's clock goes, for a load test
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, hide = true)]
     pub time_scale: f64,
@@ -464,6 +473,15 @@ pub struct WorkerArgs {
     /// Most processors
     #[arg(long, value_name = "N", hide = true)]
     pub cpus: Option<usize>,
+    /// How much longer each document takes, for a load test
+    #[arg(long, value_name = "TIME", hide = true)]
+    pub work: Option<Service>,
+    /// What those times are drawn from
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "work", hide = true)]
+    pub work_seed: u64,
+    /// How many times as fast as time that work is done
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, requires = "work", hide = true)]
+    pub time_scale: f64,
 }
 
 /// `wordfreq aws`
@@ -522,14 +540,15 @@ pub enum PolicyRole {
 Loads are made up from --seed, so the same command always says the same. A recorded load is a CSV file whose first column \
 holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_service\",\"launches\",\"terminations\",\
 \"backlog_peak\",\"instance_hours\",\"cost_usd\",\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},...}],\
-\"clairvoyant\":{\"instance_hours\",...}}. If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
+\"clairvoyant\":{\"instance_hours\",...}}; with --activities, each policy has \"activities\":[{\"at_seconds\",\"kind\"}] too. \
+If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
     /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
     /// arrive, evenly spread from that second until the next line's (in the last line: all at once)
     #[arg(long, value_name = "LOAD")]
     pub arrivals: Arrivals,
-    /// How long each takes: a time, uniform:10s..20s, exp:12s, or a CSV file
+    /// How long each takes: a time, uniform:10s..20s or only 10s..20s, exp:12s, or a CSV file
     #[arg(long, value_name = "TIME")]
     pub service: Service,
     /// Plan to simulate; repeatable, side by side [default: latency and classic, unless there is a --plan]
@@ -585,9 +604,90 @@ pub struct SimulateArgs {
     /// Draw the fleets into this file, .svg or .png; repeatable
     #[arg(long, value_name = "FILE")]
     pub chart: Vec<PathBuf>,
-    /// Tell each launch and termination with its cause, on standard error
+    /// Tell each launch and termination: with its cause, on standard error, or with --format json in the result
     #[arg(long)]
     pub activities: bool,
+    /// In which form.
+    #[command(flatten)]
+    pub format: FormatFlags,
+}
+
+/// `wordfreq loadtest`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --data-dir, a `wordfreq up` is started for the test on a directory of its own, and both are gone at its end. \
+With it, the load goes to the `up` that runs there, which is never stopped; its documents have keys that begin with load/.
+
+Every time in the result is of the fleet's clock, which goes --time-scale times as fast as time, since the first arrival. \
+Latency counts from when a document was due. The load begins 5 seconds after a whole minute of that clock if the fleet has \
+alarms, so that they meet it as they do in `wordfreq simulate` with the same --arrivals, --seed and, as --service, --work.
+
+--format json is {\"documents\",\"counted\",\"failed\",\"superseded\",\"unfinished\",\"wrong\",\"max_in_service\",\
+\"launches\",\"terminations\",\"backlog_peak\",\"instance_hours\",\"cost_usd\",\"lambda_usd\",\
+\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},\"late_seconds\",\"end_seconds\",\
+\"activities\":[{\"at_seconds\",\"kind\",\"instance\",\"cause\"}],\
+\"transitions\":[{\"at_seconds\",\"alarm\",\"to\",\"value\"}]}. The exit code is 0 only if every document was counted, with as \
+many words as it has, and the fleet came back to rest; else 3, and what is the matter is told on standard error.")]
+pub struct LoadtestArgs {
+    /// When documents arrive, by the fleet's clock: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates
+    /// in documents a second), or a CSV file
+    #[arg(long, value_name = "LOAD", default_value = "burst:130")]
+    pub arrivals: Arrivals,
+    /// How much longer than its counting each document takes, by the fleet's clock: a time, uniform:10s..20s or only
+    /// 10s..20s, exp:12s, or a CSV file [default: no longer]
+    #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
+    pub work: Option<Service>,
+    /// How large the made-up documents are: a size, 1KiB..64KiB, or lognormal:MEAN
+    #[arg(long, value_name = "SIZE", default_value = "lognormal:4KiB")]
+    pub document_size: Size,
+    /// How many different words the made-up documents have in all
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_VOCABULARY)))]
+    pub vocabulary: u32,
+    /// Take the files of this directory, over and over, instead of made-up documents
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["document_size", "vocabulary"])]
+    pub documents: Option<PathBuf>,
+    /// Where chance begins
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Data directory of a running `wordfreq up` to test, instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Keep the temporary data directory, which is made here; `up.log` in it is the log
+    #[arg(long, value_name = "DIR", conflicts_with = "data_dir")]
+    pub keep: Option<PathBuf>,
+    /// How many times as fast as time the fleet's clock goes, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, conflicts_with = "data_dir")]
+    pub time_scale: f64,
+    /// How the fleet is sized [default: as `wordfreq up`]
+    #[arg(long, value_name = "NAME", value_enum, conflicts_with_all = ["plan", "data_dir"])]
+    pub preset: Option<Preset>,
+    /// File of a plan of your own
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    pub plan: Option<PathBuf>,
+    /// Fewest workers [default: as `wordfreq up`]
+    #[arg(long, value_name = "N", conflicts_with = "data_dir")]
+    pub min: Option<u32>,
+    /// Most workers [default: as `wordfreq up`]
+    #[arg(long, value_name = "N", conflicts_with = "data_dir")]
+    pub max: Option<u32>,
+    /// With --preset latency, within what time most documents are to be done
+    #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
+    pub acceptable_latency: Option<String>,
+    /// With --preset latency, how long a worker works on a document [default: as measured]
+    #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
+    pub service_time: Option<String>,
+    /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+    /// Type of the instances, for the costs
+    #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
+    pub instance_type: String,
+    /// Write a report with charts and every document to this file, one HTML page that needs no other
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
+    /// Write what became of every document to this CSV file
+    #[arg(long, value_name = "FILE.csv")]
+    pub list: Option<PathBuf>,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -664,6 +764,7 @@ impl Command {
                 .with_profile(&args.profile)
                 .with_counting(&args.counting)
                 .with_up(&args.up),
+            Self::Loadtest(args) => Flags { data_dir: args.data_dir.clone(), ..none },
             Self::Completions(_) | Self::Simulate(_) => none,
         }
     }

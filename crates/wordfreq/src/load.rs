@@ -1,9 +1,11 @@
 //! Made-up or recorded load: when documents arrive, and how long each takes. The same words and the same seed always give
-//! the same load, for `simulate` now and for a load test of the real thing.
+//! the same load, for `simulate` and for `loadtest`, whose workers see one document each and must agree on its time.
 //!
-//! Not here: what becomes of it (`wordfreq_core::simulation`).
+//! Not here: what is in the documents (`corpus`), and what becomes of them (`wordfreq_core::simulation`, `loadtest`).
 
+use std::fmt;
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -51,7 +53,7 @@ pub enum Service {
 }
 
 const ARRIVALS: &str = "write burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a second), or a CSV file";
-const SERVICE: &str = "write a time such as 12s, uniform:10s..20s, exp:12s, or a CSV file";
+const SERVICE: &str = "write a time such as 12s, uniform:10s..20s (or only 10s..20s), exp:12s, or a CSV file";
 
 /// Far more than anyone simulates, and far less than overflows anything.
 const MAX_DOCUMENTS: u64 = 1_000_000_000;
@@ -107,7 +109,10 @@ impl FromStr for Service {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Some(range) = text.strip_prefix("uniform:") {
+        let is_range = |text: &&str| {
+            text.split_once("..").is_some_and(|(least, most)| time(least).and(time(most)).is_ok())
+        };
+        if let Some(range) = text.strip_prefix("uniform:").or(Some(text).filter(is_range)) {
             let (least, most) = range.split_once("..").ok_or(SERVICE)?;
             let (least, most) = (time(least)?, time(most)?);
             if least > most {
@@ -119,6 +124,94 @@ impl FromStr for Service {
             return time(mean).map(Self::Exponential);
         }
         time(text).map(Self::Fixed).or_else(|_| file(text, SERVICE).map(Self::Recorded))
+    }
+}
+
+/// As it is read.
+impl fmt::Display for Arrivals {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |time: &Duration| humantime::format_duration(*time).to_string().replace(' ', "");
+        match self {
+            Self::Burst(count) => write!(out, "burst:{count}"),
+            Self::Poisson { rate, duration } => write!(out, "poisson:{rate}:{}", time(duration)),
+            Self::Wave { rate, period, duration } => {
+                write!(out, "wave:{rate}:{}:{}", time(period), time(duration))
+            }
+            Self::Recorded(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
+/// As it is read.
+impl fmt::Display for Service {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |time: &Duration| humantime::format_duration(*time).to_string().replace(' ', "");
+        match self {
+            Self::Fixed(always) => write!(out, "{}", time(always)),
+            Self::Uniform(least, most) => write!(out, "uniform:{}..{}", time(least), time(most)),
+            Self::Exponential(mean) => write!(out, "exp:{}", time(mean)),
+            Self::Recorded(path) => write!(out, "{}", path.display()),
+        }
+    }
+}
+
+/// What the keys of a load's documents begin and end with.
+const KEY: (&str, &str) = ("load/", ".txt");
+
+/// The key of a load's document.
+pub fn key(number: u64) -> String {
+    format!("{}{number:08}{}", KEY.0, KEY.1)
+}
+
+/// The number of the document with this key. A document that is none of a load's has one that depends on its key.
+pub fn number(key: &str) -> u64 {
+    let digits = key.strip_prefix(KEY.0).and_then(|rest| rest.strip_suffix(KEY.1));
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        hasher.finish()
+    })
+}
+
+/// Chance that depends on a seed and a document's number alone, so that whoever sees one document draws the same.
+pub(crate) fn chance(seed: u64, number: u64) -> fastrand::Rng {
+    // Seeds that differ by little must not give numbers that do (the finish of SplitMix64).
+    let mut mixed = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    fastrand::Rng::with_seed(mixed ^ (mixed >> 31))
+}
+
+/// How long each document of a load takes. It depends on the seed and the document's number alone.
+#[derive(Clone, Debug)]
+pub struct ServiceTimes {
+    service: Service,
+    recorded: Vec<Duration>,
+    seed: u64,
+}
+
+impl ServiceTimes {
+    /// Reads what is recorded.
+    ///
+    /// # Errors
+    /// Those of the file, with the line.
+    pub fn new(service: Service, seed: u64) -> anyhow::Result<Self> {
+        let recorded = match &service {
+            Service::Recorded(path) => recording(path)?.times,
+            _ => Vec::new(),
+        };
+        Ok(Self { service, recorded, seed })
+    }
+
+    /// How long the document with this number takes.
+    pub fn of(&self, number: u64) -> Duration {
+        let mut random = chance(self.seed, number);
+        match &self.service {
+            Service::Fixed(time) => *time,
+            Service::Uniform(least, most) => *least + (*most - *least).mul_f64(random.f64()),
+            Service::Exponential(mean) => mean.mul_f64(exponential(&mut random)),
+            Service::Recorded(_) => self.recorded[(number % self.recorded.len() as u64) as usize],
+        }
     }
 }
 
@@ -143,8 +236,7 @@ pub struct Workload {
     arrivals: Arrivals,
     /// Recorded arrivals, in their order.
     recorded: Vec<Spell>,
-    service: Service,
-    recorded_service: Vec<Duration>,
+    service: ServiceTimes,
     seed: u64,
 }
 
@@ -158,18 +250,12 @@ impl Workload {
             Arrivals::Recorded(path) => spells(path)?,
             _ => Vec::new(),
         };
-        let recorded_service = match &service {
-            Service::Recorded(path) => recording(path)?.times,
-            _ => Vec::new(),
-        };
-        Ok(Self { arrivals, recorded, service, recorded_service, seed })
+        Ok(Self { arrivals, recorded, service: ServiceTimes::new(service, seed)?, seed })
     }
 
     /// Every document, in the order of arrivals.
     pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
-        // Arrivals and service times draw from sources of their own, so that changing the one leaves the other alone.
         let mut arriving = fastrand::Rng::with_seed(self.seed);
-        let mut serving = fastrand::Rng::with_seed(self.seed.wrapping_add(1));
         let mut elapsed = 0.0_f64;
         let mut number = 0;
         let mut recorded = self.recorded.iter().flat_map(|spell| spell.arrivals());
@@ -195,17 +281,7 @@ impl Workload {
                 },
             }
         });
-        let mut served = 0_usize;
-        arrivals.map(move |arrival| {
-            served += 1;
-            let service = match &self.service {
-                Service::Fixed(time) => *time,
-                Service::Uniform(least, most) => *least + (*most - *least).mul_f64(serving.f64()),
-                Service::Exponential(mean) => mean.mul_f64(exponential(&mut serving)),
-                Service::Recorded(_) => self.recorded_service[(served - 1) % self.recorded_service.len()],
-            };
-            Load { arrival, service }
-        })
+        (0..).zip(arrivals).map(|(number, arrival)| Load { arrival, service: self.service.of(number) })
     }
 }
 
@@ -305,6 +381,30 @@ mod tests {
             wave.loads().filter(|load| load.arrival.as_secs() / 100 == quarter).count()
         };
         assert!(in_quarter(1) > 3 * in_quarter(0) / 2 && in_quarter(2) > 3 * in_quarter(3) / 2);
+    }
+
+    #[test]
+    fn a_service_time_is_known_from_the_seed_and_the_key_alone() {
+        let times = ServiceTimes::new("10s..20s".parse().unwrap(), 7).unwrap();
+        for (n, load) in (0..).zip(workload("burst:200", "uniform:10s..20s").loads()) {
+            assert_eq!(load.service, times.of(number(&key(n))));
+        }
+        assert_ne!(times.of(1), ServiceTimes::new("10s..20s".parse().unwrap(), 8).unwrap().of(1));
+        assert_eq!((key(42).as_str(), number("load/100000000.txt")), ("load/00000042.txt", 100_000_000));
+        assert_eq!(number("another.txt"), number("another.txt"));
+        assert_ne!(number("another.txt"), number("load/x.txt"));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in ["burst:130", "poisson:0.5:1h30m", "wave:2:2m:10m"] {
+            assert_eq!(text.parse::<Arrivals>().unwrap().to_string(), text);
+        }
+        for text in ["12s", "1s500ms", "uniform:10s..20s", "exp:12s"] {
+            assert_eq!(text.parse::<Service>().unwrap().to_string(), text);
+        }
+        assert_eq!("10s..20s".parse::<Service>(), "uniform:10s..20s".parse());
+        assert!("20s..10s".parse::<Service>().unwrap_err().contains("shorter time first"));
     }
 
     #[test]

@@ -41,5 +41,6 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Top(args) => commands::top::run(args, &config),
         Command::Aws(args) => aws::run(args, &config),
         Command::Simulate(args) => commands::simulate::run(args, &config),
+        Command::Loadtest(args) => commands::loadtest::run(args, &config),
     }
 }

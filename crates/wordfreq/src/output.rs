@@ -451,7 +451,7 @@ fn tsv_cell(text: &str) -> Cow<'_, str> {
 
 /// A text cell, with a leading `'` if a spreadsheet would take it for a formula and the user did not ask for the raw
 /// text. The set of characters is OWASP's for CSV injection.
-fn csv_cell(text: &str, style: Style) -> Cow<'_, str> {
+pub(crate) fn csv_cell(text: &str, style: Style) -> Cow<'_, str> {
     if !style.raw_csv && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         let mut safe = String::with_capacity(text.len() + 1);
         safe.push('\'');

@@ -1,5 +1,8 @@
 //! SIGINT and SIGTERM. Where documents are counted the first asks for a drain and the second ends the process at once;
 //! where one only watches, the first ends it.
+//! And the end of standard input, which asks a process for a drain that another one started and looks after.
+
+use std::io::Read as _;
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -29,6 +32,21 @@ pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) ->
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
+    Ok(())
+}
+
+/// Requests a drain when standard input ends, which is how a process learns that whoever started it is gone or done.
+///
+/// # Errors
+/// When the operating system refuses the thread.
+pub fn drain_on_end_of_input(drain: Drain) -> anyhow::Result<()> {
+    let listen = move || {
+        // Nothing is ever written there; an error means the same as the end.
+        let ended = std::io::stdin().lock().read_to_end(&mut Vec::new());
+        tracing::debug!(?ended, "standard input closed");
+        drain.request();
+    };
+    std::thread::Builder::new().name("supervised".into()).spawn(listen).context("cannot start a thread")?;
     Ok(())
 }
 

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod count;
 pub mod fleet;
+pub mod loadtest;
 pub mod queue;
 pub mod results;
 pub mod simulate;

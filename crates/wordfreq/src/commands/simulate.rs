@@ -13,8 +13,9 @@ use wordfreq_core::scaling::{
     Activity, ActivityKind, Bounds, Conditions, Metric, Moment, Plan, Trap, classic, fixed, latency, traps,
 };
 use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
+use wordfreq_pipeline::embedded::Deed;
 
-use crate::chart::{self, Drawn};
+use crate::chart::{self, Drawn, Mark};
 use crate::cli::SimulateArgs;
 use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
@@ -22,6 +23,7 @@ use crate::load::Workload;
 use crate::output::{self, Cell, Format, Listing};
 use crate::plan_file;
 use crate::prices::Prices;
+use crate::run::Latency;
 
 /// The sizes of presets, where no flag says others.
 const FEWEST: u32 = 1;
@@ -42,14 +44,14 @@ struct PolicyReport {
     lambda_usd: f64,
     latency_seconds: Latency,
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activities: Option<Vec<Act>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p95: f64,
-    p99: f64,
-    max: f64,
+struct Act {
+    at_seconds: f64,
+    kind: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,6 +84,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     let facts = facts(&workload);
     let prices = Prices::built_in()?;
     let hourly = prices.instance(&args.instance_type).map_err(UsageError)?;
+    let is_json = args.format.format == Format::Json;
     let target = args.target;
     let plans = plans(args, facts.mean_service)?;
     let bounds = widest(args, &plans);
@@ -102,7 +105,9 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
         let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
             .map_err(|error| UsageError(format!("{name}: {error}")))?;
-        reports.push(report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings));
+        let activities = (args.activities && is_json).then(|| acts(&outcome));
+        let report = report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings);
+        reports.push(PolicyReport { activities, ..report });
         outcomes.push((name, outcome));
     }
     let end = outcomes.iter().map(|(_, outcome)| outcome.end).max().unwrap_or_default();
@@ -113,8 +118,12 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         write_timeline(path, &outcomes).with_context(|| format!("cannot write {}", path.display()))?;
     }
     for path in &args.chart {
-        let drawn: Vec<_> =
-            outcomes.iter().map(|(name, outcome)| Drawn { name, timeline: &outcome.timeline }).collect();
+        let marks: Vec<Vec<Mark>> = outcomes.iter().map(|(_, outcome)| marks(outcome)).collect();
+        let drawn: Vec<_> = outcomes
+            .iter()
+            .zip(&marks)
+            .map(|((name, outcome), marks)| Drawn { name, timeline: &outcome.timeline, marks })
+            .collect();
         chart::draw(path, &drawn)?;
     }
     print(args, &report)?;
@@ -124,7 +133,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
             .iter()
             .for_each(|warning| output::remark(format!("warning: {}: {warning}", policy.name)));
     }
-    if args.activities {
+    if args.activities && !is_json {
         for (name, outcome) in &outcomes {
             outcome.activities.iter().for_each(|activity| output::remark(told(name, activity)));
         }
@@ -243,7 +252,23 @@ fn report(
             + prices.requests(outcome.documents, outcome.received),
         latency_seconds,
         warnings,
+        activities: None,
     }
+}
+
+/// Each launch and termination as JSON has it, in the words of the load test's.
+fn acts(outcome: &Outcome) -> Vec<Act> {
+    let kind = |kind: &ActivityKind| match kind {
+        ActivityKind::Launch => Deed::Launch.as_str(),
+        ActivityKind::Terminate(_) => Deed::Terminate.as_str(),
+    };
+    let act = |act: &Activity| Act { at_seconds: act.at.as_secs_f64(), kind: kind(&act.kind) };
+    outcome.activities.iter().map(act).collect()
+}
+
+fn marks(outcome: &Outcome) -> Vec<Mark> {
+    let mark = |act: &Activity| Mark { at: act.at, is_launch: act.kind == ActivityKind::Launch };
+    outcome.activities.iter().map(mark).collect()
 }
 
 fn hours(time: Duration) -> f64 {

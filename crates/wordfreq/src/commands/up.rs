@@ -46,7 +46,8 @@ enum Happened {
 pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let started = Instant::now();
     let directory = &config.data_dir.value;
-    if let Some(missing) = config.watch.value.iter().find(|watched| !watched.is_dir()) {
+    let watched = if args.no_watch { &[][..] } else { &config.watch.value };
+    if let Some(missing) = watched.iter().find(|watched| !watched.is_dir()) {
         return Err(UsageError(format!("cannot watch {}: it is not a directory", missing.display())).into());
     }
     let (plan, sized) = fleet::sized(args, config)?;
@@ -66,7 +67,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
 
     let drain = Drain::new();
     let (happened, events) = mpsc::channel();
-    let watch = start_watch(&embedded, &config.watch.value, happened.clone())?;
+    let watch = start_watch(&embedded, watched, happened.clone())?;
     let clock = Clock::starting_at(Timestamp::now().into(), args.time_scale);
     let (waker, wakes) = scale::wakes();
     let fleet = {
@@ -76,6 +77,9 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     };
     let workers = fleet.clone();
     signals::drain_on_signal(drain.clone(), move || workers.kill_all())?;
+    if args.supervised {
+        signals::drain_on_end_of_input(drain.clone())?;
+    }
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);

@@ -1,16 +1,17 @@
 //! `wordfreq worker`: one worker on the data directory, until it is asked to stop. Not here: workers on AWS (`aws`).
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use wordfreq_pipeline::Drain;
 use wordfreq_pipeline::embedded::{HEARTBEAT_EVERY, Heartbeat, IfMissing};
-use wordfreq_pipeline::worker::{Backend, WorkerOptions, run as work};
+use wordfreq_pipeline::worker::{Backend, Open, WorkerOptions, run as work};
 
 use crate::cli::WorkerArgs;
 use crate::config::{BackendName, Config};
 use crate::exit::Exit;
+use crate::load::{self, ServiceTimes};
 use crate::upkeep::{Sweep, keep_up};
 use crate::{aws, data_directory, signals};
 
@@ -23,17 +24,7 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
     let drain = Drain::new();
     signals::drain_on_signal(drain.clone(), || {})?;
     if args.supervised {
-        let drain = drain.clone();
-        let listen = move || {
-            // Nothing is ever written there; its end, or an error, means that whoever started us is gone or done.
-            let ended = std::io::stdin().lock().read_to_end(&mut Vec::new());
-            tracing::debug!(?ended, "standard input closed");
-            drain.request();
-        };
-        std::thread::Builder::new()
-            .name("supervised".into())
-            .spawn(listen)
-            .context("cannot start a thread")?;
+        signals::drain_on_end_of_input(drain.clone())?;
     }
     let embedded = Arc::new(data_directory::open(config, IfMissing::Refuse)?);
     let options = WorkerOptions::embedded(
@@ -48,6 +39,10 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
         std::thread::Builder::new().name("upkeep".into()).spawn(keep_up).context("cannot start a thread")?
     };
     let mut backend = Backend::embedded(embedded);
+    if let Some(work) = &args.work {
+        let times = ServiceTimes::new(work.clone(), args.work_seed)?;
+        backend = slower(backend, times, args.time_scale);
+    }
     if args.supervised {
         let pulse = Arc::new(Pulse::default());
         let beating = pulse.clone();
@@ -68,6 +63,19 @@ pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
     let tally = tally?;
     tally.log();
     Ok(Exit::Done)
+}
+
+/// Has each document take so much longer, at so many times the speed of time. A drain does not cut it short, as it would
+/// not cut a count short.
+fn slower(backend: Backend, times: ServiceTimes, scale: f64) -> Backend {
+    let open = backend.open;
+    let open_later: Open = Box::new(move |event| {
+        let work = times.of(load::number(event.id.key())).div_f64(scale);
+        #[expect(clippy::disallowed_methods, reason = "it stands for work, which nothing ends early")]
+        std::thread::sleep(work);
+        open(event)
+    });
+    Backend { open: open_later, ..backend }
 }
 
 /// What the heartbeat says. The worker only puts it here, so that nobody who does not read it holds up the work.

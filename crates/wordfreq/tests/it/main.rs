@@ -4,6 +4,7 @@ mod completions;
 mod config;
 mod count;
 mod fleet;
+mod loadtest;
 mod program;
 mod simulate;
 mod system;

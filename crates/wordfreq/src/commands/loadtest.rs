@@ -1,0 +1,714 @@
+//! `wordfreq loadtest`: puts a load on the real thing, watches it until all is done and the fleet is back at rest, and
+//! accounts for every document.
+//!
+//! Not here: loads (`load`), made-up documents (`corpus`), the `up` that is started for it (`temporary`), the figures
+//! (`run`) and the report (`report`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use wordfreq_core::Profile;
+use wordfreq_core::scaling::{AlarmState, InstanceState, Moment};
+use wordfreq_core::simulation::Sample;
+use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, Options, Sizing, StagedPut};
+use wordfreq_pipeline::fleet::Member;
+use wordfreq_pipeline::{DocumentEvent, DocumentId, Drain, Queue as _, Sequence, Timestamp};
+
+use super::up::LOCK_FILE;
+use crate::cli::LoadtestArgs;
+use crate::config::Config;
+use crate::corpus::Corpus;
+use crate::exit::{Exit, UsageError};
+use crate::load::{self, Service, ServiceTimes, Workload};
+use crate::output::{self, Cell, Format, Listing};
+use crate::prices::Prices;
+use crate::run::{Activity, Document, Fate, Figures, Latency, Run, Transition};
+use crate::temporary::{Place, TemporaryUp};
+use crate::{data_directory, report, signals};
+
+/// The bucket whose documents are counted.
+const BUCKET: &str = "processing";
+
+/// The most documents of one transaction, and the bytes that are enough for one.
+const BATCH_DOCUMENTS: usize = 64;
+const BATCH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often to look at queue and fleet; less often where a look takes long or there were very many.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOKS_KEPT: usize = 4000;
+
+/// How long a new `up` may take to come to rest.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// How many documents are named that something is the matter with; the list has all of them.
+const NAMED_TROUBLES: usize = 20;
+
+/// Tests, and prints what came of it.
+///
+/// # Errors
+/// Wrong usage, and whatever keeps the test from being made.
+pub fn run(args: &LoadtestArgs, config: &Config) -> anyhow::Result<Exit> {
+    let prices = Prices::built_in()?;
+    let hourly = prices.instance(&args.instance_type).map_err(UsageError)?;
+    let none = Service::Fixed(Duration::ZERO);
+    let workload = Workload::new(args.arrivals.clone(), args.work.clone().unwrap_or(none), args.seed)?;
+    let work = args.work.clone().map(|work| ServiceTimes::new(work, args.seed)).transpose()?;
+    let source = Source::of(args)?;
+    let drain = Drain::new();
+    let (embedded, temporary) = match &args.data_dir {
+        Some(_) => (running(config)?, None),
+        None => {
+            let (embedded, up) = temporary(args, config)?;
+            (embedded, Some(up))
+        }
+    };
+    match &temporary {
+        Some(up) => signals::drain_on_signal(drain.clone(), up.end_at_once())?,
+        None => signals::drain_on_signal(drain.clone(), || {})?,
+    }
+    let started = Timestamp::now();
+    let progress = progress();
+    let ended = Begun::begin(&embedded, temporary.as_ref(), &drain, &progress).and_then(|begun| {
+        let mut test = begun.starting(args.timeout)?;
+        let sent = test.feed(&workload, &source)?;
+        test.watch(sent, work.as_ref())
+    });
+    progress.finish_and_clear();
+    let (mut run, sizing) = ended?;
+    run.what = what(args, &sizing, started);
+    run.instance_type.clone_from(&args.instance_type);
+    drop(embedded);
+    if let Some(up) = temporary {
+        up.end()?;
+    }
+    let figures = run.figures(&prices, hourly);
+    if let Some(path) = &args.list {
+        list(path, &run).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let Some(path) = &args.report {
+        let page = report::html(&run, &figures, &prices.date)?;
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    print(args, &figures, &prices)?;
+    Ok(conclude(&run, &drain))
+}
+
+/// Opens the data directory of a running `up`.
+fn running(config: &Config) -> anyhow::Result<Embedded> {
+    let embedded = data_directory::open(config, IfMissing::Refuse)?;
+    if !Lock::is_taken(&embedded.directory().join(LOCK_FILE))? {
+        return Err(UsageError(format!(
+            "no `wordfreq up` runs on {}: start one, or leave out --data-dir for a temporary one",
+            embedded.directory().display()
+        ))
+        .into());
+    }
+    Ok(embedded)
+}
+
+/// Starts an `up` on a directory of its own, which is made here.
+fn temporary(args: &LoadtestArgs, config: &Config) -> anyhow::Result<(Embedded, TemporaryUp)> {
+    let place = Place::make(args.keep.as_deref())?;
+    let options = Options { max_receive_count: config.queue.max_receive_count.value, ..Options::default() };
+    let embedded = Embedded::open(place.path(), IfMissing::Create, options)?;
+    let up = TemporaryUp::start(args, place)?;
+    Ok((embedded, up))
+}
+
+/// What documents hold.
+enum Source {
+    MadeUp(Corpus),
+    Files(Vec<PathBuf>),
+}
+
+impl Source {
+    fn of(args: &LoadtestArgs) -> anyhow::Result<Self> {
+        let Some(directory) = &args.documents else {
+            return Ok(Self::MadeUp(Corpus::new(args.vocabulary, args.document_size, args.seed)));
+        };
+        let mut files = Vec::new();
+        for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
+            if entry.file_type().is_file() {
+                files.push(entry.into_path());
+            }
+        }
+        if files.is_empty() {
+            return Err(UsageError(format!("there is no file below {}", directory.display())).into());
+        }
+        Ok(Self::Files(files))
+    }
+
+    /// The bytes of a document, and the number of its words where that is known.
+    fn open(&self, number: u64, profile: &Profile) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
+        match self {
+            Self::MadeUp(corpus) => {
+                let document = corpus.document(number, profile);
+                Ok((Box::new(std::io::Cursor::new(document.text)), Some(document.words)))
+            }
+            Self::Files(files) => {
+                let path = &files[(number % files.len() as u64) as usize];
+                let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok((Box::new(file), None))
+            }
+        }
+    }
+}
+
+/// Shown on a terminal only.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::no_length();
+    if let Ok(style) = ProgressStyle::with_template("{msg} {pos} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// The fleet's clock, from this process's.
+#[derive(Clone, Copy)]
+struct Times {
+    at: Moment,
+    wall: Timestamp,
+    scale: f64,
+}
+
+impl Times {
+    fn moment(self, wall: Timestamp) -> Moment {
+        let ahead = wall.since(self.wall).mul_f64(self.scale);
+        let behind = self.wall.since(wall).mul_f64(self.scale);
+        (self.at + ahead).saturating_sub(behind)
+    }
+
+    fn now(self) -> Moment {
+        self.moment(Timestamp::now())
+    }
+}
+
+/// The whole, when the fleet is known.
+struct Begun<'a> {
+    embedded: &'a Embedded,
+    temporary: Option<&'a TemporaryUp>,
+    drain: &'a Drain,
+    progress: &'a ProgressBar,
+    profile: Profile,
+    sizing: Sizing,
+}
+
+/// How the fleet stands.
+struct Standing {
+    sizing: Sizing,
+    members: Vec<Member>,
+}
+
+impl Standing {
+    fn of(embedded: &Embedded) -> anyhow::Result<Option<Self>> {
+        let Some(sizing) = embedded.history.sizing()? else { return Ok(None) };
+        Ok(Some(Self { sizing, members: embedded.history.members()? }))
+    }
+
+    fn in_service(&self) -> u32 {
+        let is_in_service = |member: &&Member| member.instance.state == InstanceState::InService;
+        self.members.iter().filter(is_in_service).count() as u32
+    }
+
+    /// Whether it has as many as it should, and no other is coming or going.
+    fn is_settled(&self) -> bool {
+        let desired = self.sizing.state.desired;
+        self.in_service() == desired && self.members.len() == desired as usize
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let bounds = self.sizing.state.scheduled.unwrap_or(self.sizing.bounds);
+        self.is_settled() && self.sizing.state.desired <= bounds.min
+    }
+}
+
+impl<'a> Begun<'a> {
+    /// Waits for the fleet to be there; one that was started for the test, to be at rest.
+    fn begin(
+        embedded: &'a Embedded,
+        temporary: Option<&'a TemporaryUp>,
+        drain: &'a Drain,
+        progress: &'a ProgressBar,
+    ) -> anyhow::Result<Self> {
+        let asked = Instant::now();
+        loop {
+            let standing = Standing::of(embedded)?;
+            if let (Some(standing), Some(profile)) = (standing, embedded.profile()?)
+                && (temporary.is_none() || standing.is_settled())
+            {
+                return Ok(Self { embedded, temporary, drain, progress, profile, sizing: standing.sizing });
+            }
+            if let Some(up) = temporary {
+                up.check()?;
+            }
+            if asked.elapsed() > START_WITHIN {
+                bail!(
+                    "the fleet did not come to rest within {} s: its log tells why",
+                    START_WITHIN.as_secs()
+                );
+            }
+            if drain.wait(Duration::from_millis(20)) {
+                bail!("stopped before the load began");
+            }
+        }
+    }
+
+    /// Decides when the load begins.
+    fn starting(self, timeout: Duration) -> anyhow::Result<Test<'a>> {
+        let Sizing { at, wall, scale, .. } = self.sizing;
+        let times = Times { at, wall: Timestamp(wall), scale };
+        let now = times.now();
+        // A simulated load begins just after a look at the queue, which is at a whole minute; the first that see it are the
+        // looks of the next minute. So does this, late enough not to be seen by the look itself and early enough for a
+        // burst to be put before the next one. A fleet without alarms does not care.
+        let start = if self.sizing.rules.is_empty() {
+            now
+        } else {
+            Duration::from_secs((now.as_secs() / 60 + 1) * 60 + 5)
+        };
+        let (_, throughput) = self.embedded.queue.depth_and_throughput()?;
+        Ok(Test {
+            times,
+            start,
+            received_before: throughput.received,
+            there_before: Vec::new(),
+            timeline: Timeline::default(),
+            timeout,
+            begun: self,
+        })
+    }
+}
+
+/// How queue and fleet stood, in bounded memory.
+#[derive(Default)]
+struct Timeline {
+    samples: Vec<Sample>,
+    backlog_peak: u64,
+    max_in_service: u32,
+    next: Option<Instant>,
+    /// Every so many looks one is kept.
+    keep_every: usize,
+    num_looks: usize,
+}
+
+impl Timeline {
+    fn push(&mut self, sample: Sample) {
+        self.backlog_peak = self.backlog_peak.max(sample.visible);
+        self.max_in_service = self.max_in_service.max(sample.in_service);
+        self.num_looks += 1;
+        // A change of the fleet or of an alarm is always kept, so that it is drawn when it was.
+        let is_news = self.samples.last().is_none_or(|last| {
+            (last.desired, last.in_service, &last.alarms)
+                != (sample.desired, sample.in_service, &sample.alarms)
+        });
+        if is_news || self.num_looks.is_multiple_of(self.keep_every.max(1)) {
+            self.samples.push(sample);
+        }
+        if self.samples.len() >= LOOKS_KEPT {
+            let mut index = 0;
+            self.samples.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.keep_every = self.keep_every.max(1) * 2;
+        }
+    }
+}
+
+/// A test that is being made.
+struct Test<'a> {
+    begun: Begun<'a>,
+    times: Times,
+    /// Of the first arrival, by the fleet's clock.
+    start: Moment,
+    received_before: u64,
+    there_before: Vec<String>,
+    timeline: Timeline,
+    timeout: Duration,
+}
+
+/// A document that was put.
+struct Sent {
+    number: u64,
+    id: DocumentId,
+    arrival: Duration,
+    put: Duration,
+    expected: Option<u64>,
+    sequence: Sequence,
+}
+
+impl Test<'_> {
+    /// Since the first arrival, by the fleet's clock.
+    fn since_start(&self, wall: Timestamp) -> Duration {
+        self.times.moment(wall).saturating_sub(self.start)
+    }
+
+    /// Looks at queue and fleet, if it is time to.
+    fn look(&mut self) -> anyhow::Result<()> {
+        let asked = Instant::now();
+        if self.timeline.next.is_some_and(|next| asked < next) {
+            return Ok(());
+        }
+        let now = self.times.now();
+        // On a terminal control-C stops both.
+        if let Some(up) = self.begun.temporary.filter(|_| !self.begun.drain.requested()) {
+            up.check()?;
+        }
+        let Some(standing) = Standing::of(self.begun.embedded)? else { return Ok(()) };
+        if now < self.start || self.timeline.samples.is_empty() {
+            self.there_before = standing.members.iter().map(|member| member.instance.id.clone()).collect();
+        }
+        let depth = self.begun.embedded.queue.depth()?;
+        let alarms = standing.sizing.state.alarms.iter();
+        let sample = Sample {
+            at: now.saturating_sub(self.start),
+            visible: depth.visible,
+            not_visible: depth.in_flight,
+            desired: standing.sizing.state.desired,
+            in_service: standing.in_service(),
+            alarms: alarms
+                .filter(|alarm| alarm.state == AlarmState::Alarm)
+                .map(|alarm| alarm.name.clone())
+                .collect(),
+        };
+        if now >= self.start || self.timeline.samples.is_empty() {
+            self.timeline.push(sample);
+        }
+        // A look must not become a load of its own.
+        self.timeline.next = Some(Instant::now() + LOOK_EVERY.max(asked.elapsed() * 20));
+        Ok(())
+    }
+
+    /// Waits until the fleet's clock shows a moment; whether it may go on then.
+    fn wait_until(&mut self, moment: Moment) -> anyhow::Result<bool> {
+        loop {
+            self.look()?;
+            let left = moment.saturating_sub(self.times.now()).div_f64(self.times.scale);
+            if left.is_zero() {
+                return Ok(!self.begun.drain.requested());
+            }
+            // To the millisecond, which is what the clock has.
+            if self.begun.drain.wait(left.max(Duration::from_millis(1)).min(LOOK_EVERY)) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Puts every document when it is due, several that are due together in one transaction.
+    fn feed(&mut self, workload: &Workload, source: &Source) -> anyhow::Result<Vec<Sent>> {
+        let mut sent = Vec::new();
+        let mut loads = (0..).zip(workload.loads()).peekable();
+        self.begun.progress.set_message("waiting for the fleet's next minute");
+        while let Some((_, first)) = loads.peek() {
+            let due = first.arrival;
+            // Those that are late already go with it.
+            let until = due.max(self.since_start(Timestamp::now()));
+            let (mut batch, mut puts, mut bytes) = (Vec::new(), Vec::new(), 0);
+            while batch.len() < BATCH_DOCUMENTS
+                && bytes < BATCH_BYTES
+                && let Some((number, load)) = loads.next_if(|(_, load)| load.arrival <= until)
+            {
+                // Made beforehand, so that only the putting is left to do when they are due.
+                let (content, expected) = source.open(number, &self.begun.profile)?;
+                let staged = self.begun.embedded.bucket.stage(&mut { content })?;
+                let id = DocumentId::new(BUCKET, load::key(number))?;
+                bytes += staged.bytes();
+                puts.push(StagedPut { id: id.clone(), staged, watched: None });
+                batch.push((number, id, load.arrival, expected));
+            }
+            if !self.wait_until(self.start + due)? {
+                return Ok(sent);
+            }
+            self.begun.progress.set_message("documents put:");
+            let sequences = self.begun.embedded.bucket.put(puts)?;
+            let put = self.since_start(Timestamp::now());
+            sent.extend(batch.into_iter().zip(sequences).map(
+                |((number, id, arrival, expected), sequence)| Sent {
+                    number,
+                    id,
+                    arrival,
+                    put,
+                    expected,
+                    sequence,
+                },
+            ));
+            self.begun.progress.set_position(sent.len() as u64);
+        }
+        Ok(sent)
+    }
+
+    /// Waits until every document is settled and the fleet is back at rest, and tells all of it.
+    fn watch(mut self, sent: Vec<Sent>, work: Option<&ServiceTimes>) -> anyhow::Result<(Run, Sizing)> {
+        let deadline = Instant::now() + self.timeout;
+        let mut documents = Vec::with_capacity(sent.len());
+        self.begun.progress.set_message("documents done:");
+        let mut died = HashMap::new();
+        for one in sent {
+            let fate = self.settle(&one, deadline, &mut died)?;
+            documents.push((one, fate));
+            self.begun.progress.set_position(documents.len() as u64);
+        }
+        self.begun.progress.set_message("waiting for the fleet to come to rest; workers:");
+        let rested = self.rest(deadline)?;
+        let end = self.since_start(Timestamp::now());
+        let documents = documents.into_iter().map(|(one, (fate, took))| {
+            let modelled = work.map_or(Duration::ZERO, |work| work.of(one.number));
+            Document {
+                number: one.number,
+                key: one.id.key().to_owned(),
+                arrival: one.arrival,
+                put: one.put,
+                work: modelled.max(took.mul_f64(self.times.scale)),
+                expected: one.expected,
+                fate,
+            }
+        });
+        let documents = documents.collect();
+        let history = &self.begun.embedded.history;
+        let standing = Standing::of(self.begun.embedded)?.context("the fleet has no history any more")?;
+        let (_, throughput) = self.begun.embedded.queue.depth_and_throughput()?;
+        let since = |moment: Moment| moment.saturating_sub(self.start);
+        let mut activities: Vec<Activity> = history
+            .activities(usize::MAX)?
+            .into_iter()
+            .filter(|kept| kept.activity.at >= self.start)
+            .map(|kept| Activity {
+                at: since(kept.activity.at),
+                ended: kept.ended_at.map(since),
+                kind: kept.activity.kind,
+                instance: kept.activity.instance,
+                cause: kept.activity.cause,
+            })
+            .collect();
+        activities.reverse();
+        let mut transitions: Vec<Transition> = history
+            .transitions(usize::MAX)?
+            .into_iter()
+            .filter(|transition| transition.at >= self.start)
+            .map(|transition| Transition {
+                at: since(transition.at),
+                alarm: transition.alarm,
+                to: transition.to.to_string(),
+                value: transition.value,
+                reason: transition.reason,
+            })
+            .collect();
+        transitions.reverse();
+        let rules = &standing.sizing.rules;
+        let run = Run {
+            what: Vec::new(),
+            rules: rules.iter().map(|rule| format!("{}: {}", rule.name, rule.condition)).collect(),
+            documents,
+            timeline: self.timeline.samples,
+            backlog_peak: self.timeline.backlog_peak,
+            max_in_service: self.timeline.max_in_service,
+            there_before: self.there_before,
+            activities,
+            transitions,
+            received: throughput.received.saturating_sub(self.received_before),
+            end,
+            rested,
+            instance_type: String::new(),
+        };
+        Ok((run, standing.sizing))
+    }
+
+    /// Waits for one document; what became of it, and how long it was worked on.
+    fn settle(
+        &mut self,
+        sent: &Sent,
+        deadline: Instant,
+        died: &mut HashMap<(DocumentId, Sequence), Timestamp>,
+    ) -> anyhow::Result<(Fate, Duration)> {
+        let sequence = sent.sequence;
+        let embedded = self.begun.embedded;
+        let _wakes = self.begun.drain.on_request(embedded.settled_waker());
+        let mut seen = embedded.settled_so_far();
+        loop {
+            let fate = match embedded.state(&sent.id, sequence)? {
+                DocumentState::Counted(result) => {
+                    let done = self.since_start(result.committed_at);
+                    return Ok((Fate::Counted { done, words: result.words }, result.duration));
+                }
+                DocumentState::Failed(reason) => {
+                    let key = (sent.id.clone(), sequence);
+                    if !died.contains_key(&key) {
+                        died.extend(deaths(embedded)?);
+                    }
+                    let at = died.get(&key).copied().unwrap_or_else(Timestamp::now);
+                    Some(Fate::Failed { done: self.since_start(at), reason })
+                }
+                DocumentState::Superseded => Some(Fate::Superseded),
+                DocumentState::Waiting => None,
+            };
+            if let Some(fate) = fate {
+                return Ok((fate, Duration::ZERO));
+            }
+            if self.begun.drain.requested() || Instant::now() >= deadline {
+                return Ok((Fate::Unfinished, Duration::ZERO));
+            }
+            self.look()?;
+            seen = embedded.wait_settled(seen, LOOK_EVERY);
+        }
+    }
+
+    /// Waits until the fleet is back at rest; whether it is.
+    fn rest(&mut self, deadline: Instant) -> anyhow::Result<bool> {
+        loop {
+            self.look()?;
+            let standing = Standing::of(self.begun.embedded)?.context("the fleet has no history any more")?;
+            self.begun.progress.set_position(u64::from(standing.in_service()));
+            if standing.is_at_rest() {
+                // As it stands at the end is part of the picture.
+                self.timeline.next = None;
+                self.look()?;
+                return Ok(true);
+            }
+            if Instant::now() >= deadline || self.begun.drain.wait(LOOK_EVERY / 4) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// When each document died that did.
+fn deaths(embedded: &Embedded) -> anyhow::Result<Vec<((DocumentId, Sequence), Timestamp)>> {
+    let letters = embedded.queue.dead_letters(usize::MAX)?.into_iter();
+    Ok(letters
+        .filter_map(|letter| {
+            // A letter that cannot be read is none of ours.
+            let event = DocumentEvent::parse(&letter.body).ok()?;
+            Some(((event.id, event.sequence), letter.died_at))
+        })
+        .collect())
+}
+
+/// What was run, for the report.
+fn what(args: &LoadtestArgs, sizing: &Sizing, started: Timestamp) -> Vec<(&'static str, String)> {
+    let documents = match &args.documents {
+        Some(directory) => format!("the files of {}", directory.display()),
+        None => format!("made-up, {} large, of {} words", args.document_size, args.vocabulary),
+    };
+    let work = match (&args.data_dir, &args.work) {
+        (Some(_), _) => "as it is".to_owned(),
+        (None, None) => "counting alone".to_owned(),
+        (None, Some(work)) => format!("counting, and {work} more for each document"),
+    };
+    let up = match &args.data_dir {
+        Some(directory) => format!("the one that runs on {}", directory.display()),
+        None => "a temporary one".to_owned(),
+    };
+    let took = Timestamp::now().since(started);
+    vec![
+        ("Arrivals", args.arrivals.to_string()),
+        ("Documents", documents),
+        ("Work", work),
+        ("Seed", args.seed.to_string()),
+        ("wordfreq up", up),
+        ("Plan", format!("{}, {} to {} workers", sizing.plan, sizing.bounds.min, sizing.bounds.max)),
+        ("Speed of the fleet's clock", format!("{} times that of time", sizing.scale)),
+        ("Begun", started.to_rfc3339()),
+        ("Took", humantime::format_duration(Duration::from_secs(took.as_secs())).to_string()),
+        ("Version", format!("wordfreq {}", env!("CARGO_PKG_VERSION"))),
+    ]
+}
+
+fn list(path: &Path, run: &Run) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    report::csv(&mut out, &run.documents)?;
+    std::io::Write::flush(&mut out)?;
+    Ok(())
+}
+
+fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Result<()> {
+    let style = args.format.style();
+    if style.format == Format::Json {
+        return output::to_stdout(|out| {
+            serde_json::to_writer(&mut *out, figures)?;
+            writeln!(out)
+        });
+    }
+    let mut listing = Listing::new(
+        "loadtest",
+        [
+            "documents",
+            "counted",
+            "failed",
+            "unfinished",
+            "wrong",
+            "max_in_service",
+            "launches",
+            "terminations",
+            "backlog_peak",
+            "instance_hours",
+            "cost_usd",
+            "lambda_usd",
+            "p50_s",
+            "p95_s",
+            "p99_s",
+            "max_s",
+        ],
+    );
+    let fraction = |number: f64, digits: usize| Cell::Text(format!("{number:.digits$}"));
+    let Latency { p50, p95, p99, max } = figures.latency_seconds;
+    listing.push([
+        figures.documents.into(),
+        figures.counted.into(),
+        figures.failed.into(),
+        figures.unfinished.into(),
+        figures.wrong.into(),
+        u64::from(figures.max_in_service).into(),
+        figures.launches.into(),
+        figures.terminations.into(),
+        figures.backlog_peak.into(),
+        fraction(figures.instance_hours, 3),
+        fraction(figures.cost_usd, 4),
+        fraction(figures.lambda_usd, 4),
+        fraction(p50, 1),
+        fraction(p95, 1),
+        fraction(p99, 1),
+        fraction(max, 1),
+    ]);
+    output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+    output::remark(format!("prices of {} for {}", prices.date, args.instance_type));
+    // Of a burst the last is always put a little later than the first.
+    if figures.late_seconds > 1.0 && figures.late_seconds > p50 / 10.0 {
+        output::remark(format!(
+            "documents were put up to {:.1} s after they were due, which is part of their latency: they come faster than \
+             this machine takes them in",
+            figures.late_seconds
+        ));
+    }
+    Ok(())
+}
+
+/// Says what is the matter, if anything is, and how the command ends.
+fn conclude(run: &Run, drain: &Drain) -> Exit {
+    let troubles: Vec<String> = run
+        .documents
+        .iter()
+        .filter_map(|one| one.trouble().map(|trouble| format!("{}: {trouble}", one.key)))
+        .collect();
+    troubles.iter().take(NAMED_TROUBLES).for_each(output::remark);
+    if troubles.len() > NAMED_TROUBLES {
+        let more = troubles.len() - NAMED_TROUBLES;
+        output::remark(format!("{more} documents more: --list FILE.csv has all of them"));
+    }
+    if drain.requested() {
+        output::remark("stopped before the test was at its end");
+        return Exit::Failed;
+    }
+    if !run.rested {
+        output::remark("the fleet was not back at rest within the time of --timeout");
+    }
+    if run.is_flawless() { Exit::Done } else { Exit::Partly }
+}
