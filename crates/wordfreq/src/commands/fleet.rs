@@ -67,6 +67,8 @@ struct Status<'a> {
     pending: usize,
     terminating: usize,
     running: bool,
+    /// How long an instance works on a document, once it was measured.
+    service_seconds: Option<f64>,
     at: Cell,
     time_scale: f64,
     #[serde(flatten)]
@@ -86,6 +88,7 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
         pending: count(InstanceState::Pending),
         terminating: count(InstanceState::Terminating),
         running: up_runs(embedded)?,
+        service_seconds: sizing.service.map(|service| service.as_secs_f64()),
         at: shown_moment(sizing.at),
         time_scale: sizing.scale,
         instances: instances(&members),
@@ -101,7 +104,7 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
              {terminating} terminating"
         ));
         if !status.running {
-            let at = humantime::format_rfc3339_seconds(Timestamp::from(sizing.at).into());
+            let at = Timestamp::from(sizing.at).to_rfc3339();
             output::remark(format!("`wordfreq up` does not run: this is how its fleet stood at {at}"));
         }
     }

@@ -1,7 +1,5 @@
 //! `wordfreq results`: what was counted, whether or not anything runs at the moment.
 
-use std::time::SystemTime;
-
 use anyhow::{Context as _, bail};
 use wordfreq_core::ProfileName;
 use wordfreq_pipeline::results::{ResultSummary, Totals};
@@ -145,7 +143,7 @@ fn shown_sequence(sequence: Sequence, backend: BackendName) -> Cell {
 
 /// RFC 3339, UTC, whole seconds.
 pub(super) fn shown_time(time: Timestamp) -> Cell {
-    Cell::Text(humantime::format_rfc3339_seconds(SystemTime::from(time)).to_string())
+    Cell::Text(time.to_rfc3339())
 }
 
 fn name_of(fingerprint: &str) -> anyhow::Result<ProfileName> {

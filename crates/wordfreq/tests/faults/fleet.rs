@@ -148,6 +148,25 @@ fn an_empty_fleet_wakes_for_one_document_and_goes_to_sleep_again() {
 }
 
 #[test]
+fn documents_that_take_long_get_more_workers_though_nobody_said_how_long() {
+    let system = System::new();
+    for number in 0..60 {
+        system.write(&format!("all/{number}.txt"), b"a slow one");
+    }
+    system.upload(&["all"]);
+    // At the 10 ms that a document is taken to need at first, 60 would be no reason for a second worker.
+    let args = ["up", "--max", "4", "--acceptable-latency", "2min", "--work", "15s", "--time-scale", "60"];
+    let mut up = system.start(&args, &[("WORDFREQ_QUEUE_BATCH", "1")]);
+    until(&mut up, &system, "four", |status| num_in_service(status) == 4);
+    let service = status(&system)["service_seconds"].as_f64().unwrap();
+    assert!((10.0..25.0).contains(&service), "{service}");
+    until(&mut up, &system, "one again", |status| status["desired"] == 1 && num_in_service(status) == 1);
+    up.signal(Signal::TERM);
+    assert!(up.wait_for_end().success());
+    assert_eq!(system.list().len(), 60);
+}
+
+#[test]
 fn a_document_that_needs_more_memory_than_a_worker_may_have_takes_nobody_with_it() {
     let system = System::new()
         .with_short_leases()
