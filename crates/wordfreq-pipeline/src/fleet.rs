@@ -9,6 +9,7 @@
 //!   go: whoever owns the fleet's size learns of every loss.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use wordfreq_core::scaling::{Instance, InstanceId, Moment};
@@ -27,6 +28,10 @@ pub struct Member {
     pub held: u64,
     /// Messages it has settled since its launch, as it last said.
     pub documents: u64,
+    /// How long it has held messages since its launch, by the scaler's clock. Of this moment only: it is not put down.
+    pub worked: Duration,
+    /// Since when it holds the messages that it holds now. Of this moment only: it is not put down.
+    pub batch_since: Option<Moment>,
     /// Why it is not healthy, such as "its process ended: signal 9".
     pub note: Option<String>,
 }
@@ -41,6 +46,8 @@ impl Member {
             process: None,
             held: 0,
             documents: 0,
+            worked: Duration::ZERO,
+            batch_since: None,
             note: None,
         }
     }
@@ -61,18 +68,21 @@ pub trait Fleet: Send + Sync {
 }
 
 /// The scaler's clock. It starts at a moment of the wall clock and then goes by the machine's steady one, so that
-/// setting the wall clock moves nothing; in a load test it goes faster.
-#[derive(Clone, Copy, Debug)]
+/// setting the wall clock back moves nothing; in a load test it goes faster. If the wall clock runs ahead, because the
+/// machine slept or somebody set it, this one follows. Clones are the same clock.
+#[derive(Clone, Debug)]
 pub struct Clock {
-    zero: Moment,
-    started: Instant,
+    anchor: Arc<Mutex<(Moment, Instant)>>,
     scale: f64,
 }
+
+/// How far the wall clock may be ahead before it is followed.
+const AHEAD: Duration = Duration::from_secs(5);
 
 impl Clock {
     /// A clock that shows `zero` now, and goes `scale` times as fast as time does.
     pub fn starting_at(zero: Moment, scale: f64) -> Self {
-        Self { zero, started: Instant::now(), scale }
+        Self { anchor: Arc::new(Mutex::new((zero, Instant::now()))), scale }
     }
 
     /// The wall clock, as it is now.
@@ -82,7 +92,15 @@ impl Clock {
 
     /// What it shows, as the time since the Unix epoch.
     pub fn now(&self) -> Moment {
-        self.zero + self.started.elapsed().mul_f64(self.scale)
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let (zero, started) = *anchor;
+        let now = zero + started.elapsed().mul_f64(self.scale);
+        let wall = Moment::from(Timestamp::now());
+        if self.scale == 1.0 && wall > now + AHEAD {
+            *anchor = (wall, Instant::now());
+            return wall;
+        }
+        now
     }
 
     /// How many times as fast as time it goes.

@@ -36,6 +36,9 @@ const LEAST_WORK_MEASURED: Duration = Duration::from_secs(1);
 /// A new target is worth a new plan when the service time has changed by so much.
 const WORTH_A_NEW_PLAN: f64 = 1.25;
 
+/// How much news of each kind waits for a history that cannot be written.
+const NEWS_AT_MOST: usize = 10_000;
+
 /// How a fleet is to be sized.
 #[derive(Clone, Debug)]
 pub enum Sized {
@@ -65,6 +68,8 @@ pub struct Scaling<'a> {
     pub history: &'a History,
     /// The time by which alarms are evaluated.
     pub clock: Clock,
+    /// Whether a process is a worker of this fleet that still runs, whoever launched it.
+    pub is_alive: &'a dyn Fn(u32) -> bool,
 }
 
 enum Wake {
@@ -123,26 +128,46 @@ pub fn wakes() -> (Waker, Wakes) {
 pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), BackendError> {
     let waker = wakes.waker.clone();
     let _wakes = drain.on_request(move || waker.stop());
-    let mut owner = Owner::begin(scaling)?;
+    let mut owner = loop {
+        match Owner::begin(scaling) {
+            Err(error) if passes(&error) && !drain.requested() => {
+                tracing::warn!(%error, "cannot begin to size the fleet, trying again");
+                wakes.wait(GLANCE_EVERY);
+            }
+            begun => break begun?,
+        }
+    };
     let mut fate = Ok(());
+    let mut cause = "a user request stopped the fleet".to_owned();
     while !drain.requested() {
         match owner.pass() {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Full) => {
-                tracing::warn!(%error, "cannot size the fleet now, trying again");
-            }
+            Err(error) if passes(&error) => tracing::warn!(%error, "cannot size the fleet now, trying again"),
             Err(error) => {
+                tracing::error!(%error, "the fleet is given up; its workers finish what they have in hand");
+                cause = format!("the fleet was given up ({error})");
                 fate = Err(error);
                 break;
             }
         }
         wakes.waker.wants_idle.store(owner.spared, Ordering::Relaxed);
-        wakes.waker.wants_message.store(owner.scaler.desired() == 0, Ordering::Relaxed);
-        if wakes.wait(owner.next()) {
+        let sleeps = owner.sleeps();
+        if sleeps && !wakes.waker.wants_message.swap(sleeps, Ordering::Relaxed) {
+            // A message that came before this was heard of is looked for once more.
+            owner.next_look = Moment::ZERO;
+            continue;
+        }
+        wakes.waker.wants_message.store(sleeps, Ordering::Relaxed);
+        if wakes.wait(owner.next()) && sleeps {
             owner.next_look = Moment::ZERO;
         }
     }
-    fate.and(owner.end(wakes))
+    fate.and(owner.end(wakes, &cause))
+}
+
+/// Whether trying again may help.
+fn passes(error: &BackendError) -> bool {
+    matches!(error.kind(), ErrorKind::Busy | ErrorKind::Full)
 }
 
 impl Wakes {
@@ -164,30 +189,38 @@ impl Wakes {
 struct ServiceTime {
     mean: Duration,
     measured: bool,
-    /// Since the last measure.
+    /// Work of all instances, and what they did in it, since the last measure.
     work: Duration,
-    glanced: Moment,
+    done: u64,
+    /// What a document takes at least that some instance works on now.
+    under_way: Duration,
 }
 
 impl ServiceTime {
-    /// `busy` instances were seen at work at `now`.
-    fn glance(&mut self, now: Moment, busy: u32) {
-        self.work += now.saturating_sub(self.glanced) * busy;
-        self.glanced = now;
+    fn starting_with(known: Option<Duration>) -> Self {
+        let (work, done, under_way) = (Duration::ZERO, 0, Duration::ZERO);
+        Self { mean: known.unwrap_or(UNMEASURED_SERVICE), measured: known.is_some(), work, done, under_way }
     }
 
-    /// So many documents were done since the last measure.
-    fn measure(&mut self, done: u64) {
-        let sample = self.work.div_f64(done.max(1) as f64);
-        // Of a document that is not done yet all that is known is that it takes longer than this.
-        let known = if done == 0 { sample > self.mean } else { self.work >= LEAST_WORK_MEASURED };
-        if !known {
+    /// An instance has worked so long and done so much more than when it was last seen.
+    fn saw(&mut self, worked: Duration, documents: u64) {
+        self.work += worked;
+        self.done += documents;
+    }
+
+    /// Takes what was seen for the mean, if it is enough.
+    fn measure(&mut self) {
+        if self.done == 0 || self.work < LEAST_WORK_MEASURED {
             return;
         }
-        self.mean = if self.measured && done > 0 { (self.mean + sample) / 2 } else { sample };
-        if done > 0 {
-            (self.measured, self.work) = (true, Duration::ZERO);
-        }
+        let sample = self.work.div_f64(self.done as f64);
+        self.mean = if self.measured { (self.mean + sample) / 2 } else { sample };
+        (self.measured, self.work, self.done) = (true, Duration::ZERO, 0);
+    }
+
+    /// What to plan by: of a document that is not done yet all that is known is that it takes longer than this.
+    fn expected(&self) -> Duration {
+        self.mean.max(self.under_way)
     }
 }
 
@@ -202,6 +235,8 @@ struct Owner<'a> {
     next_look: Moment,
     /// As they were last seen.
     members: Vec<Member>,
+    /// Those among them that a predecessor has launched.
+    orphans: Vec<Member>,
     /// What is not put down yet.
     unwritten: News,
     /// What was last put down.
@@ -222,10 +257,17 @@ fn time(moment: Moment) -> String {
 impl<'a> Owner<'a> {
     fn begin(scaling: &'a Scaling<'a>) -> Result<Self, BackendError> {
         let now = scaling.clock.now();
-        let before = scaling.history.sizing()?;
-        let known_service = before.as_ref().and_then(|sizing| sizing.service);
-        let mean = known_service.unwrap_or(UNMEASURED_SERVICE);
-        let plan = scaling.plan(mean);
+        let before = scaling.history.sizing().or_else(|error| match error.kind() {
+            // Only how it was is lost; what there is to do is not.
+            ErrorKind::Corrupt => {
+                tracing::warn!(%error, "the fleet begins anew");
+                Ok(None)
+            }
+            _ => Err(error),
+        })?;
+        let service = ServiceTime::starting_with(before.as_ref().and_then(|sizing| sizing.service));
+        let planned_service = service.expected();
+        let plan = scaling.plan(planned_service);
         let metrics = plan.metrics();
         let scaler = match before {
             Some(sizing) => Scaler::restore(plan, sizing.state, now),
@@ -236,16 +278,12 @@ impl<'a> Owner<'a> {
             scaling,
             scaler,
             metrics,
-            service: ServiceTime {
-                mean,
-                measured: known_service.is_some(),
-                work: Duration::ZERO,
-                glanced: now,
-            },
-            planned_service: mean,
+            service,
+            planned_service,
             throughput: None,
             next_look: Moment::ZERO,
             members: Vec::new(),
+            orphans: Vec::new(),
             unwritten: News::default(),
             written: None,
             spared: false,
@@ -254,23 +292,44 @@ impl<'a> Owner<'a> {
         Ok(owner)
     }
 
-    /// Instances of a predecessor that ended without a word drained by themselves; the history does not know it yet.
+    /// Instances of a predecessor that ended without a word finish what they have in hand, and are counted until then.
     fn bury(&mut self, now: Moment) -> Result<(), BackendError> {
-        for Member { instance, .. } in self.scaling.history.members()? {
-            let text = "an instance was taken out of service as the `wordfreq up` that had launched it was found to have \
-                        ended";
-            let activity = Activity {
-                at: now,
-                kind: ActivityKind::Terminate(instance.id.clone()),
-                cause: vec![Reason { at: now, text: text.to_owned() }],
-            };
-            if instance.state != InstanceState::Terminating {
-                self.unwritten.activities.push(told(&activity, instance.id.clone(), None));
+        for mut member in self.scaling.history.members()? {
+            let Instance { id, state, .. } = &member.instance;
+            if *state != InstanceState::Terminating {
+                let text = "an instance was taken out of service as the `wordfreq up` that had launched it was found to \
+                            have ended";
+                let activity = Activity {
+                    at: now,
+                    kind: ActivityKind::Terminate(id.clone()),
+                    cause: vec![Reason { at: now, text: text.to_owned() }],
+                };
+                self.unwritten.activities.push(told(&activity, id.clone(), None));
             }
-            self.ends(&instance.id, Deed::Launch, now, ActivityStatus::Failed, None);
-            self.ends(&instance.id, Deed::Terminate, now, ActivityStatus::Successful, None);
+            let id = id.clone();
+            self.ends(&id, Deed::Launch, now, ActivityStatus::Failed, None);
+            if member.process.is_some_and(self.scaling.is_alive) {
+                member.instance.state = InstanceState::Terminating;
+                self.orphans.push(member);
+            } else {
+                self.ends(&id, Deed::Terminate, now, ActivityStatus::Successful, None);
+            }
         }
+        self.members.clone_from(&self.orphans);
         Ok(())
+    }
+
+    /// Every instance that is not gone, those of a predecessor too.
+    fn everyone(&mut self) -> Result<Vec<Member>, BackendError> {
+        self.orphans.retain(|member| member.process.is_some_and(self.scaling.is_alive));
+        let mut everyone = self.orphans.clone();
+        everyone.extend(self.scaling.fleet.members()?);
+        Ok(everyone)
+    }
+
+    /// Whether the fleet is empty and the next message should wake it.
+    fn sleeps(&self) -> bool {
+        self.scaler.desired() == 0 && self.scaler.plan().wakes_from_zero
     }
 
     /// How long to wait for the next pass, if nothing happens.
@@ -283,7 +342,7 @@ impl<'a> Owner<'a> {
     /// Looks, decides, does it and puts it down.
     fn pass(&mut self) -> Result<(), BackendError> {
         let now = self.scaling.clock.now();
-        let members = self.scaling.fleet.members()?;
+        let members = self.everyone()?;
         self.notice(now, members);
         if now >= self.next_look {
             let interval = self.interval();
@@ -313,10 +372,18 @@ impl<'a> Owner<'a> {
     fn notice(&mut self, now: Moment, members: Vec<Member>) {
         let before: HashMap<String, Member> =
             self.members.drain(..).map(|member| (member.instance.id.clone(), member)).collect();
-        let mut busy = 0;
+        let mut under_way = Duration::ZERO;
         for member in &members {
             let Instance { id, state, healthy, in_service_at, .. } = &member.instance;
-            busy += u32::from(member.instance.busy);
+            let seen = before.get(id);
+            let (worked, documents) = seen.map_or((Duration::ZERO, 0), |seen| (seen.worked, seen.documents));
+            self.service
+                .saw(member.worked.saturating_sub(worked), member.documents.saturating_sub(documents));
+            if let Some(since) = member.batch_since {
+                // Of a batch some may be done, as they are told of at its end only.
+                let each = now.saturating_sub(since).div_f64(member.held.max(1) as f64);
+                under_way = under_way.max(each);
+            }
             let was = before.get(id).map(|before| &before.instance);
             if in_service_at.is_some() && was.is_none_or(|was| was.in_service_at.is_none()) {
                 self.ends(id, Deed::Launch, now, ActivityStatus::Successful, None);
@@ -334,7 +401,7 @@ impl<'a> Owner<'a> {
             }
         }
         self.members = members;
-        self.service.glance(now, busy);
+        self.service.under_way = under_way;
     }
 
     fn ends(&mut self, id: &str, kind: Deed, at: Moment, status: ActivityStatus, message: Option<String>) {
@@ -362,7 +429,7 @@ impl<'a> Owner<'a> {
             in_service: u32::try_from(in_service.count()).unwrap_or(u32::MAX),
         };
         self.metrics.record(&observation);
-        self.service.measure(observation.deleted);
+        self.service.measure();
         self.unwritten.look = Some(Look { observation, desired: self.scaler.desired() });
         self.plan_anew(now)
     }
@@ -370,13 +437,14 @@ impl<'a> Owner<'a> {
     /// Makes a plan by latency anew, when documents take another time than it goes by.
     fn plan_anew(&mut self, now: Moment) -> Result<(), BackendError> {
         let Sized::ByLatency { .. } = self.scaling.sized else { return Ok(()) };
-        let (planned, measured) = (self.planned_service.as_secs_f64(), self.service.mean.as_secs_f64());
+        let expected = self.service.expected();
+        let (planned, measured) = (self.planned_service.as_secs_f64(), expected.as_secs_f64());
         if (planned / WORTH_A_NEW_PLAN..=planned * WORTH_A_NEW_PLAN).contains(&measured) {
             return Ok(());
         }
         tracing::info!(seconds = measured, "a document takes another time now, the target follows");
-        self.planned_service = self.service.mean;
-        let plan = self.scaling.plan(self.service.mean);
+        self.planned_service = expected;
+        let plan = self.scaling.plan(expected);
         self.scaler =
             Scaler::restore(plan, self.scaler.state().clone(), now).map_err(|error| refused(&error))?;
         Ok(())
@@ -418,7 +486,7 @@ impl<'a> Owner<'a> {
 
     /// Puts down what is new.
     fn write(&mut self, now: Moment) -> Result<(), BackendError> {
-        let members = self.scaling.fleet.members()?;
+        let members = self.everyone()?;
         // Those that came and went between two looks are noticed here.
         self.notice(now, members);
         let sizing = Sizing {
@@ -441,7 +509,11 @@ impl<'a> Owner<'a> {
         let history = self.scaling.history;
         let written = history.record(&sizing, &self.members, &self.unwritten);
         if let Err(error) = written {
-            // The fleet goes on without its history; what is not put down yet comes with the next.
+            // The fleet goes on without its history; what is not put down yet comes with the next, if it is not too much.
+            let News { transitions, activities, ends, .. } = &mut self.unwritten;
+            forget_oldest(transitions);
+            forget_oldest(activities);
+            forget_oldest(ends);
             tracing::warn!(%error, "cannot put down the fleet's history, trying again");
             return Ok(());
         }
@@ -455,9 +527,9 @@ impl<'a> Owner<'a> {
     }
 
     /// Lets every instance finish, and puts that down.
-    fn end(&mut self, wakes: &Wakes) -> Result<(), BackendError> {
+    fn end(&mut self, wakes: &Wakes, cause: &str) -> Result<(), BackendError> {
         let now = self.scaling.clock.now();
-        let members = self.scaling.fleet.members()?;
+        let members = self.everyone()?;
         self.notice(now, members);
         let count = self.members.iter().filter(|member| member.instance.state.is_active()).count();
         let mut ids = Vec::new();
@@ -465,7 +537,7 @@ impl<'a> Owner<'a> {
             if !instance.state.is_active() {
                 continue;
             }
-            let text = format!("a user request stopped the fleet, shrinking the capacity from {count} to 0");
+            let text = format!("{cause}, shrinking the capacity from {count} to 0");
             let kind = ActivityKind::Terminate(instance.id.clone());
             let activity = Activity { at: now, kind, cause: vec![Reason { at: now, text }] };
             self.unwritten.activities.push(told(&activity, instance.id.clone(), note.clone()));
@@ -474,12 +546,17 @@ impl<'a> Owner<'a> {
         self.scaling.fleet.terminate(&ids)?;
         loop {
             self.write(self.scaling.clock.now())?;
-            if self.members.is_empty() {
+            // A predecessor's may take as long as they like.
+            if self.members.len() == self.orphans.len() {
                 return Ok(());
             }
             wakes.wait(GLANCE_EVERY);
         }
     }
+}
+
+fn forget_oldest<T>(news: &mut Vec<T>) {
+    news.drain(..news.len().saturating_sub(NEWS_AT_MOST));
 }
 
 impl Scaling<'_> {
@@ -505,44 +582,50 @@ fn told(activity: &Activity, instance: String, message: Option<String>) -> NewAc
 mod tests {
     use super::*;
 
-    fn unmeasured() -> ServiceTime {
-        ServiceTime { mean: UNMEASURED_SERVICE, measured: false, work: Duration::ZERO, glanced: Moment::ZERO }
-    }
-
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
 
     #[test]
     fn a_service_time_is_the_work_of_all_instances_by_the_documents_they_did() {
-        let mut service = unmeasured();
-        service.glance(seconds(10), 3);
-        service.measure(15);
-        assert_eq!(service.mean, seconds(2));
+        let mut service = ServiceTime::starting_with(None);
+        assert_eq!(service.expected(), UNMEASURED_SERVICE);
+        for _ in 0..3 {
+            service.saw(seconds(10), 5);
+        }
+        service.measure();
+        assert_eq!(service.expected(), seconds(2));
         // The next measures move it, and do not throw it about.
-        service.glance(seconds(20), 2);
-        service.measure(2);
-        assert_eq!(service.mean, seconds(6));
+        service.saw(seconds(20), 2);
+        service.measure();
+        assert_eq!(service.expected(), seconds(6));
     }
 
     #[test]
-    fn what_is_idle_or_too_little_says_nothing() {
-        let mut service = unmeasured();
-        service.glance(seconds(100), 0);
-        service.measure(1000);
-        service.glance(seconds(100) + LEAST_WORK_MEASURED / 2, 1);
-        service.measure(7);
-        assert_eq!((service.mean, service.measured), (UNMEASURED_SERVICE, false));
+    fn what_is_too_little_waits_for_more_and_is_not_forgotten() {
+        let mut service = ServiceTime::starting_with(None);
+        service.saw(LEAST_WORK_MEASURED / 2, 7);
+        service.measure();
+        assert_eq!((service.expected(), service.measured), (UNMEASURED_SERVICE, false));
+        service.saw(LEAST_WORK_MEASURED / 2, 3);
+        service.measure();
+        assert_eq!(service.expected(), LEAST_WORK_MEASURED / 10);
     }
 
     #[test]
-    fn a_document_that_takes_long_is_noticed_before_it_is_done() {
-        let mut service = unmeasured();
-        service.glance(seconds(60), 1);
-        service.measure(0);
-        assert_eq!(service.mean, seconds(60));
-        service.glance(seconds(90), 1);
-        service.measure(1);
-        assert_eq!((service.mean, service.measured), (seconds(90), true));
+    fn a_document_that_takes_long_is_noticed_before_it_is_done_however_many_work() {
+        let mut service = ServiceTime::starting_with(Some(seconds(1)));
+        for _ in 0..8 {
+            service.saw(seconds(20), 0);
+        }
+        service.under_way = seconds(20);
+        service.measure();
+        assert_eq!(service.expected(), seconds(20));
+        for _ in 0..8 {
+            service.saw(seconds(5), 1);
+        }
+        service.under_way = Duration::ZERO;
+        service.measure();
+        assert_eq!(service.expected(), seconds(13), "half way from 1 to 25");
     }
 }

@@ -7,10 +7,10 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use wordfreq_core::scaling::InstanceState;
-use wordfreq_pipeline::ErrorKind;
 use wordfreq_pipeline::conformance::fleet::{Subject, check_all};
 use wordfreq_pipeline::embedded::{Changed, LaunchTemplate, ProcessFleet};
 use wordfreq_pipeline::fleet::{Clock, Fleet as _, Member};
+use wordfreq_pipeline::{BackendError, ErrorKind};
 
 /// Says that it is idle, and goes when its standard input ends.
 const WORKER: &str = "echo heartbeat held=0 settled=0; cat > /dev/null";
@@ -28,6 +28,8 @@ fn fixture(script: &str, change: impl Fn(&mut LaunchTemplate)) -> Fixture {
         program: "/bin/sh".into(),
         arguments: vec!["-c".into(), script.into()],
         environment: Vec::new(),
+        memory: None,
+        cpus: None,
         grace: GUARD,
         protect: true,
     };
@@ -61,6 +63,15 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         self.fleet.kill_all();
     }
+}
+
+/// As whoever owns the size does: who is lost is let go, and another launched.
+fn replace(fixture: &Fixture) -> Result<Vec<String>, BackendError> {
+    let members = fixture.until("lost", |members| members.iter().any(|member| !member.instance.healthy));
+    let lost = members.into_iter().filter(|member| !member.instance.healthy);
+    let ids: Vec<_> = lost.map(|member| member.instance.id).collect();
+    fixture.fleet.terminate(&ids).unwrap();
+    fixture.fleet.launch(1)
 }
 
 fn kill(member: &Member) {
@@ -119,13 +130,6 @@ fn who_falls_silent_is_lost_and_who_falls_silent_while_it_drains_is_stopped() {
 
 #[test]
 fn workers_that_refuse_as_soon_as_they_start_are_given_up_and_those_that_crash_are_not() {
-    // As whoever owns the size does: who is lost is let go, and another launched.
-    let replace = |fixture: &Fixture| {
-        let lost = fixture.until("lost", |members| members.iter().all(|member| !member.instance.healthy));
-        let ids: Vec<_> = lost.into_iter().map(|member| member.instance.id).collect();
-        fixture.fleet.terminate(&ids).unwrap();
-        fixture.fleet.launch(1)
-    };
     let refusing = fixture("echo heartbeat held=0 settled=0; exit 2", |_| {});
     refusing.fleet.launch(1).unwrap();
     let error = (0..10).find_map(|_| replace(&refusing).err()).expect("given up");
@@ -144,12 +148,44 @@ fn workers_that_refuse_as_soon_as_they_start_are_given_up_and_those_that_crash_a
 }
 
 #[test]
-fn what_is_no_program_is_an_error_of_the_next_launch() {
+fn what_is_no_program_is_tried_a_few_times_as_a_program_may_be_replaced_at_this_moment() {
     let fixture = fixture("", |template| template.program = "/nowhere/worker".into());
     fixture.fleet.launch(1).unwrap();
-    fixture.until("lost", |members| !members[0].instance.healthy);
-    let error = fixture.fleet.launch(1).unwrap_err();
+    let mut tries = 0;
+    let error = loop {
+        tries += 1;
+        match replace(&fixture) {
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(tries, 5);
     assert!(error.to_string().contains("/nowhere/worker"), "{error}");
+}
+
+#[test]
+fn one_that_refuses_among_those_that_work_ends_nobody_and_is_tried_ever_more_slowly() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken");
+    let script = format!("test -e {} && exit 2; {WORKER}", broken.display());
+    let fixture = fixture(&script, |_| {});
+    fixture.fleet.launch(2).unwrap();
+    let in_service = |members: &[Member]| {
+        members.iter().filter(|one| one.instance.state == InstanceState::InService).count()
+    };
+    let first = fixture.until("in service", |members| in_service(members) == 2)[0].clone();
+    std::fs::write(&broken, "").unwrap();
+    kill(&first);
+    let began = Instant::now();
+    for _ in 0..7 {
+        replace(&fixture).unwrap();
+    }
+    fixture.until("lost again", |members| members.iter().any(|member| !member.instance.healthy));
+    assert!(began.elapsed() >= Duration::from_millis(3000), "without a pause: {:?}", began.elapsed());
+    assert_eq!(fixture.fleet.members().unwrap().len(), 2, "the other is as it was");
+    std::fs::remove_file(&broken).unwrap();
+    replace(&fixture).unwrap();
+    fixture.until("in service", |members| in_service(members) == 2);
 }
 
 #[test]

@@ -473,6 +473,9 @@ pub struct WorkerArgs {
     /// Most processors
     #[arg(long, value_name = "N", hide = true)]
     pub cpus: Option<usize>,
+    /// The first of them, counted round
+    #[arg(long, value_name = "N", default_value_t = 0, hide = true)]
+    pub first_cpu: usize,
     /// How much longer each document takes, for a load test
     #[arg(long, value_name = "TIME", hide = true)]
     pub work: Option<Service>,

@@ -7,14 +7,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shared_child::SharedChild;
-use wordfreq_core::scaling::{InstanceId, InstanceState};
+use wordfreq_core::scaling::{InstanceId, InstanceState, Moment};
 
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
@@ -31,20 +31,27 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A worker that lived this long did not die of its start.
 const HEALTHY_AFTER: Duration = Duration::from_secs(5);
 
-/// When workers *end themselves* with an error this often in a row as soon as they start, none will ever get to work: the
-/// cause lies in their configuration or the data directory. Workers that are killed or crash are another matter, and are
-/// started for ever.
+/// When workers cannot be started, or *end themselves* with an error as soon as they start, this often in a row, and none is
+/// in service, then none will ever get to work: the cause lies in the program, its configuration or the data directory.
+/// Workers that are killed or crash are another matter, and are started for ever.
 const MAX_REFUSALS: u32 = 5;
+
+/// Who looks at the fleet at longer distances than this was away itself, and cannot tell who was silent meanwhile.
+const AWAY_AFTER: Duration = HEARTBEAT_EVERY.saturating_mul(2);
 
 /// How instances are launched.
 #[derive(Clone, Debug)]
 pub struct LaunchTemplate {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments, limits of memory and processors among them, which a worker puts on itself before anything else.
+    /// Its arguments. Those for the limits below are added; a worker puts them on itself before anything else.
     pub arguments: Vec<OsString>,
     /// What its environment has beside this process's own.
     pub environment: Vec<(OsString, OsString)>,
+    /// The most memory of a worker, in bytes.
+    pub memory: Option<u64>,
+    /// How many processors a worker is tied to.
+    pub cpus: Option<usize>,
     /// How long a worker may be silent before it counts as lost.
     pub grace: Duration,
     /// Whether scale-in leaves a worker alone while it holds messages.
@@ -76,6 +83,16 @@ impl FromStr for Heartbeat {
     }
 }
 
+/// Whether a process is a supervised worker on a data directory: one that outlived who launched it, and drains. Only Linux
+/// tells; elsewhere none is.
+pub fn is_worker_on(process: u32, directory: &Path) -> bool {
+    let Ok(command) = std::fs::read(format!("/proc/{process}/cmdline")) else { return false };
+    let mut arguments = command.split(|byte| *byte == 0);
+    let directory = directory.as_os_str().as_encoded_bytes();
+    arguments.clone().any(|argument| argument == b"--supervised")
+        && arguments.any(|argument| argument == directory)
+}
+
 /// What the owner of a fleet's size may want to look at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
@@ -104,20 +121,28 @@ struct Shared {
 struct State {
     workers: Vec<Worker>,
     num_launched: u64,
-    /// Deaths of the young in a row, and how many of them were their own decision.
+    /// Deaths of the young in a row, how many of them were their own decision, and when the last of them was.
     early_deaths: u32,
     refusals: u32,
+    last_early_death: Option<Instant>,
     /// Why no worker can be run.
     given_up: Option<String>,
+    /// Whether all were ended at once: none may begin any more.
+    killed: bool,
+    looked: Option<Instant>,
 }
 
 struct Worker {
     member: Member,
+    /// The smallest number that no other has.
+    slot: usize,
     child: Option<Arc<SharedChild>>,
     /// Its end asks the worker to drain.
     stdin: Option<ChildStdin>,
     /// When it was launched, began, or last gave a sign of life.
     heard: Instant,
+    /// Up to when `member.worked` is known.
+    worked_until: Moment,
 }
 
 impl State {
@@ -131,11 +156,43 @@ impl State {
             deaths => SHORTEST_PAUSE.saturating_mul(1 << (deaths - 1).min(10)).min(LONGEST_PAUSE),
         }
     }
+
+    /// One died of its start. `refused` says why, if it was its own decision.
+    fn died_young(&mut self, refused: Option<String>) {
+        self.last_early_death = Some(Instant::now());
+        self.early_deaths = self.early_deaths.saturating_add(1);
+        let Some(why) = refused else {
+            self.refusals = 0;
+            return;
+        };
+        self.refusals = self.refusals.saturating_add(1);
+        let is_well = |worker: &Worker| {
+            worker.member.instance.state == InstanceState::InService && worker.member.instance.healthy
+        };
+        if self.refusals >= MAX_REFUSALS && !self.workers.iter().any(is_well) {
+            self.given_up = Some(why);
+        }
+    }
+
+    /// One that began at `began` is alive: if it did after the last that died young, starts go well again.
+    fn is_alive(&mut self, began: Instant) {
+        if began.elapsed() >= HEALTHY_AFTER && self.last_early_death.is_none_or(|death| began > death) {
+            (self.early_deaths, self.refusals) = (0, 0);
+        }
+    }
 }
 
 impl Worker {
     fn is_terminating(&self) -> bool {
         self.member.instance.state == InstanceState::Terminating
+    }
+
+    /// Takes note of the work up to `now`.
+    fn work_until(&mut self, now: Moment) {
+        if self.member.held > 0 {
+            self.member.worked += now.saturating_sub(self.worked_until);
+        }
+        self.worked_until = now;
     }
 
     /// Whether its process has ended, or never began and never will.
@@ -175,7 +232,11 @@ impl ProcessFleet {
 
     /// Ends every process at once, draining ones too. For a second signal.
     pub fn kill_all(&self) {
-        self.0.state().workers.iter().for_each(Worker::kill);
+        let mut state = self.0.state();
+        state.killed = true;
+        state.workers.iter().for_each(Worker::kill);
+        drop(state);
+        self.0.woken.notify_all();
     }
 }
 
@@ -191,15 +252,21 @@ impl Fleet for ProcessFleet {
                 // Ids of one machine and one moment are told apart by their last digits.
                 state.num_launched += 1;
                 let id = format!("i-{:011x}{:03x}", Timestamp::now().0, state.num_launched % 0x1000);
-                let member = Member::pending(id.clone(), self.0.clock.now());
-                state.workers.push(Worker { member, child: None, stdin: None, heard: Instant::now() });
+                let now = self.0.clock.now();
+                let member = Member::pending(id.clone(), now);
+                let is_free = |slot: &usize| state.workers.iter().all(|worker| worker.slot != *slot);
+                let slot = (0..).find(is_free).unwrap_or_default();
+                let (child, stdin, heard) = (None, None, Instant::now());
+                state.workers.push(Worker { member, slot, child, stdin, heard, worked_until: now });
                 (id, state.pause())
             };
             failpoint::hit("fleet.before_launch");
             let (shared, of) = (self.0.clone(), id.clone());
-            std::thread::Builder::new().name(id.clone()).spawn(move || shared.run(&of, pause)).map_err(
-                |error| BackendError::new(ErrorKind::Busy, format!("cannot start a thread: {error}")),
-            )?;
+            let begun = std::thread::Builder::new().name(id.clone()).spawn(move || shared.run(&of, pause));
+            if let Err(error) = begun {
+                self.0.state().workers.retain(|worker| worker.member.instance.id != id);
+                return Err(BackendError::new(ErrorKind::Busy, format!("cannot start a thread: {error}")));
+            }
             failpoint::hit("fleet.after_launch");
             ids.push(id);
         }
@@ -230,8 +297,16 @@ impl Fleet for ProcessFleet {
 
     fn members(&self) -> Result<Vec<Member>, BackendError> {
         let mut state = self.0.state();
+        let now = Instant::now();
+        let was_away = state.looked.is_some_and(|looked| now - looked > AWAY_AFTER);
+        state.looked = Some(now);
+        let moment = self.0.clock.now();
         for worker in &mut state.workers {
+            if was_away {
+                worker.heard = now;
+            }
             self.0.look_after(worker);
+            worker.work_until(moment);
         }
         Ok(state.workers.iter().map(|worker| worker.member.clone()).collect())
     }
@@ -299,8 +374,13 @@ impl Shared {
             }
             state = self.woken.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        if state.killed {
+            state.workers.retain(|worker| worker.member.instance.id != id);
+            return None;
+        }
         // Under the lock, so that whoever kills all either sees this process or is seen here.
-        match self.spawn() {
+        let slot = state.find(id)?.slot;
+        match self.spawn(slot) {
             Ok((child, stdin, stdout)) => {
                 let worker = state.find(id)?;
                 tracing::info!(instance = id, worker = child.id(), "worker started");
@@ -313,8 +393,9 @@ impl Shared {
             }
             Err(error) => {
                 let reason = format!("cannot start {}: {error}", self.template.program.display());
+                tracing::warn!(instance = id, reason, "worker not started");
                 state.find(id)?.lost(reason.clone());
-                state.given_up = Some(reason);
+                state.died_young(Some(reason));
                 drop(state);
                 (self.changed)(Changed::State);
                 None
@@ -322,10 +403,16 @@ impl Shared {
         }
     }
 
-    fn spawn(&self) -> io::Result<(SharedChild, Option<ChildStdin>, Option<ChildStdout>)> {
-        let LaunchTemplate { program, arguments, environment, .. } = &self.template;
+    fn spawn(&self, slot: usize) -> io::Result<(SharedChild, Option<ChildStdin>, Option<ChildStdout>)> {
+        let LaunchTemplate { program, arguments, environment, memory, cpus, .. } = &self.template;
         let mut command = Command::new(program);
         command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
+        if let Some(bytes) = memory {
+            command.args(["--memory", &bytes.to_string()]);
+        }
+        if let Some(cpus) = cpus {
+            command.args(["--cpus", &cpus.to_string(), "--first-cpu", &(slot * cpus).to_string()]);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let child = SharedChild::spawn(&mut command)?;
         let (stdin, stdout) = (child.take_stdin(), child.take_stdout());
@@ -334,14 +421,18 @@ impl Shared {
 
     fn heard(&self, id: &str, Heartbeat { held, settled }: Heartbeat, began: Instant) {
         let mut state = self.state();
-        if began.elapsed() >= HEALTHY_AFTER {
-            (state.early_deaths, state.refusals) = (0, 0);
-        }
+        state.is_alive(began);
         let protect = self.template.protect;
         let now = self.clock.now();
         let Some(worker) = state.find(id) else { return };
         worker.heard = Instant::now();
-        let Member { instance, held: held_before, documents, .. } = &mut worker.member;
+        worker.work_until(now);
+        let Member { instance, held: held_before, documents, batch_since, .. } = &mut worker.member;
+        if held == 0 {
+            *batch_since = None;
+        } else if batch_since.is_none() || *documents != settled {
+            *batch_since = Some(now);
+        }
         let came = instance.state == InstanceState::Pending;
         if came {
             instance.state = InstanceState::InService;
@@ -375,14 +466,13 @@ impl Shared {
             (worker.member.instance.busy, worker.member.instance.protected) = (false, false);
             tracing::warn!(instance = id, worker = worker.member.process, status = how, "worker died");
             worker.lost(format!("its process ended: {how}"));
-            let was_young = began.elapsed() < HEALTHY_AFTER;
-            let refused = was_young && ended.is_ok_and(refused);
-            state.early_deaths = if was_young { state.early_deaths.saturating_add(1) } else { 0 };
-            state.refusals = if refused { state.refusals + 1 } else { 0 };
-            if state.refusals == MAX_REFUSALS {
-                state.given_up = Some(format!(
-                    "workers end with an error as soon as they start ({how}); their log tells why"
-                ));
+            worker.member.batch_since = None;
+            if began.elapsed() < HEALTHY_AFTER {
+                let why =
+                    format!("workers end with an error as soon as they start ({how}); their log tells why");
+                state.died_young(ended.is_ok_and(refused).then_some(why));
+            } else {
+                state.is_alive(began);
             }
         }
         drop(state);

@@ -268,7 +268,8 @@ impl History {
                     let state: String = row.get("state")?;
                     let (process, documents, note) =
                         (row.get("process")?, row.get("documents")?, row.get("note")?);
-                    Ok((state, Member { instance, process, held, documents, note }))
+                    let (worked, batch_since) = (Duration::ZERO, None);
+                    Ok((state, Member { instance, process, held, documents, worked, batch_since, note }))
                 })?
                 .map(|row| {
                     let (state, mut member) = row?;
@@ -432,7 +433,7 @@ fn replace_members(transaction: &Transaction<'_>, members: &[Member]) -> Result<
     transaction.prepare_cached("DELETE FROM fleet_instances")?.execute([])?;
     let mut insert = transaction
         .prepare_cached("INSERT INTO fleet_instances VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?;
-    for Member { instance, process, held, documents, note } in members {
+    for Member { instance, process, held, documents, note, .. } in members {
         insert.execute(params![
             instance.id,
             instance.state.as_str(),
@@ -460,11 +461,14 @@ fn forget(
 ) -> Result<(), BackendError> {
     // Rows are in the order of their ids, and so is their age but for a clock that was set back.
     transaction
+        .prepare_cached(&format!("DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?1"))?
+        .execute(params![at_most])?;
+    // Only the oldest are looked at, so that nothing is searched for.
+    transaction
         .prepare_cached(&format!(
-            "DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?2
-                 OR id IN (SELECT id FROM {table} WHERE {column} < ?1 ORDER BY id LIMIT 100)"
+            "DELETE FROM {table} WHERE {column} < ?1 AND id IN (SELECT id FROM {table} ORDER BY id LIMIT 100)"
         ))?
-        .execute(params![ms(now.saturating_sub(keep)), at_most])?;
+        .execute(params![ms(now.saturating_sub(keep))])?;
     Ok(())
 }
 

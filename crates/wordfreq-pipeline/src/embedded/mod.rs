@@ -30,7 +30,7 @@ use std::time::Duration;
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
-pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet};
+pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet, is_worker_on};
 pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
 pub use queue::{EmbeddedQueue, Throughput};
 pub use results::EmbeddedResults;

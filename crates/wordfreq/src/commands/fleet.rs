@@ -116,7 +116,7 @@ fn instances(members: &[Member]) -> Listing<9> {
         "instances",
         ["id", "state", "health", "process", "launched_at", "in_service_since", "held", "documents", "note"],
     );
-    for Member { instance, process, held, documents, note } in members {
+    for Member { instance, process, held, documents, note, .. } in members {
         listing.push([
             instance.id.as_str().into(),
             instance.state.as_str().into(),

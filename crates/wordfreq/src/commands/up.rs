@@ -1,6 +1,7 @@
 //! `wordfreq up`: the whole system on this machine. Watches directories, runs the fleet, keeps the data directory in
 //! order, and with `--exit-when-idle` prints the totals and stops.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -8,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, ProcessFleet, make_directory};
+use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, ProcessFleet, is_worker_on, make_directory};
 use wordfreq_pipeline::fleet::Clock;
 use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{Progress, Watch};
@@ -73,7 +74,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let fleet = {
         let waker = waker.clone();
         let template = fleet::template(args, config)?;
-        ProcessFleet::new(template, clock, move |what| waker.changed(what))
+        ProcessFleet::new(template, clock.clone(), move |what| waker.changed(what))
     };
     let workers = fleet.clone();
     signals::drain_on_signal(drain.clone(), move || workers.kill_all())?;
@@ -164,11 +165,20 @@ fn size(
     drain: &Drain,
     happened: &Sender<Happened>,
 ) {
-    let scaling = Scaling { name, sized, fleet, queue: &embedded.queue, history: &embedded.history, clock };
-    if let Err(error) = scale::run(&scaling, wakes, drain) {
-        // When nobody listens any more, `up` is on its way out.
-        drop(happened.send(Happened::GivenUp(error.to_string())));
-    }
+    // As it was given to the workers.
+    let directory = embedded.directory();
+    let is_alive = |process| is_worker_on(process, directory);
+    let (queue, history) = (&*embedded.queue, &*embedded.history);
+    let scaling = Scaling { name, sized, fleet, queue, history, clock, is_alive: &is_alive };
+    let ended = catch_unwind(AssertUnwindSafe(|| scale::run(&scaling, wakes, drain)));
+    let reason = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        // Nobody owns the fleet any more: its workers end with this process.
+        Err(_panic) => "the scaler ended in a panic; the log tells where".to_owned(),
+    };
+    // When nobody listens any more, `up` is on its way out.
+    drop(happened.send(Happened::GivenUp(reason)));
 }
 
 fn start_watch(
@@ -207,8 +217,11 @@ fn forward(
                 let _wakes = drain.on_request(embedded.queue.sent_waker());
                 let mut seen = embedded.queue.sent_so_far();
                 while !drain.requested() {
-                    seen = embedded.queue.wait_sent(seen, LOOK_AGAIN);
-                    waker.message();
+                    let now = embedded.queue.wait_sent(seen, LOOK_AGAIN);
+                    if now != seen {
+                        waker.message();
+                    }
+                    seen = now;
                 }
             }),
         )?

@@ -119,24 +119,27 @@ fn limit_self(args: &WorkerArgs) -> anyhow::Result<Option<usize>> {
         let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
         setrlimit(Resource::Data, limit).context("cannot limit the memory of this worker")?;
     }
-    args.cpus.map(limit_processors).transpose()
+    args.cpus.map(|most| limit_processors(most, args.first_cpu)).transpose()
 }
 
 #[cfg(target_os = "linux")]
-fn limit_processors(most: usize) -> anyhow::Result<usize> {
+fn limit_processors(most: usize, first: usize) -> anyhow::Result<usize> {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let context = "cannot limit the processors of this worker";
     let all = sched_getaffinity(None).context(context)?;
     let usable: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| all.is_set(*cpu)).collect();
-    // Workers that follow each other begin at different ones.
-    let first = std::process::id() as usize * most % usable.len().max(1);
     let mut mine = CpuSet::new();
-    usable.iter().cycle().skip(first).take(most.min(usable.len())).for_each(|cpu| mine.set(*cpu));
+    usable
+        .iter()
+        .cycle()
+        .skip(first % usable.len().max(1))
+        .take(most.min(usable.len()))
+        .for_each(|cpu| mine.set(*cpu));
     sched_setaffinity(None, &mine).context(context)?;
     Ok(mine.count() as usize)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn limit_processors(_most: usize) -> anyhow::Result<usize> {
+fn limit_processors(_most: usize, _first: usize) -> anyhow::Result<usize> {
     anyhow::bail!("`fleet.worker_cpus` needs Linux: leave it out on this system")
 }

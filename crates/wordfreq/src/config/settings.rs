@@ -63,7 +63,7 @@ pub(super) const FLEET_MIN: Setting = Setting {
     name: "fleet.min",
     environment: "WORDFREQ_FLEET_MIN",
     flag: Some("--min"),
-    default: "1; of a fleet of fixed size as fleet.max",
+    default: "1",
     doc: "fewest workers, 0 to 1024; of 0, the first document wakes one",
 };
 pub(super) const FLEET_MAX: Setting = Setting {
@@ -71,7 +71,7 @@ pub(super) const FLEET_MAX: Setting = Setting {
     environment: "WORDFREQ_FLEET_MAX",
     flag: Some("--max"),
     default: "the cores available, or fleet.min if that is more; 5 with the preset classic",
-    doc: "most workers, 1 to 1024",
+    doc: "most workers, 1 to 1024; how many with the preset fixed, or fleet.min if only that is set",
 };
 pub(super) const FLEET_WORKER_MEMORY: Setting = Setting {
     name: "fleet.worker_memory",
@@ -86,7 +86,7 @@ pub(super) const FLEET_WORKER_CPUS: Setting = Setting {
     environment: "WORDFREQ_FLEET_WORKER_CPUS",
     flag: None,
     default: "none",
-    doc: "most processors a worker runs on at a time, 1 to 1024",
+    doc: "how many processors a worker is tied to, 1 to 1024; workers are spread over those there are",
 };
 pub(super) const FLEET_GRACE: Setting = Setting {
     name: "fleet.grace_seconds",

@@ -291,7 +291,7 @@ fn draw_instances(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let shown = if view.members.len() > room { room.saturating_sub(1) } else { view.members.len() };
     let mut rows: Vec<Row<'_>> = view.members[..shown]
         .iter()
-        .map(|Member { instance, process, held, documents, note }| {
+        .map(|Member { instance, process, held, documents, note, .. }| {
             let (mark, color) = match (instance.healthy, instance.state) {
                 (false, _) => (" !", Color::Red),
                 (true, InstanceState::InService) => ("", Color::Green),

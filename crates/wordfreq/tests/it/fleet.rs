@@ -83,7 +83,7 @@ fn sizing() -> Sizing {
             cooldown: None,
             changes: Vec::new(),
         },
-        service: None,
+        service: Some(Duration::from_millis(12_500)),
         at: at(61),
         wall: 1_800_000_061_000,
         scale: 1.0,
@@ -172,7 +172,7 @@ fn the_status_of_a_fleet() {
         summary,
         serde_json::json!({
             "plan": "classic", "min": 1, "max": 5, "desired": 3, "in_service": 2, "pending": 1, "terminating": 0,
-            "running": false, "at": "2027-01-15T08:01:01Z", "time_scale": 1.0,
+            "running": false, "service_seconds": 12.5, "at": "2027-01-15T08:01:01Z", "time_scale": 1.0,
         })
     );
 }

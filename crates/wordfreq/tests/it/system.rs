@@ -257,6 +257,14 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     assert_eq!(fs::read_dir(program.path("a")).unwrap().count(), 1, "a refusal left something behind");
     refused(2, &["up", "--min", "3", "--max", "2"], "fleet");
     refused(2, &["up", "--plan", "missing.toml"], "missing.toml");
+    program.write("many.toml", "min = 1\nmax = 5000\n");
+    refused(2, &["up", "--plan", "many.toml"], "1024 workers at most");
+    for preset in ["classic", "fixed"] {
+        refused(2, &["up", "--preset", preset, "--service-time", "1s"], "with the preset latency only");
+    }
+    program.write("wordfreq.toml", "[scaling]\npreset = \"fixed\"\nplan = \"many.toml\"\n");
+    refused(2, &["up"], "exclude each other");
+    fs::remove_file(program.path("wordfreq.toml")).unwrap();
     refused(2, &["results", "show", "no-slash", "--data-dir", "wordfreq-data"], "BUCKET/KEY");
     let elsewhere = ["--data-dir", "nowhere"];
     for args in [&["results", "totals"][..], &["results", "list"], &["queue", "status"], &["worker"]] {
