@@ -107,7 +107,7 @@ pub struct Outcome {
     pub launches: u64,
     /// Instances terminated by the scaler.
     pub terminations: u64,
-    /// The most messages that waited at one look.
+    /// The most messages that waited at one moment.
     pub backlog_peak: u64,
     /// Time of all instances from launch to end, each at least a minute.
     pub instance_time: Duration,
@@ -324,7 +324,6 @@ impl World<'_> {
         let visible = self.queue.len() as u64;
         let oldest = self.queue.front().map(|message| Duration::from_nanos(self.now - message.arrival));
         let in_service = self.in_service();
-        self.outcome.backlog_peak = self.outcome.backlog_peak.max(visible);
         self.outcome.received += self.received;
         Observation {
             at: self.moment(),
@@ -396,6 +395,7 @@ impl World<'_> {
         if let Some(slot) = self.idle.pop() {
             self.take(slot);
         }
+        self.outcome.backlog_peak = self.outcome.backlog_peak.max(self.queue.len() as u64);
     }
 
     /// An instance with nothing in hand takes what there is, or waits.
@@ -561,11 +561,12 @@ pub fn clairvoyant(
     for index in 0..slots {
         // Guards against a hair of work left over by rounding.
         let missing = (due[index] - served - least - 1e-6).max(0.0);
-        let capacity = least + (missing / slot).ceil() * slot;
-        served = f64::min(served + capacity, arrived[index]);
-        paid += capacity;
+        let more = (missing / slot).ceil() * slot;
+        served = f64::min(served + least + more, arrived[index]);
+        paid += more;
     }
-    Duration::from_secs_f64(paid)
+    // No longer than any of those it is compared with, however late the last deadline is.
+    until * bounds.min + Duration::from_secs_f64(paid)
 }
 
 #[cfg(test)]
@@ -687,9 +688,12 @@ mod tests {
         // 60 minutes of work, all of it due within ten minutes.
         let paid = clairvoyant(burst(60, 60), minutes(10), bounds, minutes(20));
         // Ten minutes and one (the deadline's own slot) with enough to do an hour's work, then the minimum.
-        assert_eq!(paid, minutes(60 + 10));
+        assert_eq!(paid, minutes(60 + 9));
+        // A short load is not charged for its target.
+        let seconds = Duration::from_secs;
+        assert_eq!(clairvoyant(burst(1, 5), minutes(5), bounds, seconds(60)), seconds(60));
         // What the minimum can do alone costs nothing more.
-        assert_eq!(clairvoyant(burst(10, 60), minutes(15), bounds, minutes(20)), minutes(21));
-        assert_eq!(clairvoyant(std::iter::empty(), minutes(1), bounds, minutes(5)), minutes(6));
+        assert_eq!(clairvoyant(burst(10, 60), minutes(15), bounds, minutes(20)), minutes(20));
+        assert_eq!(clairvoyant(std::iter::empty(), minutes(1), bounds, minutes(5)), minutes(5));
     }
 }

@@ -138,7 +138,7 @@ pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), Ba
         }
     };
     let mut fate = Ok(());
-    let mut cause = "a user request stopped the fleet".to_owned();
+    let mut cause = "`wordfreq up` was asked to stop, or had nothing left to do,".to_owned();
     while !drain.requested() {
         match owner.pass() {
             Ok(()) => {}
@@ -269,9 +269,11 @@ impl<'a> Owner<'a> {
         let planned_service = service.expected();
         let plan = scaling.plan(planned_service);
         let metrics = plan.metrics();
+        // One that ended in order has left no instances: what it wanted was for its own time.
+        let was_cut_off = !scaling.history.members()?.is_empty();
         let scaler = match before {
-            Some(sizing) => Scaler::restore(plan, sizing.state, now),
-            None => Scaler::new(plan, now),
+            Some(sizing) if was_cut_off => Scaler::restore(plan, sizing.state, now),
+            _ => Scaler::new(plan, now),
         }
         .map_err(|error| refused(&error))?;
         let mut owner = Self {

@@ -53,6 +53,13 @@ pub fn sized(args: &UpArgs, config: &Config) -> Result<(String, Sized), UsageErr
         Preset::Fixed => {
             refuse_latency_flags(config, "the preset fixed")?;
             let (min, max) = (config.fleet.min.value, config.fleet.max.value);
+            if let (Some(min), Some(max), Some(_)) = (min, max, scaling.preset.explicit())
+                && min != max
+            {
+                return Err(UsageError(format!(
+                    "the preset fixed has one size, and --min is {min}, --max {max}: give --max alone"
+                )));
+            }
             Sized::By(fixed(max.or(min).unwrap_or(cores)))
         }
         Preset::Latency => {

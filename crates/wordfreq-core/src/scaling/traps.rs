@@ -66,12 +66,13 @@ impl fmt::Display for Trap {
 
 /// The traps in a plan, in the order of its alarms and policies.
 pub fn traps(plan: &Plan, conditions: &Conditions) -> Vec<Trap> {
-    let alarms = plan.every_alarm().flat_map(|(alarm, _)| {
+    let alarms = plan.every_alarm().flat_map(|(alarm, owner)| {
         [
             throughput(&alarm),
             hidden(&alarm, plan, conditions),
             undefined_at_zero(&alarm, plan),
-            unreachable(&alarm, plan, conditions),
+            // A load that needs no more instances is no fault of a target.
+            if owner.is_none() { unreachable(&alarm, plan, conditions) } else { None },
             late(&alarm, conditions),
         ]
     });

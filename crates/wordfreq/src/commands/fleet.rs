@@ -78,6 +78,7 @@ struct Status<'a> {
 fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<()> {
     let members = embedded.history.members()?;
     let count = |state| members.iter().filter(|member| member.instance.state == state).count();
+    let running = up_runs(embedded)?;
     let bounds = sizing.state.scheduled.unwrap_or(sizing.bounds);
     let status = Status {
         plan: &sizing.plan,
@@ -87,11 +88,11 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
         in_service: count(InstanceState::InService),
         pending: count(InstanceState::Pending),
         terminating: count(InstanceState::Terminating),
-        running: up_runs(embedded)?,
+        running,
         service_seconds: sizing.service.map(|service| service.as_secs_f64()),
         at: shown_moment(sizing.at),
         time_scale: sizing.scale,
-        instances: instances(&members),
+        instances: instances(&members, running),
     };
     output::to_stdout(|out| match style.format {
         Format::Json => output::write_json(out, &status),
@@ -111,7 +112,7 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
     Ok(())
 }
 
-fn instances(members: &[Member]) -> Listing<9> {
+fn instances(members: &[Member], running: bool) -> Listing<9> {
     let mut listing = Listing::new(
         "instances",
         ["id", "state", "health", "process", "launched_at", "in_service_since", "held", "documents", "note"],
@@ -120,7 +121,13 @@ fn instances(members: &[Member]) -> Listing<9> {
         listing.push([
             instance.id.as_str().into(),
             instance.state.as_str().into(),
-            if instance.healthy { "Healthy" } else { "Unhealthy" }.into(),
+            match (running, instance.healthy) {
+                // Nobody has looked since.
+                (false, _) => "Unknown",
+                (true, true) => "Healthy",
+                (true, false) => "Unhealthy",
+            }
+            .into(),
             process.map(u64::from).into(),
             shown_moment(instance.launched_at),
             instance.in_service_at.map(shown_moment).unwrap_or(Cell::Missing),

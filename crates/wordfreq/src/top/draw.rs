@@ -283,9 +283,20 @@ fn draw_alarms(frame: &mut Frame<'_>, area: Rect, view: &View) {
     frame.render_widget(Paragraph::new(lines).block(section("alarms: value / threshold ")), area);
 }
 
+/// The end of a name, by which those launched at about the same time differ.
+fn end_of(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width {
+        return name.to_owned();
+    }
+    std::iter::once('…').chain(name.chars().skip(length + 1 - width.max(1))).collect()
+}
+
 fn draw_instances(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let palette = Palette(view.color);
     let wide = area.width >= 60;
+    // What is left of the narrow table's other columns and gaps.
+    let id_width = if wide { usize::MAX } else { usize::from(area.width).saturating_sub(13 + 4 + 6 + 3) };
     let room = usize::from(area.height.saturating_sub(2));
     // The last line tells of those that have none.
     let shown = if view.members.len() > room { room.saturating_sub(1) } else { view.members.len() };
@@ -298,7 +309,7 @@ fn draw_instances(frame: &mut Frame<'_>, area: Rect, view: &View) {
                 (true, _) => ("", Color::Yellow),
             };
             let mut cells = vec![
-                Cell::from(escaped(&instance.id)),
+                Cell::from(end_of(&escaped(&instance.id), id_width)),
                 Cell::from(format!("{}{mark}", instance.state)).style(palette.of(color)),
                 Cell::from(Line::from(held.to_string()).right_aligned()),
                 Cell::from(Line::from(documents.to_string()).right_aligned()),

@@ -132,13 +132,16 @@ impl Watch {
         let history = &self.embedded.history;
         let fleet = history.sizing()?;
         let wall = Timestamp::now();
-        let now = fleet
-            .as_ref()
-            .map_or(wall.into(), |fleet| fleet.at + wall.since(Timestamp(fleet.wall)).mul_f64(fleet.scale));
+        let up_runs = Lock::is_taken(&self.lock)?;
+        // The time of a fleet that has stopped stands still, so that its end can be looked at.
+        let now = match &fleet {
+            Some(fleet) if up_runs => fleet.at + wall.since(Timestamp(fleet.wall)).mul_f64(fleet.scale),
+            Some(fleet) => fleet.at,
+            None => wall.into(),
+        };
         let (queue, passed) = self.embedded.queue.depth_and_throughput()?;
         let members = history.members()?;
         let (activities, transitions) = (history.activities(EVENTS)?, history.transitions(EVENTS)?);
-        let up_runs = Lock::is_taken(&self.lock)?;
 
         let in_service = members.iter().filter(|member| member.instance.state == InstanceState::InService);
         let since = |before: Throughput| Throughput {

@@ -103,7 +103,7 @@ fn whatever_is_killed_the_fleet_comes_back_to_its_size_and_the_log_tells_why() {
     assert!(log.iter().all(|one| one["status"] != "InProgress"), "{log:#?}");
     up.signal(Signal::TERM);
     assert!(up.wait_for_end().success());
-    assert_eq!(count(&activities(&system), "Terminating instance", "a user request stopped the fleet"), 3);
+    assert_eq!(count(&activities(&system), "Terminating instance", "was asked to stop"), 3);
     assert_eq!(status(&system)["instances"].as_array().unwrap().len(), 0);
     system.run_until_idle(&[]);
     system.assert_holds(ProfileName::Unicode, &documents);

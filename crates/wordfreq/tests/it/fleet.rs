@@ -14,7 +14,7 @@ use wordfreq_core::scaling::{
     AlarmState, AlarmStatus, AlarmTransition, Bounds, Instance, InstanceState, Moment, ScalerState,
 };
 use wordfreq_pipeline::embedded::{
-    AlarmRule, Deed, Embedded, End, IfMissing, NewActivity, News, Options, Sizing,
+    AlarmRule, Deed, Embedded, End, IfMissing, Lock, NewActivity, News, Options, Sizing,
 };
 use wordfreq_pipeline::fleet::{ActivityStatus, Member};
 
@@ -134,11 +134,19 @@ fn with_a_fleet() -> Program {
 #[test]
 fn the_status_of_a_fleet() {
     let program = with_a_fleet();
+    // Nobody looks after a fleet whose `up` is gone.
+    let csv = program.run(&["fleet", "status", "--format", "csv"]).done();
+    assert_eq!(csv.matches(",Unknown,").count(), 3, "{csv}");
+    let gone = program.run(&["fleet", "status"]).stderr;
+    assert!(
+        gone.ends_with("`wordfreq up` does not run: this is how its fleet stood at 2027-01-15T08:01:01Z\n"),
+        "{gone}"
+    );
+    let _up = Lock::take(&program.path("wordfreq-data/up.lock")).unwrap().unwrap();
     let ended = program.run(&["fleet", "status"]);
     assert_eq!(
         ended.stderr,
-        "plan classic, 1 to 5 instances: 3 desired, 2 in service, 1 pending, 0 terminating\n\
-         `wordfreq up` does not run: this is how its fleet stood at 2027-01-15T08:01:01Z\n"
+        "plan classic, 1 to 5 instances: 3 desired, 2 in service, 1 pending, 0 terminating\n"
     );
     let rows: Vec<Vec<_>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(
@@ -172,7 +180,7 @@ fn the_status_of_a_fleet() {
         summary,
         serde_json::json!({
             "plan": "classic", "min": 1, "max": 5, "desired": 3, "in_service": 2, "pending": 1, "terminating": 0,
-            "running": false, "service_seconds": 12.5, "at": "2027-01-15T08:01:01Z", "time_scale": 1.0,
+            "running": true, "service_seconds": 12.5, "at": "2027-01-15T08:01:01Z", "time_scale": 1.0,
         })
     );
 }
