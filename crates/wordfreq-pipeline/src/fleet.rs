@@ -55,9 +55,11 @@ impl Member {
 
 /// A fleet of instances.
 pub trait Fleet: Send + Sync {
-    /// Launches `count` instances; their ids. When this returns they are in the list, Pending. An instance that cannot
-    /// be run stays there, not healthy; an error means that none ever will be, as its kind of launch cannot work.
-    fn launch(&self, count: u32) -> Result<Vec<InstanceId>, BackendError>;
+    /// Launches `count` instances. `planned` learns their ids when they are in the list, Pending, and before any of them
+    /// begins to work, so that whatever becomes of this process, somebody knows of them. An instance that cannot be run
+    /// stays in the list, not healthy; an error means that none ever will be, as its kind of launch cannot work, or, of
+    /// kind `Busy`, that those which are not in the list were not launched.
+    fn launch(&self, count: u32, planned: &mut dyn FnMut(&[InstanceId])) -> Result<(), BackendError>;
 
     /// Asks instances to go; returns at once. One that is not healthy is stopped without asking. Who is not there, or
     /// was asked before, is no error.

@@ -362,7 +362,7 @@ impl<'a> Owner<'a> {
         let going =
             instances.iter().filter(|one| one.healthy && decision.terminations.contains(&one.id)).count();
         self.spared = active.saturating_sub(going) > decision.desired as usize;
-        self.follow(decision)?;
+        self.follow(now, decision)?;
         self.write(now)
     }
 
@@ -453,7 +453,7 @@ impl<'a> Owner<'a> {
     }
 
     /// Does what was decided.
-    fn follow(&mut self, decision: Decision) -> Result<(), BackendError> {
+    fn follow(&mut self, now: Moment, decision: Decision) -> Result<(), BackendError> {
         for change in &decision.changes {
             tracing::info!(
                 from = change.from,
@@ -478,12 +478,17 @@ impl<'a> Owner<'a> {
                 self.unwritten.activities.push(told(activity, id.clone(), note));
             }
         }
-        for activity in launches {
-            for id in self.scaling.fleet.launch(1)? {
+        if launches.is_empty() {
+            return Ok(());
+        }
+        let mut put_down = Ok(());
+        let launched = self.scaling.fleet.launch(decision.launches, &mut |ids| {
+            for (activity, id) in launches.iter().zip(ids) {
                 self.unwritten.activities.push(told(activity, id.clone(), None));
             }
-        }
-        Ok(())
+            put_down = self.write(now);
+        });
+        launched.and(put_down)
     }
 
     /// Puts down what is new.

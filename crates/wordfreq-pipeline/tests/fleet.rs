@@ -54,6 +54,11 @@ impl Fixture {
         }
     }
 
+    fn launch(&self, count: u32) -> Result<Vec<String>, BackendError> {
+        let mut ids = Vec::new();
+        self.fleet.launch(count, &mut |planned| ids.extend_from_slice(planned)).map(|()| ids)
+    }
+
     fn wait(&self, most: Duration) {
         self.heard.borrow_mut().extend(self.changes.recv_timeout(most).ok());
     }
@@ -71,7 +76,7 @@ fn replace(fixture: &Fixture) -> Result<Vec<String>, BackendError> {
     let lost = members.into_iter().filter(|member| !member.instance.healthy);
     let ids: Vec<_> = lost.map(|member| member.instance.id).collect();
     fixture.fleet.terminate(&ids).unwrap();
-    fixture.fleet.launch(1)
+    fixture.launch(1)
 }
 
 fn kill(member: &Member) {
@@ -96,7 +101,7 @@ fn who_holds_messages_is_busy_and_protected_and_tells_when_it_is_idle_again() {
     );
     for protect in [true, false] {
         let fixture = fixture(&script, |template| template.protect = protect);
-        fixture.fleet.launch(1).unwrap();
+        fixture.launch(1).unwrap();
         let busy = &fixture.until("busy", |members| members[0].instance.busy)[0];
         assert_eq!((busy.held, busy.documents, busy.instance.protected), (3, 0, protect));
         assert_eq!(busy.instance.state, InstanceState::InService);
@@ -114,7 +119,7 @@ fn who_holds_messages_is_busy_and_protected_and_tells_when_it_is_idle_again() {
 fn who_falls_silent_is_lost_and_who_falls_silent_while_it_drains_is_stopped() {
     let silent = "echo heartbeat held=1 settled=0; exec tail -f /dev/null";
     let fixture = fixture(silent, |template| template.grace = Duration::from_millis(300));
-    let ids = fixture.fleet.launch(2).unwrap();
+    let ids = fixture.launch(2).unwrap();
     // The first is asked to go while it is well, and does not.
     fixture.until("in service", |members| members.iter().all(|member| member.instance.busy));
     fixture.fleet.terminate(&ids[..1]).unwrap();
@@ -131,13 +136,13 @@ fn who_falls_silent_is_lost_and_who_falls_silent_while_it_drains_is_stopped() {
 #[test]
 fn workers_that_refuse_as_soon_as_they_start_are_given_up_and_those_that_crash_are_not() {
     let refusing = fixture("echo heartbeat held=0 settled=0; exit 2", |_| {});
-    refusing.fleet.launch(1).unwrap();
+    refusing.launch(1).unwrap();
     let error = (0..10).find_map(|_| replace(&refusing).err()).expect("given up");
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("exit status: 2"), "{error}");
 
     let crashing = fixture("kill -9 $$", |_| {});
-    crashing.fleet.launch(1).unwrap();
+    crashing.launch(1).unwrap();
     let began = Instant::now();
     for _ in 0..6 {
         replace(&crashing).unwrap();
@@ -150,7 +155,7 @@ fn workers_that_refuse_as_soon_as_they_start_are_given_up_and_those_that_crash_a
 #[test]
 fn what_is_no_program_is_tried_a_few_times_as_a_program_may_be_replaced_at_this_moment() {
     let fixture = fixture("", |template| template.program = "/nowhere/worker".into());
-    fixture.fleet.launch(1).unwrap();
+    fixture.launch(1).unwrap();
     let mut tries = 0;
     let error = loop {
         tries += 1;
@@ -169,7 +174,7 @@ fn one_that_refuses_among_those_that_work_ends_nobody_and_is_tried_ever_more_slo
     let broken = directory.path().join("broken");
     let script = format!("test -e {} && exit 2; {WORKER}", broken.display());
     let fixture = fixture(&script, |_| {});
-    fixture.fleet.launch(2).unwrap();
+    fixture.launch(2).unwrap();
     let in_service = |members: &[Member]| {
         members.iter().filter(|one| one.instance.state == InstanceState::InService).count()
     };
@@ -197,7 +202,7 @@ fn the_template_gives_arguments_and_environment_and_strange_words_are_no_heartbe
         template.arguments.push(said.clone().into());
         template.environment.push(("WORDS".into(), "and their number".into()));
     });
-    let ids = fixture.fleet.launch(1).unwrap();
+    let ids = fixture.launch(1).unwrap();
     let is_said = |path: &Path| std::fs::read_to_string(path).is_ok_and(|said| said == "and their number\n");
     let members = fixture.until("it has run", |_| is_said(&said));
     assert_eq!(members[0].instance.state, InstanceState::Pending, "nothing it said was a sign of life");

@@ -35,7 +35,16 @@ impl Subject<'_> {
     }
 
     fn launch(&self, count: u32) -> Vec<String> {
-        let ids = self.fleet.launch(count).expect("launch");
+        let mut ids: Vec<String> = Vec::new();
+        let mut planned = |planned: &[String]| {
+            let members = self.fleet.members().expect("members");
+            for id in planned {
+                let member = members.iter().find(|member| member.instance.id == *id).expect("in the list");
+                assert_eq!(member.instance.state, InstanceState::Pending, "it has not begun: {member:?}");
+            }
+            ids.extend_from_slice(planned);
+        };
+        self.fleet.launch(count, &mut planned).expect("launch");
         assert_eq!(ids.len(), count as usize, "an id for each instance");
         let members = self.fleet.members().expect("members");
         let newest: Vec<&str> =

@@ -157,6 +157,19 @@ impl State {
         }
     }
 
+    /// Takes a new one into the list.
+    fn plan(&mut self, now: Moment) -> InstanceId {
+        self.num_launched += 1;
+        // Ids of one machine and one moment are told apart by their last digits.
+        let id = format!("i-{:011x}{:03x}", Timestamp::now().0, self.num_launched % 0x1000);
+        let member = Member::pending(id.clone(), now);
+        let is_free = |slot: &usize| self.workers.iter().all(|worker| worker.slot != *slot);
+        let slot = (0..).find(is_free).unwrap_or_default();
+        let (child, stdin, heard) = (None, None, Instant::now());
+        self.workers.push(Worker { member, slot, child, stdin, heard, worked_until: now });
+        id
+    }
+
     /// One died of its start. `refused` says why, if it was its own decision.
     fn died_young(&mut self, refused: Option<String>) {
         self.last_early_death = Some(Instant::now());
@@ -241,36 +254,28 @@ impl ProcessFleet {
 }
 
 impl Fleet for ProcessFleet {
-    fn launch(&self, count: u32) -> Result<Vec<InstanceId>, BackendError> {
-        let mut ids = Vec::new();
-        for _ in 0..count {
-            let (id, pause) = {
-                let mut state = self.0.state();
-                if let Some(reason) = &state.given_up {
-                    return Err(BackendError::new(ErrorKind::Invalid, reason.clone()));
-                }
-                // Ids of one machine and one moment are told apart by their last digits.
-                state.num_launched += 1;
-                let id = format!("i-{:011x}{:03x}", Timestamp::now().0, state.num_launched % 0x1000);
-                let now = self.0.clock.now();
-                let member = Member::pending(id.clone(), now);
-                let is_free = |slot: &usize| state.workers.iter().all(|worker| worker.slot != *slot);
-                let slot = (0..).find(is_free).unwrap_or_default();
-                let (child, stdin, heard) = (None, None, Instant::now());
-                state.workers.push(Worker { member, slot, child, stdin, heard, worked_until: now });
-                (id, state.pause())
-            };
+    fn launch(&self, count: u32, planned: &mut dyn FnMut(&[InstanceId])) -> Result<(), BackendError> {
+        let (ids, pause) = {
+            let mut state = self.0.state();
+            if let Some(reason) = &state.given_up {
+                return Err(BackendError::new(ErrorKind::Invalid, reason.clone()));
+            }
+            let ids: Vec<InstanceId> = (0..count).map(|_| state.plan(self.0.clock.now())).collect();
+            (ids, state.pause())
+        };
+        planned(&ids);
+        for (index, id) in ids.iter().enumerate() {
             failpoint::hit("fleet.before_launch");
             let (shared, of) = (self.0.clone(), id.clone());
             let begun = std::thread::Builder::new().name(id.clone()).spawn(move || shared.run(&of, pause));
             if let Err(error) = begun {
-                self.0.state().workers.retain(|worker| worker.member.instance.id != id);
+                let missing = &ids[index..];
+                self.0.state().workers.retain(|worker| !missing.contains(&worker.member.instance.id));
                 return Err(BackendError::new(ErrorKind::Busy, format!("cannot start a thread: {error}")));
             }
             failpoint::hit("fleet.after_launch");
-            ids.push(id);
         }
-        Ok(ids)
+        Ok(())
     }
 
     fn terminate(&self, ids: &[InstanceId]) -> Result<(), BackendError> {

@@ -110,6 +110,22 @@ fn whatever_is_killed_the_fleet_comes_back_to_its_size_and_the_log_tells_why() {
 }
 
 #[test]
+fn what_is_launched_is_in_the_log_before_it_begins() {
+    let system = System::new();
+    let mut up = system.start(&FIXED, &[("WORDFREQ_FAILPOINTS", "fleet.before_launch=kill@1")]);
+    assert!(is_kill(up.wait_for_end()));
+    let log = activities(&system);
+    assert_eq!(count(&log, "Launching a new instance", "created an AutoScalingGroup"), 3, "{log:#?}");
+    assert!(log.iter().all(|one| one["status"] == "InProgress"), "{log:#?}");
+    let mut next = system.start(&FIXED, &[]);
+    until(&mut next, &system, "three", |status| num_in_service(status) == 3);
+    next.signal(Signal::TERM);
+    assert!(next.wait_for_end().success());
+    let log = activities(&system);
+    assert_eq!(log.iter().filter(|one| one["status"] == "Failed").count(), 3, "{log:#?}");
+}
+
+#[test]
 fn a_worker_that_hangs_is_replaced_and_what_it_held_is_done() {
     let system = System::new().with_short_leases();
     let mut up = system.start(&FIXED, &[("WORDFREQ_FLEET_GRACE_SECONDS", "8")]);
