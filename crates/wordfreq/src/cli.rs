@@ -619,18 +619,22 @@ pub struct SimulateArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --data-dir, a `wordfreq up` is started for the test on a directory of its own, and both are gone at its end. \
-With it, the load goes to the `up` that runs there, which is never stopped; its documents have keys that begin with load/.
+With it, the load goes to the `up` that runs there, which is never stopped. The keys of its documents begin with load/ and \
+the moment of the test, so that they replace nobody's; at the end they are deleted, and the workers take them out of the \
+results, unless --leave is given.
 
 Every time in the result is of the fleet's clock, which goes --time-scale times as fast as time, since the first arrival. \
 Latency counts from when a document was due. The load begins 5 seconds after a whole minute of that clock if the fleet has \
 alarms, so that they meet it as they do in `wordfreq simulate` with the same --arrivals, --seed and, as --service, --work.
 
---format json is {\"documents\",\"counted\",\"failed\",\"superseded\",\"unfinished\",\"wrong\",\"max_in_service\",\
+--format json is {\"documents\",\"put\",\"counted\",\"failed\",\"superseded\",\"unfinished\",\"wrong\",\"max_in_service\",\
 \"launches\",\"terminations\",\"backlog_peak\",\"instance_hours\",\"cost_usd\",\"lambda_usd\",\
-\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},\"late_seconds\",\"end_seconds\",\
+\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},\"late_seconds\",\"ending\",\"end_seconds\",\
 \"activities\":[{\"at_seconds\",\"kind\",\"instance\",\"cause\"}],\
 \"transitions\":[{\"at_seconds\",\"alarm\",\"to\",\"value\"}]}. The exit code is 0 only if every document was counted, with as \
-many words as it has, and the fleet came back to rest; else 3, and what is the matter is told on standard error.")]
+many words as it has, and the fleet came back to rest; else 3, and what is the matter is told on standard error. `ending` is \
+`rested`, `timeout`, `stopped` or `gone`, the latter if the `up` ended meanwhile; these two are exit code 1. Whatever was \
+seen until then is told all the same; documents that were not put any more count as unfinished.")]
 pub struct LoadtestArgs {
     /// When documents arrive, by the fleet's clock: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates
     /// in documents a second), or a CSV file
@@ -655,11 +659,14 @@ pub struct LoadtestArgs {
     /// Data directory of a running `wordfreq up` to test, instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// With --data-dir, leave the documents there at the end
+    #[arg(long, requires = "data_dir")]
+    pub leave: bool,
     /// Keep the temporary data directory, which is made here; `up.log` in it is the log
     #[arg(long, value_name = "DIR", conflicts_with = "data_dir")]
     pub keep: Option<PathBuf>,
-    /// How many times as fast as time the fleet's clock goes, 1 to 1000
-    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, conflicts_with = "data_dir")]
+    /// How many times as fast as time the fleet's clock goes, 1 to 600
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = watched_time_scale, conflicts_with = "data_dir")]
     pub time_scale: f64,
     /// How the fleet is sized [default: as `wordfreq up`]
     #[arg(long, value_name = "NAME", value_enum, conflicts_with_all = ["plan", "data_dir"])]
@@ -680,7 +687,7 @@ pub struct LoadtestArgs {
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub service_time: Option<String>,
     /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = load::time)]
     pub timeout: Duration,
     /// Type of the instances, for the costs
     #[arg(long, value_name = "TYPE", default_value = "t3.micro")]
@@ -688,7 +695,7 @@ pub struct LoadtestArgs {
     /// Write a report with charts and every document to this file, one HTML page that needs no other
     #[arg(long, value_name = "FILE.html")]
     pub report: Option<PathBuf>,
-    /// Write what became of every document to this CSV file
+    /// Write what became of every document that was put to this CSV file
     #[arg(long, value_name = "FILE.csv")]
     pub list: Option<PathBuf>,
     /// In which form.
@@ -833,6 +840,12 @@ fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
 fn time_scale(text: &str) -> Result<f64, String> {
     let scale = text.parse().ok().filter(|scale| (1.0..=1000.0).contains(scale));
     scale.ok_or_else(|| format!("{text:?} is not a scale from 1 to 1000"))
+}
+
+/// Faster, and a load test's looks are minutes of the fleet's clock apart.
+fn watched_time_scale(text: &str) -> Result<f64, String> {
+    let scale = text.parse().ok().filter(|scale| (1.0..=600.0).contains(scale));
+    scale.ok_or_else(|| format!("{text:?} is not a scale from 1 to 600"))
 }
 
 /// Looking without a pause would take a core, and looking once in an hour is no live view.

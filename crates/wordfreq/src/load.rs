@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
 use wordfreq_core::simulation::Load;
@@ -76,6 +76,15 @@ fn rate(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is not a rate: write documents a second, such as 0.5"))
 }
 
+/// A rate and a time whose documents would never end are refused.
+fn few_enough(rate: f64, duration: Duration) -> Result<(), String> {
+    let documents = rate * duration.as_secs_f64();
+    if documents <= MAX_DOCUMENTS as f64 {
+        return Ok(());
+    }
+    Err(format!("{documents:.0e} documents are more than {MAX_DOCUMENTS}: lower the rate or the duration"))
+}
+
 fn file(text: &str, otherwise: &str) -> Result<PathBuf, String> {
     if Path::new(text).is_file() { Ok(text.into()) } else { Err(format!("{text:?} is no load: {otherwise}")) }
 }
@@ -91,14 +100,18 @@ impl FromStr for Arrivals {
                 _ => Err(format!("{count:?} is not a number of documents from 1 to {MAX_DOCUMENTS}")),
             },
             ["poisson", per_second, duration] => {
-                Ok(Self::Poisson { rate: rate(per_second)?, duration: time(duration)? })
+                let (rate, duration) = (rate(per_second)?, time(duration)?);
+                few_enough(rate, duration)?;
+                Ok(Self::Poisson { rate, duration })
             }
             ["wave", per_second, period, duration] => {
                 let period = time(period)?;
                 if period.is_zero() {
                     return Err("a wave needs a period that is not 0".into());
                 }
-                Ok(Self::Wave { rate: rate(per_second)?, period, duration: time(duration)? })
+                let (rate, duration) = (rate(per_second)?, time(duration)?);
+                few_enough(rate, duration)?;
+                Ok(Self::Wave { rate, period, duration })
             }
             _ => file(text, ARRIVALS).map(Self::Recorded),
         }
@@ -155,17 +168,25 @@ impl fmt::Display for Service {
     }
 }
 
-/// What the keys of a load's documents begin and end with.
+/// What the keys of loads' documents begin and end with.
 const KEY: (&str, &str) = ("load/", ".txt");
 
+/// What the keys of the documents of the load that began at this moment begin with: a folder of its own, so that it meets
+/// neither another load's documents nor anybody else's.
+pub fn folder(began: SystemTime) -> String {
+    let moment = humantime::format_rfc3339_millis(began).to_string().replace(['-', ':'], "");
+    format!("{}{moment}/", KEY.0)
+}
+
 /// The key of a load's document.
-pub fn key(number: u64) -> String {
-    format!("{}{number:08}{}", KEY.0, KEY.1)
+pub fn key(folder: &str, number: u64) -> String {
+    format!("{folder}{number:08}{}", KEY.1)
 }
 
 /// The number of the document with this key. A document that is none of a load's has one that depends on its key.
 pub fn number(key: &str) -> u64 {
-    let digits = key.strip_prefix(KEY.0).and_then(|rest| rest.strip_suffix(KEY.1));
+    let rest = key.strip_prefix(KEY.0).and_then(|rest| rest.strip_suffix(KEY.1));
+    let digits = rest.and_then(|rest| rest.rsplit('/').next());
     digits.and_then(|digits| digits.parse().ok()).unwrap_or_else(|| {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -387,10 +408,12 @@ mod tests {
     fn a_service_time_is_known_from_the_seed_and_the_key_alone() {
         let times = ServiceTimes::new("10s..20s".parse().unwrap(), 7).unwrap();
         for (n, load) in (0..).zip(workload("burst:200", "uniform:10s..20s").loads()) {
-            assert_eq!(load.service, times.of(number(&key(n))));
+            assert_eq!(load.service, times.of(number(&key(&folder(SystemTime::UNIX_EPOCH), n))));
         }
         assert_ne!(times.of(1), ServiceTimes::new("10s..20s".parse().unwrap(), 8).unwrap().of(1));
-        assert_eq!((key(42).as_str(), number("load/100000000.txt")), ("load/00000042.txt", 100_000_000));
+        let folder = folder(SystemTime::UNIX_EPOCH);
+        assert_eq!(key(&folder, 42), "load/19700101T000000.000Z/00000042.txt");
+        assert_eq!(number(&key(&folder, 100_000_000)), 100_000_000);
         assert_eq!(number("another.txt"), number("another.txt"));
         assert_ne!(number("another.txt"), number("load/x.txt"));
     }
@@ -456,6 +479,8 @@ mod tests {
             ("poisson:-1:1h", "documents a second"),
             ("poisson:1:soon", "not a time"),
             ("wave:1:0s:1h", "not 0"),
+            ("poisson:1e300:1h", "lower the rate"),
+            ("wave:1e308:1m:1h", "lower the rate"),
             ("nowhere.csv", "burst:COUNT"),
         ] {
             let error = text.parse::<Arrivals>().unwrap_err();

@@ -252,6 +252,13 @@ pub enum Cell {
     Missing,
 }
 
+impl Cell {
+    /// A number with just so many decimals.
+    pub fn fixed(number: f64, decimals: usize) -> Self {
+        Self::Text(format!("{number:.decimals$}"))
+    }
+}
+
 impl From<&str> for Cell {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())

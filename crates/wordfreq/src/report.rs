@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::chart::{self, Bars, Drawn, Mark};
 use crate::output::{self, Style};
-use crate::run::{Document, Fate, Figures, Run};
+use crate::run::{Document, Ending, Fate, Figures, Run};
 use wordfreq_pipeline::embedded::Deed;
 
 /// How many documents, activities or changes of alarms a table shows; of the documents, the list that comes with the page
@@ -109,7 +109,15 @@ fn verdict(page: &mut String, run: &Run, figures: &Figures) -> std::fmt::Result 
         "<p class=\"verdict bad\">Of {documents} documents, {counted} were counted, {wrong} of them wrongly; {failed} failed, \
          {superseded} were replaced by somebody else, {unfinished} were unfinished."
     )?;
-    page.push_str(if run.rested { "" } else { " The fleet was not back at rest when the test ended." });
+    if run.not_put > 0 {
+        write!(page, " Of these, {} were never put.", run.not_put)?;
+    }
+    page.push_str(match run.ending {
+        Ending::Rested => "",
+        Ending::Timeout => " The fleet was not back at rest when the time of the test was over.",
+        Ending::Stopped => " The test was stopped before its end.",
+        Ending::Gone => " The test ended with the <code>wordfreq up</code> that it tested.",
+    });
     page.push_str("</p>\n");
     Ok(())
 }
@@ -471,7 +479,7 @@ mod tests {
             "<title id=\"fleet-chart-title\">",
             "<desc id=\"latency-chart-text\">",
             "backlog-high",
-            "load/00000005.txt",
+            "load/1/00000005.txt",
             "<caption",
             "Terminate",
         ] {
@@ -502,7 +510,11 @@ mod tests {
         let mut run = made_up();
         run.documents.truncate(2);
         assert!(page(&run).contains("All 2 documents were counted, each with as many words as it has"));
-        let empty = Run { rested: true, ..Run::default() };
+        run.ending = Ending::Stopped;
+        run.not_put = 4;
+        let stopped = page(&run);
+        assert!(stopped.contains("4 were unfinished. Of these, 4 were never put. The test was stopped"));
+        let empty = Run::default();
         assert!(page(&empty).contains("This fleet has no alarms."));
     }
 
@@ -511,12 +523,14 @@ mod tests {
         let mut run = made_up();
         let one = run.documents[0].clone();
         run.documents = (0..1500)
-            .map(|number| Document { number, key: crate::load::key(number), ..one.clone() })
+            .map(|number| Document { number, key: crate::load::key("load/1/", number), ..one.clone() })
             .collect();
         let page = page(&run);
         assert!(page.contains("The first 1000 of 1500 documents"));
-        assert!(page.contains("<td>load/00000999.txt</td>") && !page.contains("<td>load/00001000.txt</td>"));
-        assert!(page.contains("1499,load/00001499.txt,0.000,0.250,20.000,20.000,counted,100,100,"));
+        assert!(
+            page.contains("<td>load/1/00000999.txt</td>") && !page.contains("<td>load/1/00001000.txt</td>")
+        );
+        assert!(page.contains("1499,load/1/00001499.txt,0.000,0.250,20.000,20.000,counted,100,100,"));
     }
 
     #[test]
@@ -525,7 +539,10 @@ mod tests {
         csv(&mut list, &made_up().documents).unwrap();
         let list = String::from_utf8(list).unwrap();
         assert_eq!(list.lines().count(), 7);
-        assert!(list.contains("\n2,load/00000002.txt,2.000,2.250,42.000,40.000,counted,99,100,\n"), "{list}");
+        assert!(
+            list.contains("\n2,load/1/00000002.txt,2.000,2.250,42.000,40.000,counted,99,100,\n"),
+            "{list}"
+        );
         assert!(list.contains(",failed,,100,'=cmd <b>&"), "{list}");
         assert_eq!(percent_encoded(b"a,\"%\n\xff"), "a,%22%25%0A%FF");
     }

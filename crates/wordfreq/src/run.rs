@@ -8,6 +8,7 @@ use serde::Serialize;
 use wordfreq_core::simulation::Sample;
 use wordfreq_pipeline::embedded::Deed;
 
+use crate::output::Cell;
 use crate::prices::Prices;
 
 /// The least time an instance is paid for (EC2, Linux: 60 s).
@@ -20,8 +21,10 @@ pub struct Run {
     pub what: Vec<(&'static str, String)>,
     /// The rules of the alarms.
     pub rules: Vec<String>,
-    /// What became of each document, in the order of arrivals.
+    /// What became of each document that was put, in the order of arrivals.
     pub documents: Vec<Document>,
+    /// How many documents of the load were not put, since the test ended before they were due.
+    pub not_put: u64,
     /// How queue and fleet stood, often enough to draw it.
     pub timeline: Vec<Sample>,
     /// The most messages that were seen waiting.
@@ -38,10 +41,25 @@ pub struct Run {
     pub received: u64,
     /// When the fleet was back at rest, or the test was given up.
     pub end: Duration,
-    /// Whether the fleet was back at rest.
-    pub rested: bool,
+    /// Which of these it was.
+    pub ending: Ending,
     /// Type of the instances that costs are for.
     pub instance_type: String,
+}
+
+/// How a test came to its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// Every document was settled, and the fleet back at rest.
+    #[default]
+    Rested,
+    /// The time for that was over.
+    Timeout,
+    /// It was stopped by a signal.
+    Stopped,
+    /// The `up` under test ended.
+    Gone,
 }
 
 /// A document of a load.
@@ -160,15 +178,17 @@ pub struct Latency {
 /// The figures of a run; as JSON, a contract with scripts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figures {
-    /// Documents that were put.
+    /// Documents of the load.
     pub documents: u64,
+    /// Those that were put.
+    pub put: u64,
     /// Those that have a result.
     pub counted: u64,
     /// Those that were given up.
     pub failed: u64,
     /// Those that somebody else replaced.
     pub superseded: u64,
-    /// Those that were not done when the test ended.
+    /// Those that were not done when the test ended, those not put among them.
     pub unfinished: u64,
     /// Those that were counted, and wrongly.
     pub wrong: u64,
@@ -190,7 +210,9 @@ pub struct Figures {
     pub latency_seconds: Latency,
     /// The most that a document was put later than it was due.
     pub late_seconds: f64,
-    /// When the fleet was back at rest.
+    /// How the test came to its end.
+    pub ending: Ending,
+    /// When.
     pub end_seconds: f64,
     /// Each launch and termination.
     pub activities: Vec<Act>,
@@ -224,6 +246,13 @@ pub struct Change {
     pub value: Option<f64>,
 }
 
+impl Latency {
+    /// As a listing has it.
+    pub fn cells(self) -> [Cell; 4] {
+        [self.p50, self.p95, self.p99, self.max].map(|seconds| Cell::fixed(seconds, 1))
+    }
+}
+
 impl Run {
     /// The figures, with costs at so many dollars an instance-hour.
     pub fn figures(&self, prices: &Prices, hourly: f64) -> Figures {
@@ -234,12 +263,14 @@ impl Run {
         let work = self.documents.iter().map(|one| one.work).sum();
         let requests = prices.requests(counted, self.received);
         let late = self.documents.iter().map(|one| one.put.saturating_sub(one.arrival)).max();
+        let put = self.documents.len() as u64;
         Figures {
-            documents: self.documents.len() as u64,
+            documents: put + self.not_put,
+            put,
             counted,
             failed: count(|one| matches!(one.fate, Fate::Failed { .. })),
             superseded: count(|one| one.fate == Fate::Superseded),
-            unfinished: count(|one| one.fate == Fate::Unfinished),
+            unfinished: count(|one| one.fate == Fate::Unfinished) + self.not_put,
             wrong: count(Document::is_wrong),
             max_in_service: self.max_in_service,
             launches: deeds(Deed::Launch),
@@ -250,6 +281,7 @@ impl Run {
             lambda_usd: prices.lambda(counted, work) + requests,
             latency_seconds: self.latency(),
             late_seconds: seconds(late.unwrap_or_default()),
+            ending: self.ending,
             end_seconds: seconds(self.end),
             activities: self.activities.iter().map(act).collect(),
             transitions: self.transitions.iter().map(change).collect(),
@@ -258,7 +290,9 @@ impl Run {
 
     /// Whether every document was counted, rightly, and the fleet came to rest.
     pub fn is_flawless(&self) -> bool {
-        self.rested && self.documents.iter().all(|one| one.trouble().is_none())
+        self.ending == Ending::Rested
+            && self.not_put == 0
+            && self.documents.iter().all(|one| one.trouble().is_none())
     }
 
     fn latency(&self) -> Latency {
@@ -314,7 +348,7 @@ pub(crate) mod tests {
         let at = Duration::from_secs;
         let document = |number: u64, fate| Document {
             number,
-            key: crate::load::key(number),
+            key: crate::load::key("load/1/", number),
             arrival: at(number),
             put: at(number) + Duration::from_millis(250),
             work: at(10),
@@ -365,8 +399,9 @@ pub(crate) mod tests {
                 reason: "Threshold Crossed".to_owned(),
             }],
             received: 7,
+            not_put: 0,
             end: at(240),
-            rested: true,
+            ending: Ending::Rested,
             instance_type: "t3.micro".to_owned(),
         }
     }
@@ -394,16 +429,21 @@ pub(crate) mod tests {
 
     #[test]
     fn an_instance_is_paid_for_a_minute_at_least_and_nothing_is_no_flaw() {
-        let run = Run {
-            there_before: vec!["i-1".to_owned()],
-            end: Duration::from_secs(3),
-            rested: true,
-            ..Run::default()
-        };
+        let run = Run { there_before: vec!["i-1".to_owned()], end: Duration::from_secs(3), ..Run::default() };
         let figures = run.figures(&Prices::built_in().unwrap(), 1.0);
         assert!((figures.instance_hours - 1.0 / 60.0).abs() < 1e-9);
         assert_eq!(figures.latency_seconds.max, 0.0);
         assert!(run.is_flawless());
+    }
+
+    #[test]
+    fn documents_that_were_not_put_are_unfinished() {
+        let mut run = made_up();
+        run.documents.truncate(2);
+        run.not_put = 3;
+        let figures = run.figures(&Prices::built_in().unwrap(), 1.0);
+        assert_eq!((figures.documents, figures.put, figures.unfinished), (5, 2, 3));
+        assert!(!run.is_flawless());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM. Where documents are counted the first asks for a drain and the second ends the process at once;
+//! SIGINT, SIGTERM, and the terminal's going away. Where documents are counted the first asks for a drain and the second ends the process at once;
 //! where one only watches, the first ends it.
 //! And the end of standard input, which asks a process for a drain that another one started and looks after.
 
@@ -14,7 +14,7 @@ use wordfreq_pipeline::Drain;
 /// # Errors
 /// When the operating system refuses the handlers or the thread.
 pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen to signals")?;
+    let mut signals = listen()?;
     let listen = move || {
         // Counted here and not read off the drain, which others may have requested: on a terminal control-C reaches the
         // workers themselves and, through the end of their standard input, once more.
@@ -50,12 +50,12 @@ pub fn drain_on_end_of_input(drain: Drain) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Calls `end` at the first signal, the terminal's going away included. A second one ends the process at once.
+/// Calls `end` at the first signal. A second one ends the process at once.
 ///
 /// # Errors
 /// When the operating system refuses the handlers or the thread.
 pub fn on_end(end: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen to signals")?;
+    let mut signals = listen()?;
     let listen = move || {
         let mut arrived = signals.forever();
         if arrived.next().is_some() {
@@ -69,4 +69,17 @@ pub fn on_end(end: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot start a thread")?;
     Ok(())
+}
+
+fn listen() -> anyhow::Result<Signals> {
+    let hangup = Some(SIGHUP).filter(|_| !ignores_hangup());
+    Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).context("cannot listen to signals")
+}
+
+/// Whether this process was started to outlive its terminal, as `nohup` does. Only Linux tells; elsewhere it drains.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    ignored.is_some_and(|bits| bits & (1 << (SIGHUP - 1)) != 0)
 }

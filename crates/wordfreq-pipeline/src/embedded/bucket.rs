@@ -271,6 +271,13 @@ impl Bucket {
         Ok(existed)
     }
 
+    /// Deletes documents and enqueues their events, all or nothing.
+    pub fn delete_all(&self, ids: &[DocumentId]) -> Result<(), BackendError> {
+        self.database.write(|transaction| ids.iter().try_for_each(|id| delete(transaction, id).map(drop)))?;
+        self.sent.ring();
+        Ok(())
+    }
+
     /// Opens a version for counting.
     ///
     /// # Errors

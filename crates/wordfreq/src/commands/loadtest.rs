@@ -6,14 +6,14 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Read};
+use std::io::{BufWriter, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use wordfreq_core::Profile;
-use wordfreq_core::scaling::{AlarmState, InstanceState, Moment};
+use wordfreq_core::scaling::{AlarmState, Bounds, InstanceState, Moment};
 use wordfreq_core::simulation::Sample;
 use wordfreq_pipeline::embedded::{DocumentState, Embedded, IfMissing, Lock, Options, Sizing, StagedPut};
 use wordfreq_pipeline::fleet::Member;
@@ -27,8 +27,8 @@ use crate::exit::{Exit, UsageError};
 use crate::load::{self, Service, ServiceTimes, Workload};
 use crate::output::{self, Cell, Format, Listing};
 use crate::prices::Prices;
-use crate::run::{Activity, Document, Fate, Figures, Latency, Run, Transition};
-use crate::temporary::{Place, TemporaryUp};
+use crate::run::{Activity, Document, Ending, Fate, Figures, Run, Transition};
+use crate::temporary::{Place, Remains, TemporaryUp};
 use crate::{data_directory, report, signals};
 
 /// The bucket whose documents are counted.
@@ -45,6 +45,9 @@ const LOOKS_KEPT: usize = 4000;
 /// How long a new `up` may take to come to rest.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long a fleet may take to come to rest before it is told that this is what is waited for.
+const TELL_AFTER: Duration = Duration::from_secs(10);
+
 /// How many documents are named that something is the matter with; the list has all of them.
 const NAMED_TROUBLES: usize = 20;
 
@@ -59,43 +62,79 @@ pub fn run(args: &LoadtestArgs, config: &Config) -> anyhow::Result<Exit> {
     let workload = Workload::new(args.arrivals.clone(), args.work.clone().unwrap_or(none), args.seed)?;
     let work = args.work.clone().map(|work| ServiceTimes::new(work, args.seed)).transpose()?;
     let source = Source::of(args)?;
-    let drain = Drain::new();
-    let (embedded, temporary) = match &args.data_dir {
-        Some(_) => (running(config)?, None),
+    let list_file = args.list.as_deref().map(Sink::open).transpose()?;
+    let report_file = args.report.as_deref().map(Sink::open).transpose()?;
+    let (drain, remains) = (Drain::new(), Remains::default());
+    signals::drain_on_signal(drain.clone(), remains.end_at_once())?;
+    // In this order, so that nothing is open in the directory any more when it is removed.
+    let (temporary, embedded) = match &args.data_dir {
+        Some(_) => (None, running(config)?),
         None => {
-            let (embedded, up) = temporary(args, config)?;
-            (embedded, Some(up))
+            let (up, embedded) = temporary(args, config, &remains)?;
+            (Some(up), embedded)
         }
     };
-    match &temporary {
-        Some(up) => signals::drain_on_signal(drain.clone(), up.end_at_once())?,
-        None => signals::drain_on_signal(drain.clone(), || {})?,
-    }
     let started = Timestamp::now();
+    let folder = load::folder(started.into());
     let progress = progress();
-    let ended = Begun::begin(&embedded, temporary.as_ref(), &drain, &progress).and_then(|begun| {
+    let begun = Begun::begin(&embedded, temporary.as_ref(), &drain, &progress);
+    let seen = begun.and_then(|begun| {
         let mut test = begun.starting(args.timeout)?;
-        let sent = test.feed(&workload, &source)?;
-        test.watch(sent, work.as_ref())
+        let seen =
+            test.feed(&workload, &source, &folder).and_then(|not_put| test.watch(not_put, work.as_ref()));
+        // Whatever else has gone wrong, they are not to stay.
+        let deleted = if args.data_dir.is_some() && !args.leave { test.delete() } else { Ok(()) };
+        if let Err(error) = deleted {
+            output::remark(format!(
+                "error: documents of the test stay, with keys that begin with {folder}: {error:#}"
+            ));
+        }
+        seen
     });
     progress.finish_and_clear();
-    let (mut run, sizing) = ended?;
-    run.what = what(args, &sizing, started);
+    let Seen { mut run, sizing, deadline } = seen?;
+    run.what = what(args, &sizing, started, &folder);
     run.instance_type.clone_from(&args.instance_type);
     drop(embedded);
-    if let Some(up) = temporary {
-        up.end()?;
-    }
     let figures = run.figures(&prices, hourly);
-    if let Some(path) = &args.list {
-        list(path, &run).with_context(|| format!("cannot write {}", path.display()))?;
+    // What took so long to find out is told first, whatever happens then.
+    let outcomes = [
+        print(args, &figures, &prices),
+        list_file.map_or(Ok(()), |file| file.write(|out| report::csv(out, &run.documents))),
+        report_file.map_or(Ok(()), |file| {
+            let page = report::html(&run, &figures, &prices.date)?;
+            file.write(|out| Ok(out.write_all(page.as_bytes())?))
+        }),
+        temporary.map_or(Ok(()), |up| up.end(deadline)),
+    ];
+    let exit = conclude(args, &run, &folder);
+    let errors: Vec<anyhow::Error> = outcomes.into_iter().filter_map(Result::err).collect();
+    errors.iter().for_each(|error| output::remark(format!("error: {error:#}")));
+    Ok(if errors.is_empty() { exit } else { Exit::Failed })
+}
+
+/// A file for a result, opened before there is any: a load test is too long to find out at its end that it cannot be.
+struct Sink<'a> {
+    path: &'a Path,
+    file: File,
+}
+
+impl<'a> Sink<'a> {
+    fn open(path: &'a Path) -> Result<Self, UsageError> {
+        // What is in it stays until there is something new.
+        let file = File::options().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| UsageError(format!("cannot write {}: {error}", path.display())))?;
+        Ok(Self { path, file })
     }
-    if let Some(path) = &args.report {
-        let page = report::html(&run, &figures, &prices.date)?;
-        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+
+    fn write(self, fill: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let written = self.file.set_len(0).map_err(anyhow::Error::from).and_then(|()| {
+            let mut out = BufWriter::new(&self.file);
+            fill(&mut out)?;
+            out.flush().map_err(anyhow::Error::from)
+        });
+        written.with_context(|| format!("cannot write {}", self.path.display()))
     }
-    print(args, &figures, &prices)?;
-    Ok(conclude(&run, &drain))
 }
 
 /// Opens the data directory of a running `up`.
@@ -112,12 +151,16 @@ fn running(config: &Config) -> anyhow::Result<Embedded> {
 }
 
 /// Starts an `up` on a directory of its own, which is made here.
-fn temporary(args: &LoadtestArgs, config: &Config) -> anyhow::Result<(Embedded, TemporaryUp)> {
-    let place = Place::make(args.keep.as_deref())?;
+fn temporary(
+    args: &LoadtestArgs,
+    config: &Config,
+    remains: &Remains,
+) -> anyhow::Result<(TemporaryUp, Embedded)> {
+    let place = Place::make(args.keep.as_deref(), remains)?;
     let options = Options { max_receive_count: config.queue.max_receive_count.value, ..Options::default() };
     let embedded = Embedded::open(place.path(), IfMissing::Create, options)?;
     let up = TemporaryUp::start(args, place)?;
-    Ok((embedded, up))
+    Ok((up, embedded))
 }
 
 /// What documents hold.
@@ -131,11 +174,23 @@ impl Source {
         let Some(directory) = &args.documents else {
             return Ok(Self::MadeUp(Corpus::new(args.vocabulary, args.document_size, args.seed)));
         };
+        if !directory.is_dir() {
+            return Err(UsageError(format!("there is no directory {}", directory.display())).into());
+        }
         let mut files = Vec::new();
         for entry in walkdir::WalkDir::new(directory).sort_by_file_name() {
-            let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
-            if entry.file_type().is_file() {
+            // It names the file.
+            let entry = entry.context("cannot read a document")?;
+            let kind = entry.file_type();
+            if kind.is_file() {
                 files.push(entry.into_path());
+            } else if !kind.is_dir() && entry.depth() > 0 {
+                let what =
+                    if kind.is_symlink() { "a symbolic link, not followed" } else { "not a regular file" };
+                output::remark(format!(
+                    "note: {}: {what}, so it is none of the documents",
+                    entry.path().display()
+                ));
             }
         }
         if files.is_empty() {
@@ -225,9 +280,13 @@ impl Standing {
         self.in_service() == desired && self.members.len() == desired as usize
     }
 
+    /// The sizes it may have now.
+    fn bounds(&self) -> Bounds {
+        self.sizing.state.scheduled.unwrap_or(self.sizing.bounds)
+    }
+
     fn is_at_rest(&self) -> bool {
-        let bounds = self.sizing.state.scheduled.unwrap_or(self.sizing.bounds);
-        self.is_settled() && self.sizing.state.desired <= bounds.min
+        self.is_settled() && self.sizing.state.desired <= self.bounds().min
     }
 }
 
@@ -262,6 +321,14 @@ impl<'a> Begun<'a> {
         }
     }
 
+    /// Whether the `up` under test still runs.
+    fn is_up(&self) -> anyhow::Result<bool> {
+        match self.temporary {
+            Some(up) => up.is_running(),
+            None => Ok(Lock::is_taken(&self.embedded.directory().join(LOCK_FILE))?),
+        }
+    }
+
     /// Decides when the load begins.
     fn starting(self, timeout: Duration) -> anyhow::Result<Test<'a>> {
         let Sizing { at, wall, scale, .. } = self.sizing;
@@ -283,6 +350,8 @@ impl<'a> Begun<'a> {
             there_before: Vec::new(),
             timeline: Timeline::default(),
             timeout,
+            sent: Vec::new(),
+            is_gone: false,
             begun: self,
         })
     }
@@ -334,6 +403,16 @@ struct Test<'a> {
     there_before: Vec<String>,
     timeline: Timeline,
     timeout: Duration,
+    sent: Vec<Sent>,
+    /// Whether the `up` under test has ended.
+    is_gone: bool,
+}
+
+/// All that was seen, and until when the rest may take.
+struct Seen {
+    run: Run,
+    sizing: Sizing,
+    deadline: Instant,
 }
 
 /// A document that was put.
@@ -359,10 +438,7 @@ impl Test<'_> {
             return Ok(());
         }
         let now = self.times.now();
-        // On a terminal control-C stops both.
-        if let Some(up) = self.begun.temporary.filter(|_| !self.begun.drain.requested()) {
-            up.check()?;
-        }
+        self.is_gone = self.is_gone || !self.begun.is_up()?;
         let Some(standing) = Standing::of(self.begun.embedded)? else { return Ok(()) };
         if now < self.start || self.timeline.samples.is_empty() {
             self.there_before = standing.members.iter().map(|member| member.instance.id.clone()).collect();
@@ -388,24 +464,25 @@ impl Test<'_> {
         Ok(())
     }
 
+    fn is_cut_short(&self) -> bool {
+        self.is_gone || self.begun.drain.requested()
+    }
+
     /// Waits until the fleet's clock shows a moment; whether it may go on then.
     fn wait_until(&mut self, moment: Moment) -> anyhow::Result<bool> {
         loop {
             self.look()?;
             let left = moment.saturating_sub(self.times.now()).div_f64(self.times.scale);
-            if left.is_zero() {
-                return Ok(!self.begun.drain.requested());
+            if left.is_zero() || self.is_cut_short() {
+                return Ok(!self.is_cut_short());
             }
             // To the millisecond, which is what the clock has.
-            if self.begun.drain.wait(left.max(Duration::from_millis(1)).min(LOOK_EVERY)) {
-                return Ok(false);
-            }
+            self.begun.drain.wait(left.max(Duration::from_millis(1)).min(LOOK_EVERY));
         }
     }
 
-    /// Puts every document when it is due, several that are due together in one transaction.
-    fn feed(&mut self, workload: &Workload, source: &Source) -> anyhow::Result<Vec<Sent>> {
-        let mut sent = Vec::new();
+    /// Puts every document when it is due, several that are due together in one transaction; how many it did not come to.
+    fn feed(&mut self, workload: &Workload, source: &Source, folder: &str) -> anyhow::Result<u64> {
         let mut loads = (0..).zip(workload.loads()).peekable();
         self.begun.progress.set_message("waiting for the fleet's next minute");
         while let Some((_, first)) = loads.peek() {
@@ -420,18 +497,18 @@ impl Test<'_> {
                 // Made beforehand, so that only the putting is left to do when they are due.
                 let (content, expected) = source.open(number, &self.begun.profile)?;
                 let staged = self.begun.embedded.bucket.stage(&mut { content })?;
-                let id = DocumentId::new(BUCKET, load::key(number))?;
+                let id = DocumentId::new(BUCKET, load::key(folder, number))?;
                 bytes += staged.bytes();
                 puts.push(StagedPut { id: id.clone(), staged, watched: None });
                 batch.push((number, id, load.arrival, expected));
             }
             if !self.wait_until(self.start + due)? {
-                return Ok(sent);
+                return Ok((batch.len() + loads.count()) as u64);
             }
             self.begun.progress.set_message("documents put:");
             let sequences = self.begun.embedded.bucket.put(puts)?;
             let put = self.since_start(Timestamp::now());
-            sent.extend(batch.into_iter().zip(sequences).map(
+            self.sent.extend(batch.into_iter().zip(sequences).map(
                 |((number, id, arrival, expected), sequence)| Sent {
                     number,
                     id,
@@ -441,26 +518,41 @@ impl Test<'_> {
                     sequence,
                 },
             ));
-            self.begun.progress.set_position(sent.len() as u64);
+            self.begun.progress.set_position(self.sent.len() as u64);
         }
-        Ok(sent)
+        Ok(0)
+    }
+
+    /// Deletes what was put, unless somebody else has replaced it.
+    fn delete(&self) -> anyhow::Result<()> {
+        let embedded = self.begun.embedded;
+        for sent in self.sent.chunks(BATCH_DOCUMENTS) {
+            let mut ids = Vec::new();
+            for one in sent {
+                if embedded.state(&one.id, one.sequence)? != DocumentState::Superseded {
+                    ids.push(one.id.clone());
+                }
+            }
+            embedded.bucket.delete_all(&ids)?;
+        }
+        Ok(())
     }
 
     /// Waits until every document is settled and the fleet is back at rest, and tells all of it.
-    fn watch(mut self, sent: Vec<Sent>, work: Option<&ServiceTimes>) -> anyhow::Result<(Run, Sizing)> {
+    fn watch(&mut self, not_put: u64, work: Option<&ServiceTimes>) -> anyhow::Result<Seen> {
         let deadline = Instant::now() + self.timeout;
-        let mut documents = Vec::with_capacity(sent.len());
+        let mut documents = Vec::with_capacity(self.sent.len());
         self.begun.progress.set_message("documents done:");
-        let mut died = HashMap::new();
-        for one in sent {
-            let fate = self.settle(&one, deadline, &mut died)?;
-            documents.push((one, fate));
+        for index in 0..self.sent.len() {
+            documents.push(self.settle(index, deadline)?);
             self.begun.progress.set_position(documents.len() as u64);
         }
+        self.date_failures(&mut documents)?;
         self.begun.progress.set_message("waiting for the fleet to come to rest; workers:");
-        let rested = self.rest(deadline)?;
+        let are_settled = documents.iter().all(|(fate, _)| *fate != Fate::Unfinished);
+        let ending = self.rest(are_settled, deadline)?;
         let end = self.since_start(Timestamp::now());
-        let documents = documents.into_iter().map(|(one, (fate, took))| {
+        let documents = self.sent.iter().zip(documents).map(|(one, (fate, took))| {
             let modelled = work.map_or(Duration::ZERO, |work| work.of(one.number));
             Document {
                 number: one.number,
@@ -504,48 +596,44 @@ impl Test<'_> {
             .collect();
         transitions.reverse();
         let rules = &standing.sizing.rules;
+        let looks = history.looks(self.start)?;
+        let seen = looks.iter().map(|look| &look.observation);
+        let Timeline { samples, backlog_peak, max_in_service, .. } = std::mem::take(&mut self.timeline);
         let run = Run {
             what: Vec::new(),
             rules: rules.iter().map(|rule| format!("{}: {}", rule.name, rule.condition)).collect(),
             documents,
-            timeline: self.timeline.samples,
-            backlog_peak: self.timeline.backlog_peak,
-            max_in_service: self.timeline.max_in_service,
-            there_before: self.there_before,
+            not_put,
+            timeline: samples,
+            // What was seen between the scaler's looks, and by them.
+            backlog_peak: seen.clone().map(|look| look.visible).fold(backlog_peak, u64::max),
+            max_in_service: seen.map(|look| look.in_service).fold(max_in_service, u32::max),
+            there_before: std::mem::take(&mut self.there_before),
             activities,
             transitions,
             received: throughput.received.saturating_sub(self.received_before),
             end,
-            rested,
+            ending,
             instance_type: String::new(),
         };
-        Ok((run, standing.sizing))
+        Ok(Seen { run, sizing: standing.sizing, deadline })
     }
 
     /// Waits for one document; what became of it, and how long it was worked on.
-    fn settle(
-        &mut self,
-        sent: &Sent,
-        deadline: Instant,
-        died: &mut HashMap<(DocumentId, Sequence), Timestamp>,
-    ) -> anyhow::Result<(Fate, Duration)> {
-        let sequence = sent.sequence;
+    fn settle(&mut self, index: usize, deadline: Instant) -> anyhow::Result<(Fate, Duration)> {
         let embedded = self.begun.embedded;
         let _wakes = self.begun.drain.on_request(embedded.settled_waker());
         let mut seen = embedded.settled_so_far();
         loop {
-            let fate = match embedded.state(&sent.id, sequence)? {
+            let sent = &self.sent[index];
+            let fate = match embedded.state(&sent.id, sent.sequence)? {
                 DocumentState::Counted(result) => {
                     let done = self.since_start(result.committed_at);
                     return Ok((Fate::Counted { done, words: result.words }, result.duration));
                 }
+                // Until all are settled, as far as is known now.
                 DocumentState::Failed(reason) => {
-                    let key = (sent.id.clone(), sequence);
-                    if !died.contains_key(&key) {
-                        died.extend(deaths(embedded)?);
-                    }
-                    let at = died.get(&key).copied().unwrap_or_else(Timestamp::now);
-                    Some(Fate::Failed { done: self.since_start(at), reason })
+                    Some(Fate::Failed { done: self.since_start(Timestamp::now()), reason })
                 }
                 DocumentState::Superseded => Some(Fate::Superseded),
                 DocumentState::Waiting => None,
@@ -553,7 +641,7 @@ impl Test<'_> {
             if let Some(fate) = fate {
                 return Ok((fate, Duration::ZERO));
             }
-            if self.begun.drain.requested() || Instant::now() >= deadline {
+            if self.is_cut_short() || Instant::now() >= deadline {
                 return Ok((Fate::Unfinished, Duration::ZERO));
             }
             self.look()?;
@@ -561,39 +649,77 @@ impl Test<'_> {
         }
     }
 
-    /// Waits until the fleet is back at rest; whether it is.
-    fn rest(&mut self, deadline: Instant) -> anyhow::Result<bool> {
+    /// Finds out when each document died that did, in one reading of the dead letters.
+    fn date_failures(&self, documents: &mut [(Fate, Duration)]) -> anyhow::Result<()> {
+        if !documents.iter().any(|(fate, _)| matches!(fate, Fate::Failed { .. })) {
+            return Ok(());
+        }
+        let letters = self.begun.embedded.queue.dead_letters(usize::MAX)?.into_iter();
+        let died: HashMap<(DocumentId, Sequence), Timestamp> = letters
+            .filter_map(|letter| {
+                // A letter that cannot be read is none of ours.
+                let event = DocumentEvent::parse(&letter.body).ok()?;
+                Some(((event.id, event.sequence), letter.died_at))
+            })
+            .collect();
+        for (sent, (fate, _)) in self.sent.iter().zip(documents) {
+            if let Fate::Failed { done, .. } = fate
+                && let Some(at) = died.get(&(sent.id.clone(), sent.sequence))
+            {
+                *done = self.since_start(*at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the fleet is back at rest, or it is too late for that.
+    fn rest(&mut self, are_settled: bool, deadline: Instant) -> anyhow::Result<Ending> {
+        let asked = Instant::now();
+        let mut is_told = false;
         loop {
             self.look()?;
             let standing = Standing::of(self.begun.embedded)?.context("the fleet has no history any more")?;
             self.begun.progress.set_position(u64::from(standing.in_service()));
-            if standing.is_at_rest() {
+            let ending = if self.is_gone {
+                Some(Ending::Gone)
+            } else if self.begun.drain.requested() {
+                Some(Ending::Stopped)
+            } else if are_settled && standing.is_at_rest() {
+                Some(Ending::Rested)
+            } else {
+                (Instant::now() >= deadline).then_some(Ending::Timeout)
+            };
+            if let Some(ending) = ending {
                 // As it stands at the end is part of the picture.
                 self.timeline.next = None;
                 self.look()?;
-                return Ok(true);
+                return Ok(ending);
             }
-            if Instant::now() >= deadline || self.begun.drain.wait(LOOK_EVERY / 4) {
-                return Ok(false);
+            if !is_told && asked.elapsed() >= TELL_AFTER {
+                is_told = true;
+                let left = Duration::from_secs(deadline.saturating_duration_since(Instant::now()).as_secs());
+                self.begun.progress.suspend(|| {
+                    output::remark(format!(
+                        "every document is settled; waiting for the fleet to shrink from {} to {} workers, for {} at most: \
+                         control-C ends the test with what was seen",
+                        standing.sizing.state.desired,
+                        standing.bounds().min,
+                        humantime::format_duration(left)
+                    ));
+                });
             }
+            self.begun.drain.wait(LOOK_EVERY / 4);
         }
     }
 }
 
-/// When each document died that did.
-fn deaths(embedded: &Embedded) -> anyhow::Result<Vec<((DocumentId, Sequence), Timestamp)>> {
-    let letters = embedded.queue.dead_letters(usize::MAX)?.into_iter();
-    Ok(letters
-        .filter_map(|letter| {
-            // A letter that cannot be read is none of ours.
-            let event = DocumentEvent::parse(&letter.body).ok()?;
-            Some(((event.id, event.sequence), letter.died_at))
-        })
-        .collect())
-}
-
 /// What was run, for the report.
-fn what(args: &LoadtestArgs, sizing: &Sizing, started: Timestamp) -> Vec<(&'static str, String)> {
+fn what(
+    args: &LoadtestArgs,
+    sizing: &Sizing,
+    started: Timestamp,
+    folder: &str,
+) -> Vec<(&'static str, String)> {
     let documents = match &args.documents {
         Some(directory) => format!("the files of {}", directory.display()),
         None => format!("made-up, {} large, of {} words", args.document_size, args.vocabulary),
@@ -611,6 +737,7 @@ fn what(args: &LoadtestArgs, sizing: &Sizing, started: Timestamp) -> Vec<(&'stat
     vec![
         ("Arrivals", args.arrivals.to_string()),
         ("Documents", documents),
+        ("Keys", format!("begin with {folder}")),
         ("Work", work),
         ("Seed", args.seed.to_string()),
         ("wordfreq up", up),
@@ -620,13 +747,6 @@ fn what(args: &LoadtestArgs, sizing: &Sizing, started: Timestamp) -> Vec<(&'stat
         ("Took", humantime::format_duration(Duration::from_secs(took.as_secs())).to_string()),
         ("Version", format!("wordfreq {}", env!("CARGO_PKG_VERSION"))),
     ]
-}
-
-fn list(path: &Path, run: &Run) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(File::create(path)?);
-    report::csv(&mut out, &run.documents)?;
-    std::io::Write::flush(&mut out)?;
-    Ok(())
 }
 
 fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Result<()> {
@@ -643,6 +763,7 @@ fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Res
             "documents",
             "counted",
             "failed",
+            "superseded",
             "unfinished",
             "wrong",
             "max_in_service",
@@ -658,30 +779,30 @@ fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Res
             "max_s",
         ],
     );
-    let fraction = |number: f64, digits: usize| Cell::Text(format!("{number:.digits$}"));
-    let Latency { p50, p95, p99, max } = figures.latency_seconds;
+    let [p50, p95, p99, max] = figures.latency_seconds.cells();
     listing.push([
         figures.documents.into(),
         figures.counted.into(),
         figures.failed.into(),
+        figures.superseded.into(),
         figures.unfinished.into(),
         figures.wrong.into(),
         u64::from(figures.max_in_service).into(),
         figures.launches.into(),
         figures.terminations.into(),
         figures.backlog_peak.into(),
-        fraction(figures.instance_hours, 3),
-        fraction(figures.cost_usd, 4),
-        fraction(figures.lambda_usd, 4),
-        fraction(p50, 1),
-        fraction(p95, 1),
-        fraction(p99, 1),
-        fraction(max, 1),
+        Cell::fixed(figures.instance_hours, 3),
+        Cell::fixed(figures.cost_usd, 4),
+        Cell::fixed(figures.lambda_usd, 4),
+        p50,
+        p95,
+        p99,
+        max,
     ]);
     output::to_stdout(|out| output::write_listing(out, &listing, style))?;
     output::remark(format!("prices of {} for {}", prices.date, args.instance_type));
     // Of a burst the last is always put a little later than the first.
-    if figures.late_seconds > 1.0 && figures.late_seconds > p50 / 10.0 {
+    if figures.late_seconds > 1.0 && figures.late_seconds > figures.latency_seconds.p50 / 10.0 {
         output::remark(format!(
             "documents were put up to {:.1} s after they were due, which is part of their latency: they come faster than \
              this machine takes them in",
@@ -692,7 +813,7 @@ fn print(args: &LoadtestArgs, figures: &Figures, prices: &Prices) -> anyhow::Res
 }
 
 /// Says what is the matter, if anything is, and how the command ends.
-fn conclude(run: &Run, drain: &Drain) -> Exit {
+fn conclude(args: &LoadtestArgs, run: &Run, folder: &str) -> Exit {
     let troubles: Vec<String> = run
         .documents
         .iter()
@@ -703,12 +824,32 @@ fn conclude(run: &Run, drain: &Drain) -> Exit {
         let more = troubles.len() - NAMED_TROUBLES;
         output::remark(format!("{more} documents more: --list FILE.csv has all of them"));
     }
-    if drain.requested() {
-        output::remark("stopped before the test was at its end");
-        return Exit::Failed;
+    if run.not_put > 0 {
+        output::remark(format!("{} documents were not put any more", run.not_put));
     }
-    if !run.rested {
-        output::remark("the fleet was not back at rest within the time of --timeout");
+    if args.leave {
+        output::remark(format!("the documents stay, with keys that begin with {folder}"));
     }
-    if run.is_flawless() { Exit::Done } else { Exit::Partly }
+    match run.ending {
+        Ending::Rested => {}
+        Ending::Stopped => output::remark("stopped before the test was at its end"),
+        Ending::Timeout => output::remark("the fleet was not back at rest within the time of --timeout"),
+        Ending::Gone => {
+            let which = args.data_dir.as_ref().map_or_else(
+                || "temporary `wordfreq up`".to_owned(),
+                |directory| format!("`wordfreq up` on {}", directory.display()),
+            );
+            output::remark(format!("error: the {which} ended during the test: see why, and test again"));
+        }
+    }
+    match run.ending {
+        Ending::Stopped | Ending::Gone => Exit::Failed,
+        Ending::Rested | Ending::Timeout => {
+            if run.is_flawless() {
+                Exit::Done
+            } else {
+                Exit::Partly
+            }
+        }
+    }
 }

@@ -302,9 +302,8 @@ fn print(args: &SimulateArgs, report: &Report) -> anyhow::Result<()> {
             "max_s",
         ],
     );
-    let fraction = |number: f64, digits: usize| Cell::Text(format!("{number:.digits$}"));
     for policy in &report.policies {
-        let Latency { p50, p95, p99, max } = policy.latency_seconds;
+        let [p50, p95, p99, max] = policy.latency_seconds.cells();
         listing.push([
             policy.name.as_str().into(),
             policy.documents.into(),
@@ -313,13 +312,13 @@ fn print(args: &SimulateArgs, report: &Report) -> anyhow::Result<()> {
             policy.launches.into(),
             policy.terminations.into(),
             policy.backlog_peak.into(),
-            fraction(policy.instance_hours, 3),
-            fraction(policy.cost_usd, 4),
-            fraction(policy.lambda_usd, 4),
-            fraction(p50, 1),
-            fraction(p95, 1),
-            fraction(p99, 1),
-            fraction(max, 1),
+            Cell::fixed(policy.instance_hours, 3),
+            Cell::fixed(policy.cost_usd, 4),
+            Cell::fixed(policy.lambda_usd, 4),
+            p50,
+            p95,
+            p99,
+            max,
         ]);
     }
     output::to_stdout(|out| output::write_listing(out, &listing, style))?;
