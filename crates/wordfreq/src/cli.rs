@@ -571,7 +571,7 @@ pub struct SimulateArgs {
     pub max: Option<u32>,
     /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
     /// bound keeps
-    #[arg(long, value_name = "TIME", default_value = "5min", value_parser = load::time)]
+    #[arg(long, visible_alias = "acceptable-latency", value_name = "TIME", default_value = "5min", value_parser = load::time)]
     pub target: Duration,
     /// From an instance's launch to its first document: next to nothing for a process, about a minute on EC2
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = load::time)]
@@ -605,7 +605,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
     /// Draw the fleets into this file, .svg or .png; repeatable
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = picture)]
     pub chart: Vec<PathBuf>,
     /// Tell each launch and termination: with its cause, on standard error, or with --format json in the result
     #[arg(long)]
@@ -853,6 +853,12 @@ fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let is_sensible = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval);
     is_sensible.then_some(interval).ok_or_else(|| format!("{text:?} is not from 100ms to 1min"))
+}
+
+/// A chart is known by the end of its name.
+fn picture(text: &str) -> Result<PathBuf, String> {
+    let is_known = [".svg", ".png"].iter().any(|end| text.ends_with(end) && text.len() > end.len());
+    is_known.then(|| text.into()).ok_or_else(|| format!("{text:?} ends neither in .svg nor in .png"))
 }
 
 /// A share of tries that all fail would never end.

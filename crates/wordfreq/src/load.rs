@@ -86,7 +86,14 @@ fn few_enough(rate: f64, duration: Duration) -> Result<(), String> {
 }
 
 fn file(text: &str, otherwise: &str) -> Result<PathBuf, String> {
-    if Path::new(text).is_file() { Ok(text.into()) } else { Err(format!("{text:?} is no load: {otherwise}")) }
+    match Path::new(text) {
+        path if path.is_file() => Ok(path.to_owned()),
+        // What looks like a file is meant to be one.
+        path if path.extension().is_some() || text.contains('/') => {
+            Err(format!("there is no file {text:?}; {otherwise}"))
+        }
+        _ => Err(format!("{text:?} is no load: {otherwise}")),
+    }
 }
 
 impl FromStr for Arrivals {
@@ -332,8 +339,8 @@ fn spells(path: &Path) -> anyhow::Result<Vec<Spell>> {
     Ok(times.iter().zip(ends).zip(&documents).map(spell).collect())
 }
 
-/// What a CSV file says: the seconds of its first column, and the counts of a second column under the header
-/// `seconds,documents`.
+/// What a CSV file says: the seconds of its first column, and the counts of a second column that a header names
+/// `documents`.
 struct Recording {
     times: Vec<Duration>,
     documents: Option<Vec<u64>>,
@@ -357,10 +364,16 @@ fn recording(path: &Path) -> anyhow::Result<Recording> {
                 recording.times.push(Duration::from_secs_f64(seconds));
             }
             Err(_) if number == 1 => {
-                recording.documents = ((cell, second) == ("seconds", "documents")).then(Vec::new);
+                recording.documents = second.eq_ignore_ascii_case("documents").then(Vec::new);
                 continue;
             }
             _ => bail!("{shown}, line {number}: {cell:?} is not a number of seconds from 0 to ten years"),
+        }
+        if recording.documents.is_none() && second.parse::<f64>().is_ok() {
+            bail!(
+                "{shown}, line {number}: what are the numbers of the second column? If they count documents, let the first \
+                 line be `seconds,documents`; if not, leave them out"
+            );
         }
         if let Some(documents) = &mut recording.documents {
             let count = second.parse().ok().filter(|count| *count <= MAX_DOCUMENTS);
@@ -462,7 +475,10 @@ mod tests {
         let arrivals: Vec<f64> = workload.loads().map(|load| load.arrival.as_secs_f64()).collect();
         assert_eq!(arrivals, [10.0, 12.5, 15.0, 17.5, 30.0, 30.0, 30.0, 60.0, 60.0, 60.0]);
         for (text, mend) in [
-            ("seconds,documents\n20,1\n10,1\n", "sort the lines"),
+            ("Seconds,Documents\n20,1\n10,1\n", "sort the lines"),
+            // Nobody must take a count for a remark.
+            ("10,4\n20,0\n", "line 1: what are the numbers"),
+            ("seconds,docs\n10,4\n", "line 2: what are the numbers"),
             ("seconds,documents\n10,few\n", "line 2: \"few\""),
             ("seconds,documents\n10\n", "line 2: \"\""),
             ("seconds,documents\n10,0\n", "0 documents are not from 1"),
@@ -481,7 +497,8 @@ mod tests {
             ("wave:1:0s:1h", "not 0"),
             ("poisson:1e300:1h", "lower the rate"),
             ("wave:1e308:1m:1h", "lower the rate"),
-            ("nowhere.csv", "burst:COUNT"),
+            ("nowhere.csv", "there is no file \"nowhere.csv\""),
+            ("nothing", "burst:COUNT"),
         ] {
             let error = text.parse::<Arrivals>().unwrap_err();
             assert!(error.contains(mend), "{error}");

@@ -61,7 +61,15 @@ struct Word<T>(T);
 
 impl<'de, T: FromStr<Err: Display>> Deserialize<'de> for Word<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map(Self).map_err(D::Error::custom)
+        let word = match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(word) => word,
+            other => {
+                return Err(D::Error::custom(format!(
+                    "{other} must be in quotes, a time with its unit: \"60s\""
+                )));
+            }
+        };
+        word.parse().map(Self).map_err(D::Error::custom)
     }
 }
 
