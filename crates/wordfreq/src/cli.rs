@@ -15,6 +15,7 @@ use crate::config::{BackendName, Flags, Preset};
 use crate::corpus::{MAX_VOCABULARY, Size};
 use crate::load::{self, Arrivals, Service};
 use crate::output::{Format, Style};
+use crate::plan_file::MAX_INSTANCES;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 partly done (some documents failed).
@@ -538,10 +539,11 @@ pub enum PolicyRole {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Loads are made up from --seed, so the same command always says the same. A recorded load is a CSV file whose first column \
-holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_service\",\"launches\",\"terminations\",\
+holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"unfinished\",\"rested\",\"max_in_service\",\"launches\",\"terminations\",\
 \"backlog_peak\",\"instance_hours\",\"cost_usd\",\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},...}],\
 \"clairvoyant\":{\"instance_hours\",...}}; with --activities, each policy has \"activities\":[{\"at_seconds\",\"kind\"}] too. \
-If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
+If a fleet gets stuck, its unfinished documents are counted and the exit code is 3; one that has done all and does not come \
+back to its least within a day is warned of, and not `rested`.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
     /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
@@ -561,10 +563,10 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<Metric>,
     /// Fewest instances [default: 1, or what the --plan says]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_INSTANCES)))]
     pub min: Option<u32>,
     /// Most instances [default: 5, or what the --plan says]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_INSTANCES)))]
     pub max: Option<u32>,
     /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
     /// bound keeps
@@ -586,7 +588,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub failures: f64,
     /// How long an instance lives on average before it dies unasked [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = load::time)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub lifetime: Option<Duration>,
     /// Whether scale-in leaves an instance alone while it holds messages. With `false` one that must go finishes the
     /// message in hand and gives back the others
@@ -850,6 +852,13 @@ fn interval(text: &str) -> Result<Duration, String> {
     let interval = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let is_sensible = (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&interval);
     is_sensible.then_some(interval).ok_or_else(|| format!("{text:?} is not from 100ms to 1min"))
+}
+
+/// Instances that die at once do nothing, for ever.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = load::time(text)?;
+    let is_sensible = lifetime >= Duration::from_secs(1);
+    is_sensible.then_some(lifetime).ok_or_else(|| format!("{text:?} is shorter than a second"))
 }
 
 /// A share of tries that all fail would never end.

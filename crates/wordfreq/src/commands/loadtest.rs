@@ -602,6 +602,7 @@ impl Test<'_> {
         let run = Run {
             what: Vec::new(),
             rules: rules.iter().map(|rule| format!("{}: {}", rule.name, rule.condition)).collect(),
+            high_alarms: rules.iter().filter(|rule| rule.is_upper).map(|rule| rule.name.clone()).collect(),
             documents,
             not_put,
             timeline: samples,
