@@ -261,7 +261,7 @@ fn panel<B: DrawingBackend>(
     let shaded = chart.draw_series(bands)?;
     if !alarmed.is_empty() {
         shaded
-            .label("high alarm")
+            .label("scale-out alarm")
             .legend(|(x, y)| Rectangle::new([(x, y - 5), (x + 18, y + 5)], ALARM.mix(0.25).filled()));
     }
     for (name, color, value) in lines {
@@ -359,7 +359,7 @@ mod tests {
         };
         let svg = draw(&names);
         assert!(!svg.contains(['\u{1b}', '\u{202e}']) && !svg.contains("<b>"), "{svg}");
-        assert!(svg.contains("\\u{202e}") && svg.contains("high alarm"), "{svg}");
-        assert!(!draw(&[]).contains("high alarm"));
+        assert!(svg.contains("\\u{202e}") && svg.contains("scale-out alarm"), "{svg}");
+        assert!(!draw(&[]).contains("scale-out alarm"));
     }
 }

@@ -685,7 +685,8 @@ pub struct LoadtestArgs {
     /// With --preset latency, how long a worker works on a document [default: as measured]
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub service_time: Option<String>,
-    /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock
+    /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock; workers of
+    /// the test's own that are not done then are killed
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = load::time)]
     pub timeout: Duration,
     /// Type of the instances, for the costs
