@@ -114,7 +114,9 @@ fn verdict(page: &mut String, run: &Run, figures: &Figures) -> std::fmt::Result 
     }
     page.push_str(match run.ending {
         Ending::Rested => "",
-        Ending::Timeout => " The fleet was not back at rest when the time of the test was over.",
+        Ending::Timeout => {
+            " The time of the test was over before the documents were done and the fleet was back at rest."
+        }
         Ending::Stopped => " The test was stopped before its end.",
         Ending::Gone => " The test ended with the <code>wordfreq up</code> that it tested.",
     });

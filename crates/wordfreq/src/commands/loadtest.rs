@@ -842,7 +842,9 @@ fn conclude(args: &LoadtestArgs, run: &Run, folder: &str) -> Exit {
     match run.ending {
         Ending::Rested => {}
         Ending::Stopped => output::remark("stopped before the test was at its end"),
-        Ending::Timeout => output::remark("the fleet was not back at rest within the time of --timeout"),
+        Ending::Timeout => output::remark(
+            "the documents were not done and the fleet back at rest within the time of --timeout",
+        ),
         Ending::Gone => {
             let which = args.data_dir.as_ref().map_or_else(
                 || "temporary `wordfreq up`".to_owned(),
