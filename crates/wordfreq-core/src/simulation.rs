@@ -113,8 +113,10 @@ pub struct Outcome {
     pub instance_time: Duration,
     /// Messages received, those of failed tries included.
     pub received: u64,
-    /// When the fleet was at rest.
+    /// When the fleet was at rest, or counted as stuck.
     pub end: Moment,
+    /// Whether it came to rest: everything done, and no more instances than there must be.
+    pub rested: bool,
     /// One entry a look.
     pub timeline: Vec<Sample>,
     /// Every change of an alarm's state.
@@ -266,7 +268,8 @@ pub fn simulate(
         // Once all is done, who is still going has nothing in hand.
         let is_at_rest = desired <= scaler.bounds().min && world.active() == desired as usize;
         let is_stuck = has_all && world.now > last_arrival.saturating_add(nanos(PATIENCE));
-        if (is_done && is_at_rest) || is_stuck {
+        world.outcome.rested = is_done && is_at_rest;
+        if world.outcome.rested || is_stuck {
             return Ok(world.end());
         }
         next_look += interval;

@@ -12,6 +12,8 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use wordfreq_core::simulation::Sample;
 
+use crate::output;
+
 const WIDTH: u32 = 1200;
 /// Of one fleet.
 const HEIGHT: u32 = 480;
@@ -32,6 +34,8 @@ pub struct Drawn<'a> {
     pub timeline: &'a [Sample],
     /// What was done to it.
     pub marks: &'a [Mark],
+    /// The alarms that are on while there is too much to do, by name: the time of any of them is shaded.
+    pub high_alarms: &'a [String],
 }
 
 /// An instance that came or went.
@@ -183,7 +187,7 @@ fn draw_lanes<B: DrawingBackend>(
         chart.draw_series(spans.into_iter().map(|(from, to)| {
             Rectangle::new([(from, bottom + 0.1), (to, bottom + 0.9)], ALARM.mix(0.35).filled())
         }))?;
-        let label = Text::new((*alarm).to_owned(), (end * 0.004, bottom + 0.78), (FONT, 14));
+        let label = Text::new(output::escaped(alarm).into_owned(), (end * 0.004, bottom + 0.78), (FONT, 14));
         chart.draw_series(std::iter::once(label))?;
     }
     Ok(())
@@ -237,7 +241,7 @@ fn panel<B: DrawingBackend>(
     let mut chart = ChartBuilder::on(area);
     chart.margin(12).x_label_area_size(36).y_label_area_size(64);
     if !title.is_empty() {
-        chart.caption(title, (FONT, 20));
+        chart.caption(output::escaped(title), (FONT, 20));
     }
     let mut chart = chart.build_cartesian_2d(0.0..end, 0.0..most)?;
     chart
@@ -249,7 +253,8 @@ fn panel<B: DrawingBackend>(
         .label_style((FONT, 14))
         .axis_desc_style((FONT, 14))
         .draw()?;
-    let alarmed = alarmed(fleet.timeline);
+    let alarmed =
+        spans(fleet.timeline, |sample| sample.alarms.iter().any(|alarm| fleet.high_alarms.contains(alarm)));
     let bands = alarmed
         .iter()
         .map(|(from, to)| Rectangle::new([(*from, 0.0), (*to, most)], ALARM.mix(0.10).filled()));
@@ -305,11 +310,6 @@ fn minutes(sample: &Sample) -> f64 {
     sample.at.as_secs_f64() / 60.0
 }
 
-/// From when to when an alarm that grows the fleet was on, in minutes.
-fn alarmed(timeline: &[Sample]) -> Vec<(f64, f64)> {
-    spans(timeline, |sample| sample.alarms.iter().any(|alarm| alarm.to_lowercase().contains("high")))
-}
-
 /// From when to when something was so, in minutes.
 fn spans(timeline: &[Sample], is_so: impl Fn(&Sample) -> bool) -> Vec<(f64, f64)> {
     let mut spans: Vec<(f64, f64)> = Vec::new();
@@ -335,4 +335,31 @@ fn alarms(timeline: &[Sample]) -> Vec<&str> {
     let names: BTreeSet<&str> =
         timeline.iter().flat_map(|sample| sample.alarms.iter().map(String::as_str)).collect();
     names.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_are_text_and_the_time_of_a_high_alarm_is_shaded() {
+        let name = "<b>\u{1b}[2J\u{202e}&".to_owned();
+        let sample = |minutes: u64, alarms: &[String]| Sample {
+            at: Duration::from_secs(60 * minutes),
+            visible: 1,
+            not_visible: 1,
+            desired: 1,
+            in_service: 1,
+            alarms: alarms.to_vec(),
+        };
+        let names = [name.clone()];
+        let timeline = [sample(0, &[]), sample(1, &names), sample(2, &[])];
+        let draw = |high_alarms: &[String]| {
+            fleet_svg(&Drawn { name: &name, timeline: &timeline, marks: &[], high_alarms }).unwrap()
+        };
+        let svg = draw(&names);
+        assert!(!svg.contains(['\u{1b}', '\u{202e}']) && !svg.contains("<b>"), "{svg}");
+        assert!(svg.contains("\\u{202e}") && svg.contains("scale-out alarm"), "{svg}");
+        assert!(!draw(&[]).contains("scale-out alarm"));
+    }
 }

@@ -15,6 +15,7 @@ use crate::config::{BackendName, Flags, Preset};
 use crate::corpus::{MAX_VOCABULARY, Size};
 use crate::load::{self, Arrivals, Service};
 use crate::output::{Format, Style};
+use crate::plan_file::MAX_INSTANCES;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 partly done (some documents failed).
@@ -541,10 +542,11 @@ pub enum PolicyRole {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Loads are made up from --seed, so the same command always says the same. A recorded load is a CSV file whose first column \
-holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"max_in_service\",\"launches\",\"terminations\",\
+holds seconds. --format json is {\"policies\":[{\"name\",\"documents\",\"unfinished\",\"rested\",\"max_in_service\",\"launches\",\"terminations\",\
 \"backlog_peak\",\"instance_hours\",\"cost_usd\",\"latency_seconds\":{\"p50\",\"p95\",\"p99\",\"max\"},...}],\
 \"clairvoyant\":{\"instance_hours\",...}}; with --activities, each policy has \"activities\":[{\"at_seconds\",\"kind\"}] too. \
-If a fleet gets stuck, its unfinished documents are counted and the exit code is 3.")]
+If a fleet gets stuck, its unfinished documents are counted and the exit code is 3; one that has done all and does not come \
+back to its least within a day is warned of, and not `rested`.")]
 pub struct SimulateArgs {
     /// When documents arrive: burst:COUNT, poisson:RATE:DURATION, wave:RATE:PERIOD:DURATION (rates in documents a
     /// second), or a CSV file: one arrival a line, in seconds; or under the header `seconds,documents` how many
@@ -564,10 +566,10 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "NAME")]
     pub metric: Vec<Metric>,
     /// Fewest instances [default: 1, or what the --plan says]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_INSTANCES)))]
     pub min: Option<u32>,
     /// Most instances [default: 5, or what the --plan says]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=i64::from(MAX_INSTANCES)))]
     pub max: Option<u32>,
     /// How long a document may take from its arrival until it is done: what `latency` aims at, and what the clairvoyant
     /// bound keeps
@@ -589,7 +591,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     pub failures: f64,
     /// How long an instance lives on average before it dies unasked [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = load::time)]
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
     pub lifetime: Option<Duration>,
     /// Whether scale-in leaves an instance alone while it holds messages. With `false` one that must go finishes the
     /// message in hand and gives back the others
@@ -686,7 +688,8 @@ pub struct LoadtestArgs {
     /// With --preset latency, how long a worker works on a document [default: as measured]
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub service_time: Option<String>,
-    /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock
+    /// After the last arrival, the most to wait for the documents and then for the fleet's rest, by your clock; workers of
+    /// the test's own that are not done then are killed
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = load::time)]
     pub timeout: Duration,
     /// Type of the instances, for the costs
@@ -859,6 +862,13 @@ fn interval(text: &str) -> Result<Duration, String> {
 fn picture(text: &str) -> Result<PathBuf, String> {
     let is_known = [".svg", ".png"].iter().any(|end| text.ends_with(end) && text.len() > end.len());
     is_known.then(|| text.into()).ok_or_else(|| format!("{text:?} ends neither in .svg nor in .png"))
+}
+
+/// Instances that die at once do nothing, for ever.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = load::time(text)?;
+    let is_sensible = lifetime >= Duration::from_secs(1);
+    is_sensible.then_some(lifetime).ok_or_else(|| format!("{text:?} is shorter than a second"))
 }
 
 /// A share of tries that all fail would never end.

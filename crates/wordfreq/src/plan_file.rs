@@ -19,6 +19,9 @@ use wordfreq_core::scaling::{
 use crate::exit::UsageError;
 use crate::load;
 
+/// The most instances that a plan may have: far more than anyone pays for, and few enough to simulate.
+pub const MAX_INSTANCES: u32 = 100_000;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads a plan, and checks that it makes sense.
@@ -32,8 +35,37 @@ pub fn read(path: &Path) -> Result<Plan, UsageError> {
     let file: File = toml::from_str(&text)
         .map_err(|error| UsageError(format!("{shown}, {}: {}", place(&text, &error), one_line(&error))))?;
     let plan = Plan::from(file);
+    sensible(&plan).map_err(|error| UsageError(format!("{shown}: {error}")))?;
     plan.validate().map_err(|error| UsageError(format!("{shown}: {error}")))?;
     Ok(plan)
+}
+
+/// Refuses what a program could mean, and a person can not.
+fn sensible(plan: &Plan) -> Result<(), String> {
+    let bounds = plan.bounds;
+    let own = [("min", Some(bounds.min)), ("max", Some(bounds.max))].map(|size| (String::new(), size));
+    let scheduled = plan.schedules.iter().flat_map(|schedule| {
+        [("min", schedule.min), ("max", schedule.max), ("desired", schedule.desired)]
+            .map(|size| (format!("schedule `{}`: ", schedule.name), size))
+    });
+    for (place, (field, size)) in own.into_iter().chain(scheduled) {
+        if let Some(size) = size.filter(|size| *size > MAX_INSTANCES) {
+            return Err(format!("{place}{field} {size} is more than {MAX_INSTANCES}: lower it"));
+        }
+    }
+    // A schedule that says no bounds may come while those of any other are in force.
+    let lowest = plan.schedules.iter().filter_map(|schedule| schedule.min).fold(bounds.min, u32::min);
+    let highest = plan.schedules.iter().filter_map(|schedule| schedule.max).fold(bounds.max, u32::max);
+    for Schedule { name, min, max, desired, .. } in &plan.schedules {
+        if (min, max, desired) == (&None, &None, &None) {
+            return Err(format!("schedule `{name}` sets nothing: give it min, max or desired"));
+        }
+        let (min, max) = (min.unwrap_or(lowest), max.unwrap_or(highest));
+        if let Some(desired) = desired.filter(|desired| min <= max && !(min..=max).contains(desired)) {
+            return Err(format!("schedule `{name}`: desired {desired} is not from min {min} to max {max}"));
+        }
+    }
+    Ok(())
 }
 
 /// What the plan of a file is called.
@@ -118,10 +150,10 @@ impl FromStr for Every {
     fn from_str(text: &str) -> Result<Self, String> {
         let every = load::time(text).ok().filter(|every| {
             // Others would be at another time each day, and which one would depend on the year 1970.
-            !every.is_zero() && DAY.as_nanos().is_multiple_of(every.as_nanos())
+            *every >= Duration::from_secs(60) && DAY.as_nanos().is_multiple_of(every.as_nanos())
         });
         every.map(Self).ok_or_else(|| {
-            format!("{text:?} does not divide a day: write one such as \"24h\", \"12h\" or \"1h\"")
+            format!("{text:?} is not a minute or more that divides a day: write one such as \"24h\", \"12h\" or \"1h\"")
         })
     }
 }
@@ -415,8 +447,24 @@ mod tests {
             (
                 format!("{BOUNDS}[[schedule]]\nname = 'a'\nat = '1h'\nevery = '5h'"),
                 "line 6 [[schedule]] every",
-                "divide a day",
+                "divides a day",
             ),
+            (
+                format!("{BOUNDS}[[schedule]]\nname = 'a'\nat = '1h'\nmax = 2\nevery = '1ns'"),
+                "line 7 [[schedule]] every",
+                "a minute or more",
+            ),
+            (
+                format!("{BOUNDS}[[schedule]]\nname = 'a'\nat = '1h'"),
+                "schedule `a` sets nothing",
+                "give it min",
+            ),
+            (
+                format!("{BOUNDS}[[schedule]]\nname = 'a'\nat = '1h'\nmax = 4\ndesired = 5"),
+                "schedule `a`: desired 5",
+                "to max 4",
+            ),
+            ("min = 1\nmax = 100001".to_owned(), "plan.toml: max 100001", "more than 100000"),
             (
                 format!("{BOUNDS}[[step_scaling]]\nname = 'a'\nalarm = 'b'\nsteps = [{{ lowest = 0 }}]"),
                 "line 6 [[step_scaling]] steps",

@@ -114,7 +114,9 @@ fn verdict(page: &mut String, run: &Run, figures: &Figures) -> std::fmt::Result 
     }
     page.push_str(match run.ending {
         Ending::Rested => "",
-        Ending::Timeout => " The fleet was not back at rest when the time of the test was over.",
+        Ending::Timeout => {
+            " The time of the test was over before the documents were done and the fleet was back at rest."
+        }
         Ending::Stopped => " The test was stopped before its end.",
         Ending::Gone => " The test ended with the <code>wordfreq up</code> that it tested.",
     });
@@ -173,7 +175,12 @@ fn charts(page: &mut String, run: &Run, figures: &Figures) -> anyhow::Result<()>
     let mark =
         |activity: &crate::run::Activity| Mark { at: activity.at, is_launch: activity.kind == Deed::Launch };
     let marks: Vec<Mark> = run.activities.iter().map(mark).collect();
-    let fleet = chart::fleet_svg(&Drawn { name: "", timeline: &run.timeline, marks: &marks })?;
+    let fleet = chart::fleet_svg(&Drawn {
+        name: "",
+        timeline: &run.timeline,
+        marks: &marks,
+        high_alarms: &run.high_alarms,
+    })?;
     let description = format!(
         "Above, messages that wait, {} at most, and messages in flight. In the middle, how many workers there should be and how \
          many are in service, {} at most; triangles are the {} launches and {} terminations. Below, when each alarm was in \
@@ -343,11 +350,15 @@ fn documents(page: &mut String, run: &Run) -> anyhow::Result<()> {
     csv(&mut list, &run.documents)?;
     writeln!(
         page,
-        "<p><a download=\"documents.csv\" href=\"data:text/csv;charset=utf-8,{}\">What became of every document, as CSV</a> (it \
-         is in this page).</p>",
+        "<p><a download=\"documents.csv\" href=\"data:text/csv;charset=utf-8,{}\">What became of every document that was put, as \
+         CSV</a> (it is in this page).</p>",
         percent_encoded(&list)
     )?;
-    let caption = counted_caption("documents, in the order of their arrivals", run.documents.len());
+    let has_trouble = |one: &&Document| one.trouble().is_some();
+    let troubled = run.documents.iter().filter(has_trouble);
+    let shown = troubled.chain(run.documents.iter().filter(|one| !has_trouble(one))).take(ROWS_SHOWN);
+    let what = "documents, in the order of their arrivals, those first that something is the matter with";
+    let caption = counted_caption(what, run.documents.len());
     let columns = [
         ("number", "n"),
         ("key", ""),
@@ -358,7 +369,7 @@ fn documents(page: &mut String, run: &Run) -> anyhow::Result<()> {
         ("state", ""),
     ];
     open_table(page, "document", &caption, &columns)?;
-    for one in run.documents.iter().take(ROWS_SHOWN) {
+    for one in shown {
         let missing = || "-".to_owned();
         let words = match one.fate {
             Fate::Counted { words, .. } => words.to_string(),
@@ -501,6 +512,7 @@ mod tests {
         let page = page(&made_up());
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         assert!(page.contains("it was &lt;so&gt;."));
+        assert!(page.contains("=&lt;i&gt;\\u{1b}]0;\\u{202e}&amp;") && !page.contains('\u{1b}'));
         assert!(page.contains("failed: =cmd &lt;b&gt;&amp;\\u{202e}") && !page.contains('\u{202e}'));
         assert_eq!(text("<a href='x'>&\"\u{1b}"), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;\\u{1b}");
     }
@@ -527,6 +539,10 @@ mod tests {
             .collect();
         let page = page(&run);
         assert!(page.contains("The first 1000 of 1500 documents"));
+        run.documents[1400].fate = Fate::Failed { done: Duration::ZERO, reason: "why".to_owned() };
+        let troubled = tests::page(&run);
+        let (bad, first) = ("<td>load/1/00001400.txt</td>", "<td>load/1/00000000.txt</td>");
+        assert!(troubled.find(bad).unwrap() < troubled.find(first).unwrap());
         assert!(
             page.contains("<td>load/1/00000999.txt</td>") && !page.contains("<td>load/1/00001000.txt</td>")
         );

@@ -21,6 +21,8 @@ pub struct Run {
     pub what: Vec<(&'static str, String)>,
     /// The rules of the alarms.
     pub rules: Vec<String>,
+    /// The alarms that are on while there is too much to do.
+    pub high_alarms: Vec<String>,
     /// What became of each document that was put, in the order of arrivals.
     pub documents: Vec<Document>,
     /// How many documents of the load were not put, since the test ended before they were due.
@@ -343,6 +345,9 @@ fn seconds(time: Duration) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
+    /// Names come from anyone who writes a plan.
+    pub(crate) const HOSTILE_ALARM: &str = "=<i>\u{1b}]0;\u{202e}&";
+
     /// A made-up run with one of everything.
     pub(crate) fn made_up() -> Run {
         let at = Duration::from_secs;
@@ -373,6 +378,7 @@ pub(crate) mod tests {
         Run {
             what: vec![("arrivals", "burst:6".to_owned()), ("key", "<script>alert(1)</script>".to_owned())],
             rules: vec!["backlog-high: Average > 50".to_owned()],
+            high_alarms: vec!["backlog-high".to_owned(), HOSTILE_ALARM.to_owned()],
             documents: vec![
                 document(0, Fate::Counted { done: at(20), words: 100 }),
                 document(1, Fate::Counted { done: at(31), words: 100 }),
@@ -384,7 +390,7 @@ pub(crate) mod tests {
             timeline: vec![
                 sample(0, 6, 1, &[]),
                 sample(60, 3, 1, &["backlog-high"]),
-                sample(120, 1, 2, &["backlog-high"]),
+                sample(120, 1, 2, &["backlog-high", HOSTILE_ALARM]),
                 sample(180, 0, 1, &[]),
             ],
             backlog_peak: 6,

@@ -230,6 +230,11 @@ impl Plan {
         self.alarms.iter().map(|alarm| (alarm.clone(), None)).chain(own.flatten())
     }
 
+    /// The alarms, also those that policies own, that are on while their metric is high.
+    pub fn high_alarms(&self) -> impl Iterator<Item = String> {
+        self.every_alarm().filter(|(alarm, _)| alarm.operator.is_upper()).map(|(alarm, _)| alarm.name)
+    }
+
     /// An empty history, as fine and as long as the alarms need.
     pub fn metrics(&self) -> Metrics {
         let mut resolution = Resolution::Standard;

@@ -61,6 +61,9 @@ pub struct AlarmRule {
     pub threshold: f64,
     /// The whole rule, such as "Average ApproximateNumberOfMessagesVisible GreaterThanThreshold 50, 1 of 1 of 60s".
     pub condition: String,
+    /// Whether the alarm is on while its metric is high.
+    #[serde(default)]
+    pub is_upper: bool,
 }
 
 impl AlarmRule {
@@ -77,6 +80,7 @@ impl AlarmRule {
                 alarm.evaluation_periods,
                 period.as_secs()
             ),
+            is_upper: operator.is_upper(),
         }
     }
 }
@@ -500,6 +504,7 @@ mod tests {
                 name: "high".into(),
                 metric: "BacklogPerInstance".into(),
                 threshold: 12.5,
+                is_upper: true,
                 condition: "Average BacklogPerInstance GreaterThanThreshold 12.5, 3 of 3 of 60s".into(),
             }],
             state: ScalerState {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Read, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -127,9 +127,16 @@ impl<'a> Sink<'a> {
         Ok(Self { path, file })
     }
 
+    fn emptied(&self) -> io::Result<BufWriter<&File>> {
+        // A pipe or a device has no length.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        Ok(BufWriter::new(&self.file))
+    }
+
     fn write(self, fill: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let written = self.file.set_len(0).map_err(anyhow::Error::from).and_then(|()| {
-            let mut out = BufWriter::new(&self.file);
+        let written = self.emptied().map_err(anyhow::Error::from).and_then(|mut out| {
             fill(&mut out)?;
             out.flush().map_err(anyhow::Error::from)
         });
@@ -204,7 +211,7 @@ impl Source {
         match self {
             Self::MadeUp(corpus) => {
                 let document = corpus.document(number, profile);
-                Ok((Box::new(std::io::Cursor::new(document.text)), Some(document.words)))
+                Ok((Box::new(io::Cursor::new(document.text)), Some(document.words)))
             }
             Self::Files(files) => {
                 let path = &files[(number % files.len() as u64) as usize];
@@ -217,7 +224,7 @@ impl Source {
 
 /// Shown on a terminal only.
 fn progress() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::no_length();
@@ -602,6 +609,7 @@ impl Test<'_> {
         let run = Run {
             what: Vec::new(),
             rules: rules.iter().map(|rule| format!("{}: {}", rule.name, rule.condition)).collect(),
+            high_alarms: rules.iter().filter(|rule| rule.is_upper).map(|rule| rule.name.clone()).collect(),
             documents,
             not_put,
             timeline: samples,
@@ -700,8 +708,9 @@ impl Test<'_> {
                 let left = Duration::from_secs(deadline.saturating_duration_since(Instant::now()).as_secs());
                 self.begun.progress.suspend(|| {
                     output::remark(format!(
-                        "every document is settled; waiting for the fleet to shrink from {} to {} workers, for {} at most: \
-                         control-C ends the test with what was seen",
+                        "every document is settled; waiting for the fleet to come to rest: it has {} workers, should have \
+                         {}, and rests at {}; for {} at most, or until control-C",
+                        standing.members.len(),
                         standing.sizing.state.desired,
                         standing.bounds().min,
                         humantime::format_duration(left)
@@ -833,7 +842,9 @@ fn conclude(args: &LoadtestArgs, run: &Run, folder: &str) -> Exit {
     match run.ending {
         Ending::Rested => {}
         Ending::Stopped => output::remark("stopped before the test was at its end"),
-        Ending::Timeout => output::remark("the fleet was not back at rest within the time of --timeout"),
+        Ending::Timeout => output::remark(
+            "the documents were not done and the fleet back at rest within the time of --timeout",
+        ),
         Ending::Gone => {
             let which = args.data_dir.as_ref().map_or_else(
                 || "temporary `wordfreq up`".to_owned(),

@@ -20,7 +20,7 @@ use crate::cli::SimulateArgs;
 use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
 use crate::load::Workload;
-use crate::output::{self, Cell, Format, Listing};
+use crate::output::{self, Cell, Format, Listing, Style};
 use crate::plan_file;
 use crate::prices::Prices;
 use crate::run::Latency;
@@ -35,6 +35,7 @@ struct PolicyReport {
     name: String,
     documents: u64,
     unfinished: u64,
+    rested: bool,
     max_in_service: u32,
     launches: u64,
     terminations: u64,
@@ -90,6 +91,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
     let bounds = widest(args, &plans);
     let mut reports = Vec::new();
     let mut outcomes = Vec::new();
+    let mut drawn_alarms = Vec::new();
     for (name, plan) in plans {
         let setting = Setting {
             plan,
@@ -101,13 +103,22 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
             lifetime: args.lifetime,
             protect: args.protect,
         };
-        let warnings = warnings(&setting, &facts);
+        let mut warnings = warnings(&setting, &facts);
+        let high_alarms: Vec<String> = setting.plan.high_alarms().collect();
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
         let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
             .map_err(|error| UsageError(format!("{name}: {error}")))?;
+        if !outcome.rested && outcome.unfinished == 0 {
+            warnings.push(
+                "a day after the last arrival the fleet was not back at its least, and all of that day is billed: nothing \
+                 shrinks it; give it an alarm and a policy that do"
+                    .to_owned(),
+            );
+        }
         let activities = (args.activities && is_json).then(|| acts(&outcome));
         let report = report(name.clone(), &mut outcome, &prices, hourly, facts.work, warnings);
         reports.push(PolicyReport { activities, ..report });
+        drawn_alarms.push(high_alarms);
         outcomes.push((name, outcome));
     }
     let end = outcomes.iter().map(|(_, outcome)| outcome.end).max().unwrap_or_default();
@@ -122,7 +133,13 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         let drawn: Vec<_> = outcomes
             .iter()
             .zip(&marks)
-            .map(|((name, outcome), marks)| Drawn { name, timeline: &outcome.timeline, marks })
+            .zip(&drawn_alarms)
+            .map(|(((name, outcome), marks), high_alarms)| Drawn {
+                name,
+                timeline: &outcome.timeline,
+                marks,
+                high_alarms,
+            })
             .collect();
         chart::draw(path, &drawn)?;
     }
@@ -242,6 +259,7 @@ fn report(
         name,
         documents: outcome.documents,
         unfinished: outcome.unfinished,
+        rested: outcome.rested,
         max_in_service: outcome.max_in_service,
         launches: outcome.launches,
         terminations: outcome.terminations,
@@ -339,13 +357,13 @@ fn write_timeline(path: &Path, outcomes: &[(String, Outcome)]) -> anyhow::Result
     for (name, outcome) in outcomes {
         for sample in &outcome.timeline {
             csv.write_record([
-                name.as_str(),
+                &*output::csv_cell(name, Style::default()),
                 &sample.at.as_secs_f64().to_string(),
                 &sample.visible.to_string(),
                 &sample.not_visible.to_string(),
                 &sample.desired.to_string(),
                 &sample.in_service.to_string(),
-                &sample.alarms.join(" "),
+                &*output::csv_cell(&sample.alarms.join("; "), Style::default()),
             ])?;
         }
     }

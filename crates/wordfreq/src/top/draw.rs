@@ -425,6 +425,7 @@ mod tests {
             name: "backlog-high".into(),
             metric: "ApproximateNumberOfMessagesVisible".into(),
             threshold: 50.0,
+            is_upper: true,
             condition: "Average over 50".into(),
         };
         Sizing {

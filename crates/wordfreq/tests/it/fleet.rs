@@ -63,6 +63,7 @@ fn sizing() -> Sizing {
         name: name.into(),
         metric: "ApproximateNumberOfMessagesVisible".into(),
         threshold,
+        is_upper: true,
         condition: format!(
             "Average ApproximateNumberOfMessagesVisible GreaterThanThreshold {threshold}, 1 of 1 of 60s"
         ),

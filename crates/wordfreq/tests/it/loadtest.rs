@@ -382,6 +382,8 @@ fn its_time_bounds_all_of_it() {
 fn wrong_usage_is_refused_with_the_mend() {
     let program = Program::new();
     std::fs::create_dir(program.path("empty")).unwrap();
+    std::fs::create_dir(program.path("links")).unwrap();
+    std::os::unix::fs::symlink("nowhere", program.path("links/a.txt")).unwrap();
     for (args, mend) in [
         (&["--arrivals", "soon"][..], "burst:COUNT"),
         (&["--document-size", "0"], "4KiB"),
@@ -390,6 +392,7 @@ fn wrong_usage_is_refused_with_the_mend() {
         (&["--time-scale", "601"], "to 600"),
         (&["--timeout", "400000000000y"], "400000000000y"),
         (&["--arrivals", "poisson:1e300:1h"], "lower the rate"),
+        (&["--documents", "links"], "note: links/a.txt: a symbolic link, not followed"),
         (&["--documents", "nowhere"], "no directory nowhere"),
         (&["--leave"], "--data-dir"),
         (&["--instance-type", "t9.nano"], "known are"),

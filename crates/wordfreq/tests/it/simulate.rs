@@ -70,6 +70,8 @@ fn what_cannot_be_simulated_is_refused_with_the_mend() {
         (&["classic", "--instance-type", "t9.nano"][..], "known are"),
         (&["classic", "--min", "3", "--max", "2"], "max"),
         (&["classic", "--failures", "1"], "to below 1"),
+        (&["classic", "--lifetime", "0s"], "shorter than a second"),
+        (&["classic", "--max", "100001"], "100000"),
         (&["classic", "--metric", "Backlog"], "ApproximateNumberOfMessagesVisible"),
     ] {
         let message = Program::new().run(&[&BURST[..], args].concat()).ended(2);
@@ -181,4 +183,26 @@ fn on_a_day_with_a_wave_and_batches_latency_keeps_its_target_for_little_more_tha
         assert!(latency.1 >= 1.0, "nobody does with less than who knows the future: {}", latency.1);
         assert!(classic.0 > 300.0, "the original misses the target: {} s", classic.0);
     }
+}
+
+#[test]
+fn a_plan_that_never_shrinks_is_warned_of_and_names_run_no_formula() {
+    let program = Program::new();
+    program.write(
+        "=plan.toml",
+        "min = 1\nmax = 3\n[[alarm]]\nname = '=cmd'\nmetric = 'ApproximateNumberOfMessagesVisible'\n\
+         comparison_operator = 'GreaterThanThreshold'\nthreshold = 50\n\
+         [[simple_scaling]]\nname = 'grow'\nalarm = '=cmd'\nadjustment = 1\n",
+    );
+    let args = ["simulate", "--arrivals", "burst:130", "--service", "10s", "--format", "json"];
+    let more = ["--plan", "=plan.toml", "--timeline", "t.csv", "--preset", "classic"];
+    let ended = program.run(&[&args[..], &more].concat());
+    let report = ended.json();
+    assert_eq!(
+        (&report["policies"][0]["rested"], &report["policies"][1]["rested"]),
+        (&true.into(), &false.into())
+    );
+    assert!(ended.stderr.contains("=plan: a day after the last arrival"), "{}", ended.stderr);
+    let timeline = std::fs::read_to_string(program.path("t.csv")).unwrap();
+    assert!(timeline.contains("\n'=plan,") && timeline.contains(",'=cmd\n"), "{timeline}");
 }
