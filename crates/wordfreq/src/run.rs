@@ -251,7 +251,9 @@ pub struct Change {
 impl Latency {
     /// As a listing has it.
     pub fn cells(self) -> [Cell; 4] {
-        [self.p50, self.p95, self.p99, self.max].map(|seconds| Cell::fixed(seconds, 1))
+        // Of what takes no second, the milliseconds are what is of interest.
+        let decimals = |seconds: f64| if seconds < 1.0 { 3 } else { 1 };
+        [self.p50, self.p95, self.p99, self.max].map(|seconds| Cell::fixed(seconds, decimals(seconds)))
     }
 }
 

@@ -228,7 +228,7 @@ fn progress() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{msg} {pos} {elapsed}") {
+    if let Ok(style) = ProgressStyle::with_template("{elapsed}  {msg}") {
         bar.set_style(style);
     }
     bar
@@ -463,6 +463,19 @@ impl Test<'_> {
                 .map(|alarm| alarm.name.clone())
                 .collect(),
         };
+        self.begun.progress.set_message(if now < self.start {
+            let left = (self.start - now).div_f64(self.times.scale);
+            format!("the load begins in {} s, after the fleet's next whole minute", left.as_secs() + 1)
+        } else {
+            format!(
+                "{} documents put, {} waiting, {} in flight; {} of {} workers",
+                self.sent.len(),
+                sample.visible,
+                sample.not_visible,
+                sample.in_service,
+                sample.desired
+            )
+        });
         if now >= self.start || self.timeline.samples.is_empty() {
             self.timeline.push(sample);
         }
@@ -491,7 +504,6 @@ impl Test<'_> {
     /// Puts every document when it is due, several that are due together in one transaction; how many it did not come to.
     fn feed(&mut self, workload: &Workload, source: &Source, folder: &str) -> anyhow::Result<u64> {
         let mut loads = (0..).zip(workload.loads()).peekable();
-        self.begun.progress.set_message("waiting for the fleet's next minute");
         while let Some((_, first)) = loads.peek() {
             let due = first.arrival;
             // Those that are late already go with it.
@@ -512,7 +524,6 @@ impl Test<'_> {
             if !self.wait_until(self.start + due)? {
                 return Ok((batch.len() + loads.count()) as u64);
             }
-            self.begun.progress.set_message("documents put:");
             let sequences = self.begun.embedded.bucket.put(puts)?;
             let put = self.since_start(Timestamp::now());
             self.sent.extend(batch.into_iter().zip(sequences).map(
@@ -525,7 +536,6 @@ impl Test<'_> {
                     sequence,
                 },
             ));
-            self.begun.progress.set_position(self.sent.len() as u64);
         }
         Ok(0)
     }
@@ -549,10 +559,8 @@ impl Test<'_> {
     fn watch(&mut self, not_put: u64, work: Option<&ServiceTimes>) -> anyhow::Result<Seen> {
         let deadline = Instant::now() + self.timeout;
         let mut documents = Vec::with_capacity(self.sent.len());
-        self.begun.progress.set_message("documents done:");
         for index in 0..self.sent.len() {
             documents.push(self.settle(index, deadline)?);
-            self.begun.progress.set_position(documents.len() as u64);
         }
         self.date_failures(&mut documents)?;
         self.begun.progress.set_message("waiting for the fleet to come to rest; workers:");
@@ -687,7 +695,6 @@ impl Test<'_> {
         loop {
             self.look()?;
             let standing = Standing::of(self.begun.embedded)?.context("the fleet has no history any more")?;
-            self.begun.progress.set_position(u64::from(standing.in_service()));
             let ending = if self.is_gone {
                 Some(Ending::Gone)
             } else if self.begun.drain.requested() {
