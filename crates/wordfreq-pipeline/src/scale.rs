@@ -142,7 +142,11 @@ pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), Ba
     while !drain.requested() {
         match owner.pass() {
             Ok(()) => {}
-            Err(error) if passes(&error) => tracing::warn!(%error, "cannot size the fleet now, trying again"),
+            Err(error) if passes(&error) => {
+                tracing::warn!(%error, "cannot size the fleet now, trying again");
+                wakes.wait(GLANCE_EVERY);
+                continue;
+            }
             Err(error) => {
                 tracing::error!(%error, "the fleet is given up; its workers finish what they have in hand");
                 cause = format!("the fleet was given up ({error})");
