@@ -18,7 +18,7 @@ use wordfreq_pipeline::embedded::{
 };
 use wordfreq_pipeline::fleet::{ActivityStatus, Member};
 
-use crate::program::Program;
+use crate::program::{Program, hear_hang_ups};
 
 /// 2027-01-15T08:00:00Z
 const START: Moment = Moment::from_secs(1_800_000_000);
@@ -355,6 +355,7 @@ impl Drop for Top {
 fn the_live_view_gives_the_terminal_back_however_it_ends() {
     const ALTERNATE_SCREEN: &str = "\x1b[?1049h";
     const USUAL_SCREEN: &str = "\x1b[?1049l";
+    hear_hang_ups();
     let program = with_a_fleet();
     for end in ["q", "\x03", "TERM", "HUP"] {
         let mut terminal = Terminal::new(100, 30);

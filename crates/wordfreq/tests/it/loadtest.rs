@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
-use crate::program::{Ended, Program};
+use crate::program::{Ended, Program, hear_hang_ups};
 
 /// An evaluation period of the plans, in seconds of the fleet's clock.
 const PERIOD: f64 = 60.0;
@@ -318,6 +318,7 @@ fn signal(process: &Child, signal: Signal) {
 
 #[test]
 fn one_signal_ends_it_properly_with_what_was_seen() {
+    hear_hang_ups();
     for one in [Signal::INT, Signal::HUP] {
         let program = Program::new();
         let (test, temporary, up) = in_the_middle(&program, "1s", "burst:100", &[]);

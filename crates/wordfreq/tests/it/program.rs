@@ -7,6 +7,12 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+/// Lets programs started from now on hear SIGHUP, also where whoever started the tests (`nohup`) has it ignored: what is
+/// ignored stays so in a new program, and what is handled does not.
+pub(crate) fn hear_hang_ups() {
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, std::sync::Arc::default()).unwrap();
+}
+
 /// A working directory and a home, both gone when the test ends.
 pub(crate) struct Program {
     directory: TempDir,
