@@ -142,6 +142,9 @@ pub enum ActivityStatus {
 }
 
 impl ActivityStatus {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::InProgress, Self::Successful, Self::Failed];
+
     /// The word.
     pub const fn as_str(self) -> &'static str {
         match self {

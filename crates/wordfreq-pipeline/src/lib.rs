@@ -1,9 +1,9 @@
 //! The life of a document: it is put into a bucket, becomes a message, is leased by a worker, counted, and its
 //! result is committed exactly once.
 //!
-//! Here are the ports ([`Queue`], [`Results`], [`Fleet`]), the worker that stands on them, and the embedded backend that
-//! implements both on one SQLite file. Not here: how words are counted (`wordfreq-core`), and anything about
-//! command lines, configuration or processes (`wordfreq`).
+//! Here are the ports ([`Queue`], [`Results`], [`Fleet`]), the worker and the scaling loop that stand on
+//! them, and the embedded backend that implements all three with one SQLite file and processes of this machine. Not here:
+//! how words are counted and fleets sized (`wordfreq-core`), and command lines and configuration (`wordfreq`).
 //!
 //! The ports are synchronous on purpose: counting keeps a core busy, SQLite blocks, and a worker is one thread with
 //! one batch of leases. An adapter to a remote service blocks on its own runtime inside its methods.

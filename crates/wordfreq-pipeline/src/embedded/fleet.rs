@@ -142,7 +142,7 @@ struct Worker {
     /// When it was launched, began, or last gave a sign of life.
     heard: Instant,
     /// Up to when `member.worked` is known.
-    worked_until: Moment,
+    worked_until: Instant,
 }
 
 impl State {
@@ -166,7 +166,7 @@ impl State {
         let is_free = |slot: &usize| self.workers.iter().all(|worker| worker.slot != *slot);
         let slot = (0..).find(is_free).unwrap_or_default();
         let (child, stdin, heard) = (None, None, Instant::now());
-        self.workers.push(Worker { member, slot, child, stdin, heard, worked_until: now });
+        self.workers.push(Worker { member, slot, child, stdin, heard, worked_until: heard });
         id
     }
 
@@ -200,10 +200,12 @@ impl Worker {
         self.member.instance.state == InstanceState::Terminating
     }
 
-    /// Takes note of the work up to `now`.
-    fn work_until(&mut self, now: Moment) {
+    /// Takes note of the work up to now. By the machine's steady time: a fleet does not work while the machine sleeps, and its
+    /// clock goes on.
+    fn note_work(&mut self, scale: f64) {
+        let now = Instant::now();
         if self.member.held > 0 {
-            self.member.worked += now.saturating_sub(self.worked_until);
+            self.member.worked += (now - self.worked_until).mul_f64(scale);
         }
         self.worked_until = now;
     }
@@ -305,13 +307,12 @@ impl Fleet for ProcessFleet {
         let now = Instant::now();
         let was_away = state.looked.is_some_and(|looked| now - looked > AWAY_AFTER);
         state.looked = Some(now);
-        let moment = self.0.clock.now();
         for worker in &mut state.workers {
             if was_away {
                 worker.heard = now;
             }
             self.0.look_after(worker);
-            worker.work_until(moment);
+            worker.note_work(self.0.clock.scale());
         }
         Ok(state.workers.iter().map(|worker| worker.member.clone()).collect())
     }
@@ -431,7 +432,7 @@ impl Shared {
         let now = self.clock.now();
         let Some(worker) = state.find(id) else { return };
         worker.heard = Instant::now();
-        worker.work_until(now);
+        worker.note_work(self.clock.scale());
         let Member { instance, held: held_before, documents, batch_since, .. } = &mut worker.member;
         if held == 0 {
             *batch_since = None;

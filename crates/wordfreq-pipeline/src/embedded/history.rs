@@ -290,23 +290,29 @@ impl History {
             transaction
                 .prepare_cached("SELECT * FROM fleet_activities ORDER BY id DESC LIMIT ?1")?
                 .query_map([limit(most)], |row| {
-                    let kind: String = row.get("kind")?;
-                    let status: String = row.get("status")?;
                     let activity = NewActivity {
                         at: moment(row, "started_at")?,
                         instance: row.get("instance")?,
-                        kind: if kind == Deed::Launch.as_str() { Deed::Launch } else { Deed::Terminate },
+                        kind: Deed::Launch,
                         description: row.get("description")?,
                         cause: row.get("cause")?,
                         message: row.get("message")?,
                     };
-                    let status = [ActivityStatus::InProgress, ActivityStatus::Successful]
+                    let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
+                    Ok((kind, status, activity, maybe_moment(row, "ended_at")?))
+                })?
+                .map(|row| {
+                    let (kind, status, mut activity, ended_at) = row?;
+                    activity.kind = [Deed::Launch, Deed::Terminate]
+                        .into_iter()
+                        .find(|known| known.as_str() == kind)
+                        .ok_or_else(|| bad(format!("{kind:?} is done to no instance")))?;
+                    let status = ActivityStatus::ALL
                         .into_iter()
                         .find(|known| known.as_str() == status)
-                        .unwrap_or(ActivityStatus::Failed);
-                    Ok(KeptActivity { activity, ended_at: maybe_moment(row, "ended_at")?, status })
-                })?
-                .map(|row| Ok(row?))
+                        .ok_or_else(|| bad(format!("{status:?} is no status of an activity")))?;
+                    Ok(KeptActivity { activity, ended_at, status })
+                })
                 .collect()
         })
     }
