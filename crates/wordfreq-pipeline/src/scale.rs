@@ -138,7 +138,7 @@ pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), Ba
         }
     };
     let mut fate = Ok(());
-    let mut cause = "`wordfreq up` was asked to stop, or had nothing left to do,".to_owned();
+    let mut cause = "`wordfreq up` was asked to stop, or had nothing left to do".to_owned();
     while !drain.requested() {
         match owner.pass() {
             Ok(()) => {}

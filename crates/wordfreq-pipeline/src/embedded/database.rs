@@ -117,6 +117,15 @@ const MIGRATIONS: &[&str] = &[
         documents INTEGER NOT NULL, note TEXT
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- Who may reach the data directory over the network. A token is kept as its digest; a key's secret as it is.
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, digest BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE s3_keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, secret TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// What a commit of this connection promises.

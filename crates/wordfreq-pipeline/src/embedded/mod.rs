@@ -11,6 +11,7 @@
 //!
 //! The directory must be on a local disk: WAL needs shared memory, and locks must mean something.
 
+mod access;
 mod bell;
 mod bucket;
 mod database;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
 use database::Database;
@@ -104,6 +106,8 @@ pub struct Embedded {
     pub results: Arc<EmbeddedResults>,
     /// The fleet's past.
     pub history: Arc<History>,
+    /// Who may reach it over the network.
+    pub access: AccessList,
 }
 
 impl Embedded {
@@ -148,6 +152,7 @@ impl Embedded {
             )),
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
             history: Arc::new(History::new(leases.clone())),
+            access: AccessList::new(durable.clone()),
             directory: directory.to_owned(),
             durable,
             leases,
