@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::bell::Bell;
 use super::database::Database;
-use super::queue::enqueue_event;
+use super::queue::{enqueue_event, forget_dead_letters};
 use super::sync_directory;
 use crate::document::{DocumentEvent, DocumentId, EventKind, Provenance, Sequence};
 use crate::error::{BackendError, ErrorKind};
@@ -278,6 +278,14 @@ impl Bucket {
         Ok(())
     }
 
+    /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
+    /// about it are gone with that. Answers the sequence; `None` if there is no such document.
+    pub fn recount(&self, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+        let recounted = self.database.write(|transaction| recount(transaction, id))?;
+        self.sent.ring();
+        Ok(recounted)
+    }
+
     /// Opens a version for counting.
     ///
     /// # Errors
@@ -511,6 +519,27 @@ fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, Backen
         enqueue_event(transaction, &event, now)?;
     }
     Ok(exists)
+}
+
+fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+    let (bucket, key) = (id.bucket(), id.key().as_bytes());
+    let bytes: Option<u64> = transaction
+        .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
+        .query_row(params![bucket, key], |row| row.get(0))
+        .optional()?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    // A commit of a version that was committed before changes nothing, so it must be another one.
+    let sequence = next_sequence(transaction)?;
+    transaction
+        .prepare_cached("UPDATE documents SET sequence = ?3 WHERE bucket = ?1 AND key = ?2")?
+        .execute(params![bucket, key, sequence])?;
+    forget_dead_letters(transaction, id, sequence)?;
+    enqueue_event(
+        transaction,
+        &DocumentEvent::new(EventKind::Created, id.clone(), sequence, bytes),
+        Timestamp::now(),
+    )?;
+    Ok(Some(sequence))
 }
 
 fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {

@@ -117,6 +117,20 @@ const MIGRATIONS: &[&str] = &[
         documents INTEGER NOT NULL, note TEXT
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- Who may reach the data directory over the network. A token is kept as its digest; a key's secret as it is.
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, digest BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE s3_keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, secret TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    r"
+    -- How many documents the profile in force has counted, and which were counted last.
+    CREATE INDEX results_by_commit ON results (profile_id, committed_at);
+    CREATE INDEX fleet_observations_by_time ON fleet_observations (at);
+",
 ];
 
 /// What a commit of this connection promises.
@@ -222,7 +236,7 @@ impl Database {
 
 /// SQLite's own back-off starves a waiter among many writers; a short even wait with jitter does not. Gives up after
 /// about half a minute.
-fn wait_while_busy(attempt: i32) -> bool {
+pub(super) fn wait_while_busy(attempt: i32) -> bool {
     let jitter =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 1000);
     #[expect(clippy::disallowed_methods, reason = "a lock of SQLite gives no signal when it is free")]

@@ -11,12 +11,15 @@
 //!
 //! The directory must be on a local disk: WAL needs shared memory, and locks must mean something.
 
+mod access;
 mod bell;
 mod bucket;
+mod catalogue;
 mod database;
 mod fleet;
 mod history;
 mod queue;
+mod readers;
 mod results;
 mod totals;
 
@@ -27,12 +30,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
+pub use catalogue::{
+    BucketSummary, Catalogue, Examined, FleetView, ListedDocument, ListedState, Occurrence, Page, RankedWord,
+    Ranking, Selection, Settled, SettledSince, WordTotals,
+};
 use database::Database;
 pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet, is_worker_on};
-pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
-pub use queue::{EmbeddedQueue, Throughput};
+pub use history::{
+    AlarmRule, Deed, End, History, KeptActivity, Look, MOST_INSTANCES, NewActivity, News, Sizing,
+};
+pub use queue::{EmbeddedQueue, Purge, Throughput};
 pub use results::EmbeddedResults;
 use wordfreq_core::Profile;
 
@@ -104,6 +114,10 @@ pub struct Embedded {
     pub results: Arc<EmbeddedResults>,
     /// The fleet's past.
     pub history: Arc<History>,
+    /// Who may reach it over the network.
+    pub access: AccessList,
+    /// For looking at any of it without holding up the others.
+    pub catalogue: Arc<Catalogue>,
 }
 
 impl Embedded {
@@ -148,6 +162,8 @@ impl Embedded {
             )),
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
             history: Arc::new(History::new(leases.clone())),
+            access: AccessList::new(durable.clone()),
+            catalogue: Arc::new(Catalogue::new(directory)),
             directory: directory.to_owned(),
             durable,
             leases,
