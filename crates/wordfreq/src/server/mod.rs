@@ -10,6 +10,7 @@ pub mod access;
 pub mod api;
 mod connection;
 mod limits;
+mod page;
 pub mod problem;
 mod tls;
 

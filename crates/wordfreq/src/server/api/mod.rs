@@ -16,6 +16,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .nest("/api/v1", api)
+        .merge(super::page::router())
         .fallback(|| async {
             Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
         })
