@@ -18,6 +18,7 @@ mod fleet;
 mod history;
 mod queue;
 mod results;
+mod subscriptions;
 mod totals;
 
 use std::fs::{self, File, TryLockError};
@@ -34,6 +35,10 @@ pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFlee
 pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
 pub use queue::{EmbeddedQueue, Throughput};
 pub use results::EmbeddedResults;
+pub use subscriptions::{
+    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
+    Secret, Subscription, SubscriptionState, Subscriptions,
+};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};
@@ -104,6 +109,8 @@ pub struct Embedded {
     pub results: Arc<EmbeddedResults>,
     /// The fleet's past.
     pub history: Arc<History>,
+    /// Who is told of what happens.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 impl Embedded {
@@ -146,7 +153,8 @@ impl Embedded {
                 settled.clone(),
                 options,
             )),
-            results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
+            subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
             directory: directory.to_owned(),
             durable,
