@@ -21,6 +21,7 @@ mod history;
 mod queue;
 mod readers;
 mod results;
+mod subscriptions;
 mod totals;
 
 use std::fs::{self, File, TryLockError};
@@ -44,6 +45,10 @@ pub use history::{
 };
 pub use queue::{EmbeddedQueue, Purge, Throughput};
 pub use results::EmbeddedResults;
+pub use subscriptions::{
+    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
+    Secret, Subscription, SubscriptionState, Subscriptions,
+};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};
@@ -118,6 +123,8 @@ pub struct Embedded {
     pub access: AccessList,
     /// For looking at any of it without holding up the others.
     pub catalogue: Arc<Catalogue>,
+    /// Who is told of what happens.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 impl Embedded {
@@ -160,7 +167,8 @@ impl Embedded {
                 settled.clone(),
                 options,
             )),
-            results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
+            subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
             access: AccessList::new(durable.clone()),
             catalogue: Arc::new(Catalogue::new(directory)),
