@@ -8,7 +8,7 @@ TOOLS        := $(CURDIR)/target/tools
 # What the tests on AWS talk to: an emulator in a virtual environment of this checkout.
 PYTHON       := python3
 VENV         := target/venv
-REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt
+REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt crates/wordfreq/tests/requirements.txt
 
 # Everything a test may reach: AWS, the named places to kill a process at, and the suites every adapter must pass.
 FEATURES := --features wordfreq/aws,wordfreq/failpoints,wordfreq-pipeline/conformance
@@ -41,7 +41,7 @@ $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	    echo 'the tests on AWS need Python 3.10 or newer with venv, for the emulator moto: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
 	@touch $@
 
 lint: style dependencies

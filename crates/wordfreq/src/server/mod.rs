@@ -10,6 +10,7 @@ pub mod access;
 pub mod api;
 mod connection;
 mod limits;
+pub mod notify;
 pub mod problem;
 mod tls;
 
@@ -33,6 +34,7 @@ use crate::data_directory;
 use crate::exit::UsageError;
 use access::Access;
 use limits::Rate;
+use notify::Registrar;
 use problem::Problem;
 
 /// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
@@ -48,6 +50,8 @@ pub struct App {
     pub embedded: Arc<Embedded>,
     /// Who may do what.
     pub access: Access,
+    /// Takes subscriptions.
+    pub registrar: Registrar,
     /// Wakes the scaler.
     pub waker: Waker,
     /// Becomes true when the server is to end: streams end then.
@@ -105,6 +109,15 @@ impl Server {
     }
 }
 
+/// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on.
+pub fn public_url(config: &Config, address: Option<SocketAddr>) -> String {
+    let by_address = || {
+        let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
+        address.map_or_else(|| format!("{scheme}://localhost"), |address| format!("{scheme}://{address}"))
+    };
+    config.notify.public_url.value.clone().unwrap_or_else(by_address)
+}
+
 /// Listens, and serves until `drain` is requested.
 ///
 /// # Errors
@@ -130,7 +143,10 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     listener.set_nonblocking(true).context("cannot listen")?;
     let address = listener.local_addr().context("cannot listen")?;
     let (end, ending) = watch::channel(false);
+    let registrar =
+        Registrar::new(&config.notify, &embedded.subscriptions, public_url(config, Some(address)))?;
     let app = Arc::new(App {
+        registrar,
         access: Access::new(embedded.access.clone(), is_local),
         embedded,
         waker,
