@@ -217,6 +217,36 @@ const MIGRATIONS: &[&str] = &[
     -- Rest is announced by who looks for it; of what was sent so far, it is too late.
     INSERT INTO settings SELECT 'rest_announced', sent FROM throughput;
 ",
+    r#"
+    -- A bucket that does not trigger keeps its documents uncounted. Which names keep is a setting; a list in JSON.
+    CREATE TABLE buckets (
+        name TEXT PRIMARY KEY, triggers INTEGER NOT NULL, created_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO settings VALUES ('kept_buckets', '["uploading"]');
+    INSERT INTO buckets SELECT bucket, 1, min(changed_at) FROM documents GROUP BY bucket;
+    INSERT OR IGNORE INTO buckets VALUES ('uploading', 0, unixepoch() * 1000), ('processing', 1, unixepoch() * 1000);
+
+    -- What S3 keeps of an object beside its bytes; attributes are JSON, NULL where there are none. What was put in
+    -- without any has no etag.
+    ALTER TABLE documents ADD COLUMN etag TEXT;
+    ALTER TABLE documents ADD COLUMN content_type TEXT;
+    ALTER TABLE documents ADD COLUMN attributes TEXT;
+    -- For listings, which must not walk over what was deleted.
+    CREATE INDEX documents_present ON documents (bucket, key) WHERE digest IS NOT NULL;
+
+    -- Uploads in parts. A completed one is remembered for a while, for the client that asks again.
+    CREATE TABLE uploads (
+        id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, started_at INTEGER NOT NULL,
+        content_type TEXT, attributes TEXT, completed_etag TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX uploads_by_key ON uploads (bucket, key, id) WHERE completed_etag IS NULL;
+    CREATE TABLE parts (
+        upload TEXT NOT NULL REFERENCES uploads, number INTEGER NOT NULL, digest BLOB NOT NULL, bytes INTEGER NOT NULL,
+        etag TEXT NOT NULL, checksum TEXT, put_at INTEGER NOT NULL,
+        PRIMARY KEY (upload, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX parts_by_digest ON parts (digest);
+"#,
 ];
 
 /// What a commit of this connection promises.

@@ -14,16 +14,21 @@
 mod access;
 mod bell;
 mod bucket;
+mod buckets;
 mod catalogue;
 mod database;
 mod fleet;
+mod group;
 mod history;
+mod objects;
 mod queue;
 mod readers;
 mod results;
 mod subscriptions;
 mod totals;
+mod uploads;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -33,7 +38,8 @@ use std::time::Duration;
 
 pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
-pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
+pub use bucket::{Bucket, Staged, StagedPut, Staging, Stamp, Swept, WatchedFile};
+pub use buckets::{BucketInfo, Rearranged};
 pub use catalogue::{
     BucketSummary, Catalogue, Examined, FleetView, ListedDocument, ListedState, Occurrence, Page, RankedWord,
     Ranking, Selection, Settled, SettledSince, WordTotals,
@@ -43,12 +49,17 @@ pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFlee
 pub use history::{
     AlarmRule, Deed, End, History, KeptActivity, Look, MOST_INSTANCES, NewActivity, News, Sizing,
 };
+pub use objects::{
+    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Copied, ListQuery, Listed,
+    NewObject, ObjectInfo, Refused,
+};
 pub use queue::{EmbeddedQueue, Purge, Throughput};
 pub use results::EmbeddedResults;
 pub use subscriptions::{
     Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
     Secret, Subscription, SubscriptionState, Subscriptions,
 };
+pub use uploads::{NewUpload, Part, UploadInfo, Uploads};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};
@@ -101,6 +112,8 @@ pub enum DocumentState {
     Counted(ResultSummary),
     /// Its message was given up, for this reason.
     Failed(String),
+    /// Its bucket does not trigger: it is kept, and nobody counts it.
+    Kept,
     /// A newer version exists, or it was deleted.
     Superseded,
 }
@@ -197,6 +210,16 @@ impl Embedded {
         Ok(recounted)
     }
 
+    /// Puts in force which buckets keep their documents uncounted; all others trigger. What is in a bucket that begins
+    /// to trigger becomes messages, and of one that begins to keep the results are removed.
+    pub fn set_kept_buckets(&self, names: &BTreeSet<String>) -> Result<Rearranged, BackendError> {
+        let rearranged = self.durable.write(|transaction| buckets::set_kept(transaction, names))?;
+        if rearranged != Rearranged::default() {
+            self.queue.ring_sent();
+        }
+        Ok(rearranged)
+    }
+
     /// What has become of one version of a document.
     pub fn state(&self, id: &DocumentId, sequence: Sequence) -> Result<DocumentState, BackendError> {
         if let Some(result) = self.results.read(id, Some(0))?
@@ -207,8 +230,13 @@ impl Embedded {
         if !self.bucket.is_newest(id, sequence)? {
             return Ok(DocumentState::Superseded);
         }
-        let reason = self.durable.read(|transaction| queue::reason_of_death(transaction, id, sequence))?;
-        Ok(reason.map_or(DocumentState::Waiting, DocumentState::Failed))
+        self.durable.read(|transaction| {
+            if buckets::triggers(transaction, id.bucket())? == Some(false) {
+                return Ok(DocumentState::Kept);
+            }
+            let reason = queue::reason_of_death(transaction, id, sequence)?;
+            Ok(reason.map_or(DocumentState::Waiting, DocumentState::Failed))
+        })
     }
 
     /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether

@@ -265,6 +265,14 @@ fn wait(embedded: &Embedded, uploaded: &[Uploaded], timeout: Option<Duration>) -
                 Cell::Missing,
                 "a newer version exists".into(),
             ],
+            DocumentState::Kept => [
+                bucket,
+                key,
+                "kept".into(),
+                Cell::Missing,
+                Cell::Missing,
+                "its bucket keeps documents and does not have them counted (setting buckets.keep)".into(),
+            ],
             DocumentState::Failed(reason) => {
                 num_failed += 1;
                 [bucket, key, "failed".into(), Cell::Missing, Cell::Missing, reason.into()]

@@ -1,0 +1,356 @@
+//! Uploads in parts. Each part is an object of its own, named by digest, that the table of parts refers to; it is durable
+//! before its put returns. Completing writes the parts one after the other into the object and, in the transaction
+//! that makes it visible, takes the parts away; until then nobody sees anything of it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::bucket::{Bucket, Staged, Version, record};
+use super::buckets::triggers;
+use super::objects::{Answer, Attributes, NewObject, Refused, may_put, successor, to_json};
+use super::results::document_id;
+use crate::document::DocumentId;
+use crate::error::{BackendError, ErrorKind};
+use crate::failpoint;
+use crate::time::Timestamp;
+
+/// An upload to begin.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// Its name, which nobody must be able to guess.
+    pub upload: String,
+    /// The object it becomes.
+    pub id: DocumentId,
+    /// The object's content type.
+    pub content_type: Option<String>,
+    /// What else is to be kept of the object; a checksum without a value says which one its parts have.
+    pub attributes: Attributes,
+}
+
+/// An upload that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Its name.
+    pub upload: String,
+    /// The object it becomes.
+    pub id: DocumentId,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// The object's content type.
+    pub content_type: Option<String>,
+    /// What else is to be kept of the object.
+    pub attributes: Attributes,
+    /// The object's tag, if it was completed already.
+    pub completed_etag: Option<String>,
+}
+
+/// A part of an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its number, from 1.
+    pub number: i32,
+    /// The BLAKE3 digest of its bytes.
+    pub digest: [u8; 32],
+    /// Its size.
+    pub bytes: u64,
+    /// The MD5 of its bytes in hexadecimal.
+    pub etag: String,
+    /// Its checksum in Base64, by the algorithm of the upload.
+    pub checksum: Option<String>,
+    /// When it was put.
+    pub put_at: Timestamp,
+}
+
+/// A page of uploads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Uploads {
+    /// In the order of keys, then of names.
+    pub uploads: Vec<UploadInfo>,
+    /// Whether there are more.
+    pub is_truncated: bool,
+}
+
+const UPLOAD: &str = "id, bucket, key, started_at, content_type, attributes, completed_etag";
+const PART: &str = "number, digest, bytes, etag, checksum, put_at";
+
+fn upload_info(row: &Row<'_>) -> Result<UploadInfo, BackendError> {
+    let id = document_id(row, 1)?;
+    let attributes: Option<String> = row.get(5)?;
+    let attributes = attributes
+        .map_or(Ok(Attributes::default()), |attributes| serde_json::from_str(&attributes))
+        .map_err(|error| {
+            BackendError::new(ErrorKind::Corrupt, format!("the stored upload of {id} is damaged: {error}"))
+        })?;
+    Ok(UploadInfo {
+        upload: row.get(0)?,
+        started_at: Timestamp(row.get(3)?),
+        content_type: row.get(4)?,
+        completed_etag: row.get(6)?,
+        attributes,
+        id,
+    })
+}
+
+fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
+    Ok(Part {
+        number: row.get(0)?,
+        digest: row.get(1)?,
+        bytes: row.get(2)?,
+        etag: row.get(3)?,
+        checksum: row.get(4)?,
+        put_at: Timestamp(row.get(5)?),
+    })
+}
+
+fn find(transaction: &Transaction<'_>, id: &DocumentId, upload: &str) -> Answer<UploadInfo> {
+    if triggers(transaction, id.bucket())?.is_none() {
+        return Ok(Err(Refused::NoSuchBucket));
+    }
+    let mut select = transaction.prepare_cached(&format!(
+        "SELECT {UPLOAD} FROM uploads WHERE id = ?1 AND bucket = ?2 AND key = ?3"
+    ))?;
+    let mut rows = select.query(params![upload, id.bucket(), id.key().as_bytes()])?;
+    match rows.next()? {
+        Some(row) => upload_info(row).map(Ok),
+        None => Ok(Err(Refused::NoSuchUpload)),
+    }
+}
+
+/// The same, of one that is still under way.
+fn find_open(transaction: &Transaction<'_>, id: &DocumentId, upload: &str) -> Answer<UploadInfo> {
+    Ok(find(transaction, id, upload)?.and_then(|upload| {
+        if upload.completed_etag.is_none() { Ok(upload) } else { Err(Refused::NoSuchUpload) }
+    }))
+}
+
+fn find_part(transaction: &Transaction<'_>, upload: &str, number: i32) -> Result<Option<Part>, BackendError> {
+    Ok(transaction
+        .prepare_cached(&format!("SELECT {PART} FROM parts WHERE upload = ?1 AND number = ?2"))?
+        .query_row(params![upload, number], part)
+        .optional()?)
+}
+
+fn forget(transaction: &Transaction<'_>, upload: &str) -> Result<(), BackendError> {
+    transaction.prepare_cached("DELETE FROM parts WHERE upload = ?1")?.execute([upload])?;
+    transaction.prepare_cached("DELETE FROM uploads WHERE id = ?1")?.execute([upload])?;
+    Ok(())
+}
+
+/// The bytes of parts, one after the other.
+struct Parts<'a> {
+    paths: std::slice::Iter<'a, PathBuf>,
+    current: Option<File>,
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(file) = &mut self.current {
+                let read = file.read(buffer)?;
+                if read > 0 {
+                    return Ok(read);
+                }
+            }
+            match self.paths.next() {
+                Some(path) => self.current = Some(File::open(path)?),
+                None => return Ok(0),
+            }
+        }
+    }
+}
+
+impl Bucket {
+    /// Begins an upload in parts.
+    pub fn create_upload(&self, new: NewUpload) -> Answer<()> {
+        self.change(None, move |transaction| {
+            if triggers(transaction, new.id.bucket())?.is_none() {
+                return Ok(Err(Refused::NoSuchBucket));
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO uploads (id, bucket, key, started_at, content_type, attributes)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?
+                .execute(params![
+                    new.upload,
+                    new.id.bucket(),
+                    new.id.key().as_bytes(),
+                    Timestamp::now().0,
+                    new.content_type,
+                    to_json(&new.attributes)
+                ])?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// An upload that is under way, or was completed a while ago.
+    pub fn upload(&self, id: &DocumentId, upload: &str) -> Answer<UploadInfo> {
+        self.readers.read(|transaction| find(transaction, id, upload))
+    }
+
+    /// Puts a part, in place of one of the same number.
+    pub fn put_part(
+        &self,
+        id: DocumentId,
+        upload: String,
+        number: i32,
+        staged: Staged,
+        etag: String,
+        checksum: Option<String>,
+    ) -> Answer<()> {
+        let (digest, bytes) = (*staged.digest(), staged.bytes());
+        self.change(Some(staged), move |transaction| {
+            if let Err(refused) = find_open(transaction, &id, &upload)? {
+                return Ok(Err(refused));
+            }
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+                .execute(params![upload, number, digest, bytes, etag, checksum, Timestamp::now().0])?;
+            Ok(Ok(()))
+        })
+    }
+
+    /// The parts of an upload after this number, in order.
+    pub fn list_parts(&self, id: &DocumentId, upload: &str, after: i32, limit: usize) -> Answer<Vec<Part>> {
+        self.readers.read(|transaction| {
+            if let Err(refused) = find_open(transaction, id, upload)? {
+                return Ok(Err(refused));
+            }
+            let parts = transaction
+                .prepare_cached(&format!(
+                    "SELECT {PART} FROM parts WHERE upload = ?1 AND number > ?2 ORDER BY number LIMIT ?3"
+                ))?
+                .query_map(params![upload, after, i64::try_from(limit).unwrap_or(i64::MAX)], part)?
+                .collect::<Result<_, _>>()?;
+            Ok(Ok(parts))
+        })
+    }
+
+    /// Uploads under way to keys that begin so, after this key and, among those of this key, after this name.
+    pub fn list_uploads(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<(&str, &str)>,
+        limit: usize,
+    ) -> Answer<Uploads> {
+        self.readers.read(|transaction| {
+            if triggers(transaction, bucket)?.is_none() {
+                return Ok(Err(Refused::NoSuchBucket));
+            }
+            let (key, upload) = after.unwrap_or_default();
+            let mut select = transaction.prepare_cached(&format!(
+                "SELECT {UPLOAD} FROM uploads INDEXED BY uploads_by_key
+                 WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND (key, id) > (?4, ?5) AND completed_etag IS NULL
+                 ORDER BY key, id LIMIT ?6"
+            ))?;
+            let mut rows = select.query(params![
+                bucket,
+                prefix.as_bytes(),
+                successor(prefix),
+                key.as_bytes(),
+                upload,
+                i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
+            ])?;
+            let mut uploads = Vec::new();
+            while let Some(row) = rows.next()? {
+                uploads.push(upload_info(row)?);
+            }
+            let is_truncated = uploads.len() > limit;
+            uploads.truncate(limit);
+            Ok(Ok(Uploads { uploads, is_truncated }))
+        })
+    }
+
+    /// Gives an upload up; its parts go with the next sweep.
+    pub fn abort_upload(&self, id: DocumentId, upload: String) -> Answer<()> {
+        self.change(None, move |transaction| match find_open(transaction, &id, &upload)? {
+            Ok(_open) => forget(transaction, &upload).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        })
+    }
+
+    /// Gives up what was begun longer ago than this, and forgets what was completed; tells how many.
+    pub fn expire_uploads(&self, age: Duration) -> Result<u64, BackendError> {
+        let before =
+            Timestamp(Timestamp::now().0.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)));
+        let any = self.database.read(|transaction| expired(transaction, before))?;
+        if any.is_empty() {
+            return Ok(0);
+        }
+        self.database.write(|transaction| {
+            let uploads = expired(transaction, before)?;
+            uploads.iter().try_for_each(|upload| forget(transaction, upload))?;
+            Ok(uploads.len() as u64)
+        })
+    }
+
+    /// Writes these parts one after the other. Nothing is visible of it yet.
+    pub fn assemble(&self, parts: &[Part]) -> Answer<Staged> {
+        failpoint::hit("uploads.before_assemble");
+        let paths: Vec<_> =
+            parts.iter().map(|part| self.path_of(&blake3::Hash::from_bytes(part.digest))).collect();
+        // Completed or aborted by another request, and swept, in the meantime.
+        if paths.iter().any(|path| !path.exists()) {
+            return Ok(Err(Refused::NoSuchUpload));
+        }
+        let staged = self.stage(&mut Parts { paths: paths.iter(), current: None })?;
+        if staged.bytes() != parts.iter().map(|part| part.bytes).sum::<u64>() {
+            return Err(BackendError::new(
+                ErrorKind::Corrupt,
+                "the stored parts of the upload have another size than was recorded: upload them again",
+            ));
+        }
+        failpoint::hit("uploads.after_assemble");
+        Ok(Ok(staged))
+    }
+
+    /// Makes what was assembled of these parts the object, if they are still the upload's.
+    pub fn complete_upload(
+        &self,
+        upload: String,
+        parts: Vec<Part>,
+        staged: Staged,
+        object: NewObject,
+    ) -> Answer<()> {
+        let version = Version {
+            etag: Some(object.etag),
+            content_type: object.content_type,
+            attributes: to_json(&object.attributes),
+            ..Version::of(&staged, object.id)
+        };
+        self.change(Some(staged), move |transaction| {
+            if let Err(refused) = find_open(transaction, &version.id, &upload)? {
+                return Ok(Err(refused));
+            }
+            for wanted in &parts {
+                if find_part(transaction, &upload, wanted.number)?.map(|part| part.digest)
+                    != Some(wanted.digest)
+                {
+                    return Ok(Err(Refused::InvalidPart));
+                }
+            }
+            let triggers = match may_put(transaction, &version.id, &object.condition)? {
+                Ok(triggers) => triggers,
+                Err(refused) => return Ok(Err(refused)),
+            };
+            record(transaction, &version, triggers, Timestamp::now())?;
+            transaction.prepare_cached("DELETE FROM parts WHERE upload = ?1")?.execute([&upload])?;
+            transaction
+                .prepare_cached("UPDATE uploads SET completed_etag = ?2 WHERE id = ?1")?
+                .execute(params![upload, version.etag])?;
+            Ok(Ok(()))
+        })
+    }
+}
+
+fn expired(transaction: &Transaction<'_>, before: Timestamp) -> Result<Vec<String>, BackendError> {
+    Ok(transaction
+        .prepare_cached("SELECT id FROM uploads WHERE started_at < ?1")?
+        .query_map([before.0], |row| row.get(0))?
+        .collect::<Result<_, _>>()?)
+}
