@@ -181,6 +181,7 @@ mod tests {
 
     use super::*;
     use crate::server::access::Access;
+    use crate::server::events::Events;
 
     /// A client's end of a connection that is served.
     fn connect(directory: &std::path::Path) -> (DuplexStream, watch::Sender<bool>) {
@@ -190,6 +191,7 @@ mod tests {
             access: Access::new(embedded.access.clone(), true),
             embedded,
             waker: wordfreq_pipeline::scale::wakes().0,
+            events: Events::default(),
             ending,
             max_backlog: 1,
             rate: None,

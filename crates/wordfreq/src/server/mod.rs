@@ -9,7 +9,9 @@
 pub mod access;
 pub mod api;
 mod connection;
+mod events;
 mod limits;
+mod metrics;
 pub mod notify;
 pub mod problem;
 mod tls;
@@ -17,6 +19,7 @@ mod tls;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Body;
@@ -33,6 +36,7 @@ use crate::config::Config;
 use crate::data_directory;
 use crate::exit::UsageError;
 use access::Access;
+use events::Events;
 use limits::Rate;
 use notify::Registrar;
 use problem::Problem;
@@ -42,6 +46,9 @@ const THREADS: usize = 2;
 
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// When to try again after a refusal for too many messages.
+const BACKLOG_PASSES: Duration = Duration::from_secs(5);
 
 /// What every request may need.
 pub struct App {
@@ -54,6 +61,8 @@ pub struct App {
     pub registrar: Registrar,
     /// Wakes the scaler.
     pub waker: Waker,
+    /// Who watches.
+    pub events: Events,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
@@ -62,6 +71,23 @@ pub struct App {
 }
 
 impl App {
+    /// Refuses documents while too many messages wait.
+    ///
+    /// # Errors
+    /// 503, and when to try again.
+    pub async fn admit(self: &Arc<Self>) -> Result<(), Problem> {
+        let most = self.max_backlog;
+        if self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await? {
+            return Err(Problem::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "backlog",
+                format!("{most} messages wait, which is as many as may (`server.max_backlog`): try again when there are fewer"),
+            )
+            .retry_after(BACKLOG_PASSES));
+        }
+        Ok(())
+    }
+
     /// Does what blocks, away from the threads that serve.
     pub async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -150,6 +176,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         access: Access::new(embedded.access.clone(), is_local),
         embedded,
         waker,
+        events: Events::default(),
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
@@ -170,6 +197,8 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         });
         let ended = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(events::publish(app.clone()));
+            tokio::spawn(api::forget_ranking(app.clone()));
             connection::accept(listener, tls, max_connections, app).await;
             Ok::<_, std::io::Error>(())
         });
