@@ -10,6 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wordfreq_core::ProfileName;
 use wordfreq_core::scaling::Metric;
+use wordfreq_pipeline::embedded::Scope;
 
 use crate::config::{BackendName, Flags, Preset};
 use crate::corpus::{MAX_VOCABULARY, Size};
@@ -59,6 +60,10 @@ pub enum Command {
     Simulate(Box<SimulateArgs>),
     /// Put a load on the real thing and account for every document, beside what the fleet did and would cost.
     Loadtest(Box<LoadtestArgs>),
+    /// Tokens, by which clients may use the API of `up`.
+    Token(CredentialArgs),
+    /// Keys, by which clients may use the S3 endpoint of `up`.
+    Key(CredentialArgs),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -128,6 +133,9 @@ pub struct UpSettings {
     /// With --preset latency, how long a worker works on a document [default: as measured]
     #[arg(long, value_name = "TIME")]
     pub service_time: Option<String>,
+    /// Where the S3 endpoint, the API and the page listen, or none [default: 127.0.0.1:8080; none with --exit-when-idle]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
 }
 
 /// How a result is printed.
@@ -312,6 +320,70 @@ pub struct ResultsOutput {
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
+}
+
+/// `wordfreq token` and `wordfreq key`
+#[derive(Debug, Args)]
+pub struct CredentialArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CredentialCommand,
+}
+
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialCommand {
+    /// Make one and print it, this once, as lines to be sourced by a shell.
+    Create {
+        /// What to call it, to know it again in the list
+        #[arg(long, value_name = "NAME", value_parser = credential_name)]
+        name: String,
+        /// What its holder may do: read; write, which is put and delete too; admin, which is everything
+        #[arg(long, value_name = "SCOPE", value_parser = scope_parser(), default_value = "read")]
+        scope: Scope,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+    /// List those there are, without their secrets.
+    List {
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Revoke some; `up` turns them away within a second.
+    Revoke {
+        /// Which, as `list` names them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+}
+
+impl CredentialCommand {
+    fn data_dir(&self) -> &DataDirFlag {
+        match self {
+            Self::Create { data_dir, .. } | Self::List { data_dir, .. } | Self::Revoke { data_dir, .. } => {
+                data_dir
+            }
+        }
+    }
+}
+
+fn scope_parser() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(Scope::ALL.map(Scope::as_str)).try_map(|name| name.parse::<Scope>())
+}
+
+fn credential_name(name: &str) -> Result<String, String> {
+    let is_sensible = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    is_sensible
+        .then(|| name.to_owned())
+        .ok_or_else(|| "a name has 1 to 64 characters, none of them a control character".to_owned())
 }
 
 /// `wordfreq queue`
@@ -772,6 +844,7 @@ impl Command {
             Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
+            Self::Token(args) | Self::Key(args) => none.with_data_dir(args.command.data_dir()),
             Self::Config(args) => Flags { needs_backend: true, ..none }
                 .with_data_dir(&args.data_dir)
                 .with_profile(&args.profile)
@@ -814,6 +887,7 @@ impl Flags {
         self.plan.clone_from(&flags.plan);
         self.acceptable_latency.clone_from(&flags.acceptable_latency);
         self.service_time.clone_from(&flags.service_time);
+        self.listen.clone_from(&flags.listen);
         self
     }
 }

@@ -21,6 +21,7 @@ pub mod plan_file;
 pub mod prices;
 pub mod report;
 pub mod run;
+pub mod server;
 pub mod signals;
 pub mod temporary;
 pub mod top;

@@ -14,9 +14,10 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::bell::Bell;
 use super::buckets;
-use super::database::{Database, Reads};
+use super::database::Database;
 use super::group::Group;
-use super::queue::enqueue_event;
+use super::queue::{enqueue_event, forget_dead_letters};
+use super::readers::Readers;
 use super::sync_directory;
 use crate::document::{DocumentEvent, DocumentId, EventKind, Provenance, Sequence};
 use crate::error::{BackendError, ErrorKind};
@@ -37,7 +38,7 @@ pub struct Bucket {
     incoming: PathBuf,
     pub(super) database: Arc<Database>,
     pub(super) group: Arc<Group>,
-    reads: Arc<Reads>,
+    pub(super) readers: Arc<Readers>,
     sent: Arc<Bell>,
 }
 
@@ -169,14 +170,14 @@ impl Bucket {
             incoming: directory.join("incoming"),
             database,
             group: Arc::default(),
-            reads: Arc::new(Reads::new(directory)),
+            readers: Arc::new(Readers::new(directory)),
             sent,
         }
     }
 
-    /// A connection for reads that must not wait for the writers of this process.
-    pub(super) fn reads(&self) -> Result<Arc<Database>, BackendError> {
-        self.reads.database()
+    /// The same, without a way to the thread that commits: for that thread, which would never end otherwise.
+    pub(super) fn without_group(&self) -> Self {
+        Self { group: Arc::default(), ..self.clone() }
     }
 
     /// Begins to take in bytes that arrive bit by bit.
@@ -349,6 +350,17 @@ impl Bucket {
         self.database.write(|transaction| ids.iter().try_for_each(|id| delete(transaction, id).map(drop)))?;
         self.sent.ring();
         Ok(())
+    }
+
+    /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
+    /// about it are gone with that. Answers the sequence; `None` if there is no such document.
+    ///
+    /// # Errors
+    /// `Invalid` if its bucket keeps its documents uncounted.
+    pub fn recount(&self, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+        let recounted = self.database.write(|transaction| recount(transaction, id))?;
+        self.sent.ring();
+        Ok(recounted)
     }
 
     /// Opens a version for counting.
@@ -617,6 +629,33 @@ pub(super) fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<b
         }
     }
     Ok(exists)
+}
+
+fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+    let (bucket, key) = (id.bucket(), id.key().as_bytes());
+    let bytes: Option<u64> = transaction
+        .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
+        .query_row(params![bucket, key], |row| row.get(0))
+        .optional()?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if buckets::triggers(transaction, bucket)? == Some(false) {
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            format!("{bucket} keeps its documents and has none counted: copy it to a bucket that does not"),
+        ));
+    }
+    // A commit of a version that was committed before changes nothing, so it must be another one.
+    let sequence = next_sequence(transaction)?;
+    transaction
+        .prepare_cached("UPDATE documents SET sequence = ?3 WHERE bucket = ?1 AND key = ?2")?
+        .execute(params![bucket, key, sequence])?;
+    forget_dead_letters(transaction, id, sequence)?;
+    enqueue_event(
+        transaction,
+        &DocumentEvent::new(EventKind::Created, id.clone(), sequence, bytes),
+        Timestamp::now(),
+    )?;
+    Ok(Some(sequence))
 }
 
 fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {

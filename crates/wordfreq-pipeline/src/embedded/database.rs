@@ -1,8 +1,8 @@
 //! The SQLite database of a data directory: how it is opened, its schema, and the two ways to use it. Not here: any
 //! statement about messages, results or documents.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
@@ -116,6 +116,106 @@ const MIGRATIONS: &[&str] = &[
         in_service_at INTEGER, healthy INTEGER NOT NULL, protected INTEGER NOT NULL, held INTEGER NOT NULL,
         documents INTEGER NOT NULL, note TEXT
     ) STRICT, WITHOUT ROWID;
+",
+    r"
+    -- Who may reach the data directory over the network. A token is kept as its digest; a key's secret as it is.
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, digest BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE s3_keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, secret TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    r"
+    -- How many documents the profile in force has counted, and which were counted last.
+    CREATE INDEX results_by_commit ON results (profile_id, committed_at);
+    CREATE INDEX fleet_observations_by_time ON fleet_observations (at);
+",
+    r"
+    -- Who is told of what happens. `pending` counts their deliveries that wait, `missed` the events that found no room
+    -- there; `failures` in a row keep a target alone until `paused_until`.
+    CREATE TABLE subscriptions (
+        id TEXT PRIMARY KEY, target TEXT NOT NULL, bucket TEXT, state TEXT NOT NULL, created_at INTEGER NOT NULL,
+        secret BLOB NOT NULL, pending INTEGER NOT NULL DEFAULT 0, missed INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0, paused_until INTEGER NOT NULL DEFAULT 0, ended_at INTEGER, note TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE subscription_events (
+        event TEXT NOT NULL, subscription TEXT NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
+        PRIMARY KEY (event, subscription)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX subscription_events_by_subscription ON subscription_events (subscription);
+
+    -- The outbox, and what became of it. Only what is to be tried has a next_attempt_at.
+    CREATE TABLE deliveries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subscription TEXT NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
+        event_id TEXT NOT NULL, event TEXT NOT NULL, at INTEGER NOT NULL, facts TEXT NOT NULL,
+        created_at INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt_at INTEGER, response INTEGER, last_error TEXT
+    ) STRICT;
+    CREATE INDEX deliveries_by_subscription ON deliveries (subscription, id);
+    CREATE INDEX deliveries_due ON deliveries (subscription, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+    CREATE TRIGGER delivery_waits AFTER INSERT ON deliveries WHEN new.next_attempt_at IS NOT NULL BEGIN
+        UPDATE subscriptions SET pending = pending + 1 WHERE id = new.subscription;
+    END;
+    CREATE TRIGGER delivery_settled AFTER UPDATE OF next_attempt_at ON deliveries
+    WHEN old.next_attempt_at IS NOT NULL AND new.next_attempt_at IS NULL BEGIN
+        UPDATE subscriptions SET pending = pending - 1 WHERE id = new.subscription;
+    END;
+
+    -- What happens is put into this view, which holds nothing: it goes to whoever subscribed to it. Each of the triggers
+    -- below runs in the transaction that makes its event true, and costs one look at an empty index if nobody listens.
+    CREATE VIEW announcements AS SELECT '' AS id, '' AS event, 0 AS at, '' AS bucket, '' AS facts WHERE 0;
+    CREATE TRIGGER announce INSTEAD OF INSERT ON announcements BEGIN
+        UPDATE subscriptions SET missed = missed + 1
+        WHERE state = 'confirmed' AND pending >= 10000
+            AND (bucket IS NULL OR bucket = new.bucket OR new.event NOT LIKE 'document.%')
+            AND id IN (SELECT subscription FROM subscription_events WHERE event = new.event);
+        INSERT INTO deliveries (subscription, event_id, event, at, facts, created_at, next_attempt_at)
+        SELECT subscriptions.id, new.id, new.event, new.at, new.facts,
+            CAST(unixepoch('subsec') * 1000 AS INTEGER), CAST(unixepoch('subsec') * 1000 AS INTEGER)
+        FROM subscription_events JOIN subscriptions ON subscriptions.id = subscription
+        WHERE subscription_events.event = new.event AND state = 'confirmed' AND pending < 10000
+            AND (subscriptions.bucket IS NULL OR subscriptions.bucket = new.bucket OR new.event NOT LIKE 'document.%');
+    END;
+
+    -- A result is inserted the first time and updated later. Keys are UTF-8, though they are kept as bytes.
+    CREATE TRIGGER announce_first_result AFTER INSERT ON results
+    WHEN new.profile_id IS NOT NULL AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.counted') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.counted', new.committed_at, new.bucket,
+            json_object('bucket', new.bucket, 'key', CAST(new.key AS TEXT), 'sequence', new.sequence,
+                'bytes', new.bytes, 'words', new.words, 'distinct', new.distinct_words, 'over_long', new.over_long,
+                'duration_us', new.duration_us,
+                'fingerprint', (SELECT fingerprint FROM profiles WHERE profiles.id = new.profile_id)));
+    END;
+    CREATE TRIGGER announce_next_result AFTER UPDATE OF committed_at ON results
+    WHEN new.profile_id IS NOT NULL AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.counted') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.counted', new.committed_at, new.bucket,
+            json_object('bucket', new.bucket, 'key', CAST(new.key AS TEXT), 'sequence', new.sequence,
+                'bytes', new.bytes, 'words', new.words, 'distinct', new.distinct_words, 'over_long', new.over_long,
+                'duration_us', new.duration_us,
+                'fingerprint', (SELECT fingerprint FROM profiles WHERE profiles.id = new.profile_id)));
+    END;
+    -- A message of somebody else's is about no document: its body tells what it was.
+    CREATE TRIGGER announce_dead_letter AFTER UPDATE OF dead ON messages
+    WHEN new.dead = 1 AND old.dead = 0
+        AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.failed') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.failed', new.visible_at,
+            CAST(substr(new.document, 1, instr(new.document, x'2F') - 1) AS TEXT),
+            json_object('bucket', CAST(substr(new.document, 1, instr(new.document, x'2F') - 1) AS TEXT),
+                'key', CAST(substr(new.document, instr(new.document, x'2F') + 1) AS TEXT),
+                'sequence', new.sequence, 'reason', substr(new.reason, 1, 2000), 'receive_count', new.receive_count,
+                'dead_letter', CAST(new.id AS TEXT),
+                'body', CASE WHEN new.document IS NULL THEN substr(new.body, 1, 1000) END));
+    END;
+    CREATE TRIGGER announce_alarm AFTER INSERT ON fleet_transitions
+    WHEN EXISTS (SELECT 1 FROM subscription_events WHERE event = 'alarm.changed') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'alarm.changed', new.at, NULL,
+            json_object('alarm', new.alarm, 'old_state', new.old_state, 'new_state', new.new_state,
+                'reason', new.reason, 'value', new.value));
+    END;
+    -- Rest is announced by who looks for it; of what was sent so far, it is too late.
+    INSERT INTO settings SELECT 'rest_announced', sent FROM throughput;
 ",
     r#"
     -- A bucket that does not trigger keeps its documents uncounted. Which names keep is a setting; a list in JSON.
@@ -250,32 +350,9 @@ impl Database {
     }
 }
 
-/// A connection of its own for readers, opened when first asked for: most processes never do.
-#[derive(Debug)]
-pub(super) struct Reads {
-    directory: PathBuf,
-    opened: Mutex<Option<Arc<Database>>>,
-}
-
-impl Reads {
-    pub(super) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), opened: Mutex::default() }
-    }
-
-    pub(super) fn database(&self) -> Result<Arc<Database>, BackendError> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = &*opened {
-            return Ok(database.clone());
-        }
-        let database = Arc::new(Database::open(&self.directory, Durability::Normal)?);
-        *opened = Some(database.clone());
-        Ok(database)
-    }
-}
-
 /// SQLite's own back-off starves a waiter among many writers; a short even wait with jitter does not. Gives up after
 /// about half a minute.
-fn wait_while_busy(attempt: i32) -> bool {
+pub(super) fn wait_while_busy(attempt: i32) -> bool {
     let jitter =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 1000);
     #[expect(clippy::disallowed_methods, reason = "a lock of SQLite gives no signal when it is free")]

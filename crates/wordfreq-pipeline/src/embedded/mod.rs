@@ -11,16 +11,20 @@
 //!
 //! The directory must be on a local disk: WAL needs shared memory, and locks must mean something.
 
+mod access;
 mod bell;
 mod bucket;
 mod buckets;
+mod catalogue;
 mod database;
 mod fleet;
 mod group;
 mod history;
 mod objects;
 mod queue;
+mod readers;
 mod results;
+mod subscriptions;
 mod totals;
 mod uploads;
 
@@ -32,19 +36,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
 pub use bucket::{Bucket, Staged, StagedPut, Staging, Stamp, Swept, WatchedFile};
 pub use buckets::{BucketInfo, Rearranged};
+pub use catalogue::{
+    BucketSummary, Catalogue, Examined, FleetView, ListedDocument, ListedState, Occurrence, Page, RankedWord,
+    Ranking, Selection, Settled, SettledSince, WordTotals,
+};
 use database::Database;
 pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet, is_worker_on};
-pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
+pub use group::wait_for;
+pub use history::{
+    AlarmRule, Deed, End, History, KeptActivity, Look, MOST_INSTANCES, NewActivity, News, Sizing,
+};
 pub use objects::{
-    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Copied, ListQuery, Listed,
+    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Description, ListQuery, Listed,
     NewObject, ObjectInfo, Refused,
 };
-pub use queue::{EmbeddedQueue, Throughput};
+pub use queue::{EmbeddedQueue, Purge, Throughput};
 pub use results::EmbeddedResults;
-pub use uploads::{NewUpload, Part, UploadInfo, Uploads};
+pub use subscriptions::{
+    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
+    Secret, Subscription, SubscriptionState, Subscriptions,
+};
+pub use uploads::{NewPart, NewUpload, Part, UploadInfo, Uploads};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};
@@ -117,6 +133,12 @@ pub struct Embedded {
     pub results: Arc<EmbeddedResults>,
     /// The fleet's past.
     pub history: Arc<History>,
+    /// Who may reach it over the network.
+    pub access: AccessList,
+    /// For looking at any of it without holding up the others.
+    pub catalogue: Arc<Catalogue>,
+    /// Who is told of what happens.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 impl Embedded {
@@ -159,8 +181,11 @@ impl Embedded {
                 settled.clone(),
                 options,
             )),
-            results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
+            subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
+            access: AccessList::new(durable.clone()),
+            catalogue: Arc::new(Catalogue::new(directory)),
             directory: directory.to_owned(),
             durable,
             leases,

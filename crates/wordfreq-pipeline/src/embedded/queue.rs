@@ -41,6 +41,18 @@ pub struct Throughput {
     pub deleted: u64,
 }
 
+/// Which messages to delete unseen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// Those that were given up.
+    DeadLetters,
+    /// All others, those that somebody works on too.
+    Messages,
+}
+
+/// How many messages of a purge are one transaction.
+const PURGED_AT_ONCE: usize = 2_000;
+
 /// A receipt is the message's row and the number of the receive, which never comes twice for one row.
 struct Lease {
     message: i64,
@@ -232,6 +244,40 @@ fn receive_at(
     }
 }
 
+pub(super) fn throughput(transaction: &Transaction<'_>) -> Result<Throughput, BackendError> {
+    Ok(transaction
+        .prepare_cached("SELECT sent, received, deleted FROM throughput")?
+        .query_row([], |row| {
+            Ok(Throughput { sent: row.get(0)?, received: row.get(1)?, deleted: row.get(2)? })
+        })?)
+}
+
+/// Dead letters in the order of their deaths, those after `after` first: a moment, and the id among those of it.
+pub(super) fn dead_letters(
+    transaction: &Transaction<'_>,
+    after: Option<(Timestamp, i64)>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BackendError> {
+    let (died_at, id) = after.map_or((i64::MIN, 0), |(died_at, id)| (died_at.0, id));
+    let letters = transaction
+        .prepare_cached(
+            "SELECT id, body, reason, receive_count, sent_at, visible_at FROM messages
+             WHERE dead = 1 AND (visible_at, id) > (?1, ?2) ORDER BY visible_at, id LIMIT ?3",
+        )?
+        .query_map(params![died_at, id, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(DeadLetter {
+                id: row.get::<_, i64>(0)?.to_string(),
+                body: row.get(1)?,
+                reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                receive_count: row.get(3)?,
+                sent_at: Timestamp(row.get(4)?),
+                died_at: Timestamp(row.get(5)?),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(letters)
+}
+
 fn next_visible(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, BackendError> {
     let next: Option<i64> = transaction
         .prepare_cached("SELECT min(visible_at) FROM messages WHERE dead = 0")?
@@ -263,7 +309,7 @@ fn extend_at(
     Ok(extended == 1)
 }
 
-fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, BackendError> {
+pub(super) fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, BackendError> {
     let depth = transaction
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE dead = 0 AND visible_at <= ?1),
@@ -303,15 +349,34 @@ impl EmbeddedQueue {
 
     /// How the queue stands and what passed through it so far, in one snapshot.
     pub fn depth_and_throughput(&self) -> Result<(Depth, Throughput), BackendError> {
-        self.leases.read(|transaction| {
-            let depth = depth_at(transaction, Timestamp::now())?;
-            let throughput = transaction
-                .prepare_cached("SELECT sent, received, deleted FROM throughput")?
-                .query_row([], |row| {
-                    Ok(Throughput { sent: row.get(0)?, received: row.get(1)?, deleted: row.get(2)? })
-                })?;
-            Ok((depth, throughput))
-        })
+        self.leases
+            .read(|transaction| Ok((depth_at(transaction, Timestamp::now())?, throughput(transaction)?)))
+    }
+
+    /// Deletes messages without doing anything about them, a few at a time so that others are not held up; tells how
+    /// many. Whoever holds one has lost it, and writes nothing.
+    pub fn purge(&self, which: Purge) -> Result<u64, BackendError> {
+        let dead = which == Purge::DeadLetters;
+        // What comes meanwhile is not meant.
+        let newest: Option<i64> = self.durable.read(|transaction| {
+            Ok(transaction.prepare_cached("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?)
+        })?;
+        let mut purged = 0;
+        loop {
+            let batch = self.durable.write(|transaction| {
+                Ok(transaction
+                    .prepare_cached(
+                        "DELETE FROM messages WHERE id IN
+                             (SELECT id FROM messages WHERE dead = ?1 AND id <= ?2 LIMIT ?3)",
+                    )?
+                    .execute(params![dead, newest, PURGED_AT_ONCE as i64])?)
+            })?;
+            purged += batch as u64;
+            if batch < PURGED_AT_ONCE {
+                self.settled.ring();
+                return Ok(purged);
+            }
+        }
     }
 
     /// Waits until something was sent since `seen`, or `timeout` has passed, or somebody waked it; returns what to pass
@@ -448,25 +513,7 @@ impl Queue for EmbeddedQueue {
     }
 
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BackendError> {
-        self.leases.read(|transaction| {
-            let letters = transaction
-                .prepare_cached(
-                    "SELECT id, body, reason, receive_count, sent_at, visible_at FROM messages
-                     WHERE dead = 1 ORDER BY visible_at, id LIMIT ?1",
-                )?
-                .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-                    Ok(DeadLetter {
-                        id: row.get::<_, i64>(0)?.to_string(),
-                        body: row.get(1)?,
-                        reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                        receive_count: row.get(3)?,
-                        sent_at: Timestamp(row.get(4)?),
-                        died_at: Timestamp(row.get(5)?),
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(letters)
-        })
+        self.leases.read(|transaction| dead_letters(transaction, None, limit))
     }
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
@@ -598,6 +645,46 @@ mod tests {
         let depth = fixture.at(|transaction| depth_at(transaction, Timestamp(10)));
         assert_eq!((depth.visible, depth.in_flight, depth.delayed, depth.dead_letters), (1, 1, 1, 0));
         assert_eq!(depth.oldest_age, Some(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn a_purge_takes_one_kind_and_whoever_holds_a_message_has_lost_it() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let now = Timestamp::now();
+        let many = PURGED_AT_ONCE + 3;
+        fixture.at(|transaction| {
+            (0..many).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
+        });
+        let [held, dead] = &fixture.receive(now.0)[..2] else { panic!("two messages") };
+        queue.dead_letter(&dead.receipt, "a reason").unwrap();
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 1);
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
+        assert_eq!(queue.purge(Purge::Messages).unwrap(), many as u64 - 1);
+        assert!(queue.is_idle().unwrap());
+        assert_eq!(queue.extend(&[held.receipt.clone()], LEASE).unwrap(), [false]);
+    }
+
+    #[test]
+    fn dead_letters_come_in_pages_whatever_comes_and_goes() {
+        let fixture = fixture();
+        let at = |second: i64| Timestamp(1000 * second);
+        for number in 0..5 {
+            fixture.at(|transaction| enqueue(transaction, &number.to_string(), None, at(0), at(0)));
+        }
+        // Three die in one moment.
+        fixture.at(|transaction| {
+            Ok(transaction.execute("UPDATE messages SET dead = 1, visible_at = 1000 * max(id, 3)", [])?)
+        });
+        let page = |after| fixture.at(|transaction| dead_letters(transaction, after, 2));
+        let first = page(None);
+        fixture.at(|transaction| Ok(transaction.execute("DELETE FROM messages WHERE id = 1", [])?));
+        let last = &first[1];
+        let second = page(Some((last.died_at, last.id.parse().unwrap())));
+        let last = &second[1];
+        let third = page(Some((last.died_at, last.id.parse().unwrap())));
+        let ids: Vec<_> = [first, second, third].concat().into_iter().map(|letter| letter.id).collect();
+        assert_eq!(ids, ["1", "2", "3", "4", "5"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod completions;
 pub mod config;
 pub mod count;
+pub mod credential;
 pub mod fleet;
 pub mod loadtest;
 pub mod queue;

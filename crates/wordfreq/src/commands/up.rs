@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::fleet;
 use crate::output::{self, Style};
+use crate::server::{self, Server};
 use crate::upkeep::{Sweep, fold_if_idle, keep_up, sweep_once};
 use crate::{data_directory, signals};
 
@@ -81,6 +82,12 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     if args.supervised {
         signals::drain_on_end_of_input(drain.clone())?;
     }
+    let listen = match config.server.listen.explicit() {
+        // Who is to end by itself need not be asked meanwhile.
+        None if args.exit_when_idle => None,
+        _ => config.server.listen.value,
+    };
+    let server = listen.map(|address| server::start(config, address, &drain, waker.clone())).transpose()?;
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
@@ -97,6 +104,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         data_dir = %directory.display(),
         profile = profile.fingerprint(),
         plan,
+        server = server.as_ref().map(Server::url),
         micros = started.elapsed().as_micros() as u64,
         "ready"
     );
@@ -111,6 +119,9 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         if thread.join().is_err() {
             tracing::error!("a thread ended in a panic");
         }
+    }
+    if server.is_some_and(|server| server.join().is_err()) {
+        tracing::error!("the server ended in a panic");
     }
     sweep_once(&embedded);
     fold_if_idle(&embedded);

@@ -7,6 +7,7 @@
 //! This is the only file that reads the environment; the SDKs of AWS read theirs (`AWS_*`) themselves. Not here: the
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
+mod server;
 mod settings;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
 
 use crate::output::Cell;
+pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
     AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN, FLEET_PROTECT,
@@ -221,6 +223,8 @@ pub struct Flags {
     pub acceptable_latency: Option<String>,
     /// `--service-time`
     pub service_time: Option<String>,
+    /// `--listen`
+    pub listen: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -501,6 +505,8 @@ pub struct Config {
     pub scaling: ScalingConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[server]`
+    pub server: ServerConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -594,6 +600,7 @@ impl Config {
             fleet: FleetConfig::resolve(&layers, flags)?,
             scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
+            server: ServerConfig::resolve(&layers, flags)?,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -622,7 +629,7 @@ impl Config {
         let number_of = |text: Option<String>| text.map_or(Cell::Missing, Cell::from);
         let time = |time: Duration| Cell::Text(humantime::format_duration(time).to_string());
         let (aws, fleet, scaling) = (&self.aws, &self.fleet, &self.scaling);
-        let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
+        let before = [
             (&BACKEND, Cell::from(self.backend.value.to_string()), &self.backend.origin),
             (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
@@ -663,6 +670,8 @@ impl Config {
                 &self.queue.max_receive_count.origin,
             ),
             (&QUEUE_BATCH, Cell::from(self.queue.batch.value as u64), &self.queue.batch.origin),
+        ];
+        let after = [
             (&AWS_QUEUE_URL, optional(&aws.queue_url.value), &aws.queue_url.origin),
             (&AWS_RESULT_QUEUE_URL, optional(&aws.result_queue_url.value), &aws.result_queue_url.origin),
             (&AWS_RESULT_TABLE, optional(&aws.result_table.value), &aws.result_table.origin),
@@ -677,7 +686,9 @@ impl Config {
             (&AWS_WORKER_COUNT, Cell::from(aws.worker_count.value as u64), &aws.worker_count.origin),
             (&LOG_FORMAT, Cell::from(self.log.format.value.to_string()), &self.log.format.origin),
         ];
-        rows.into_iter().map(|(setting, value, origin)| Effective { setting, value, origin }).collect()
+        let row = |(setting, value, origin)| Effective { setting, value, origin };
+        let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
+        before.chain(self.server.effective()).chain(after).collect()
     }
 }
 

@@ -154,6 +154,49 @@ pub(super) const QUEUE_BATCH: Setting = Setting {
     default: "64",
     doc: "messages a worker takes at a time, 1 to 1000",
 };
+pub(super) const SERVER_LISTEN: Setting = Setting {
+    name: "server.listen",
+    environment: "WORDFREQ_SERVER_LISTEN",
+    flag: Some("--listen"),
+    default: "127.0.0.1:8080; none with --exit-when-idle",
+    doc: "address of the S3 endpoint, the API and the page of `up`, or none; one that others can reach needs a token \
+          (`wordfreq token create`)",
+};
+pub(super) const SERVER_CERTIFICATE: Setting = Setting {
+    name: "server.tls_certificate",
+    environment: "WORDFREQ_SERVER_TLS_CERTIFICATE",
+    flag: None,
+    default: "none",
+    doc: "file of the server's certificate and those that vouch for it, in PEM; with it, the server speaks TLS alone",
+};
+pub(super) const SERVER_KEY: Setting = Setting {
+    name: "server.tls_key",
+    environment: "WORDFREQ_SERVER_TLS_KEY",
+    flag: None,
+    default: "none",
+    doc: "file of that certificate's private key, in PEM",
+};
+pub(super) const SERVER_MAX_CONNECTIONS: Setting = Setting {
+    name: "server.max_connections",
+    environment: "WORDFREQ_SERVER_MAX_CONNECTIONS",
+    flag: None,
+    default: "16384",
+    doc: "most connections at a time, 1 to 1000000, as far as the limit of open files allows; more are turned away with 503",
+};
+pub(super) const SERVER_RATE: Setting = Setting {
+    name: "server.rate",
+    environment: "WORDFREQ_SERVER_RATE",
+    flag: None,
+    default: "none",
+    doc: "most requests a second of one token, key or address, 1 to 1000000; more are answered 429, by S3 503 SlowDown",
+};
+pub(super) const SERVER_MAX_BACKLOG: Setting = Setting {
+    name: "server.max_backlog",
+    environment: "WORDFREQ_SERVER_MAX_BACKLOG",
+    flag: None,
+    default: "1000000",
+    doc: "while this many messages wait, 1 to 1000000000, the server takes no documents: 503, by S3 503 SlowDown",
+};
 pub(super) const AWS_QUEUE_URL: Setting = Setting {
     name: "aws.queue_url",
     environment: "WORKER_QUEUE_URL",
@@ -219,7 +262,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 28] = [
+pub const SETTINGS: [&Setting; 34] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
@@ -239,6 +282,12 @@ pub const SETTINGS: [&Setting; 28] = [
     &QUEUE_VISIBILITY,
     &QUEUE_MAX_RECEIVES,
     &QUEUE_BATCH,
+    &SERVER_LISTEN,
+    &SERVER_CERTIFICATE,
+    &SERVER_KEY,
+    &SERVER_MAX_CONNECTIONS,
+    &SERVER_RATE,
+    &SERVER_MAX_BACKLOG,
     &AWS_QUEUE_URL,
     &AWS_RESULT_QUEUE_URL,
     &AWS_RESULT_TABLE,

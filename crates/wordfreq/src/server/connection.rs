@@ -1,0 +1,173 @@
+//! Connections: as many as are allowed, each with its time to send a request, and an orderly end of all. Not here: what a
+//! request gets for an answer.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower_http::timeout::TimeoutBody;
+
+use super::{App, Peer, answer, api};
+
+/// For the head of a request, from the end of the one before it: an idle connection is closed after this.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two pieces of a body.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// For the handshake of TLS.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest head of a request. S3 allows 8 KB; a key of 1,024 bytes is up to 3 KB when it is percent-encoded.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// For what is being answered, when the server is to end.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// After the system refused a connection, for want of files or memory.
+const REST: Duration = Duration::from_millis(100);
+
+const REQUEST_TIMEOUT: &str =
+    "HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What one connection too many is answered: S3's words, which for others are as good as any.
+const TOO_MANY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+    <Error><Code>SlowDown</Code><Message>There are too many connections. Please try again.</Message></Error>";
+
+/// Takes connections until the server is to end, and then waits for those that are being answered.
+pub(super) async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    max_connections: usize,
+    app: Arc<App>,
+) {
+    let places = Arc::new(Semaphore::new(max_connections));
+    let router = api::router(app.clone());
+    let mut ending = app.ending.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = ending.wait_for(|is_ending| *is_ending) => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot take a connection");
+                tokio::time::sleep(REST).await;
+                continue;
+            }
+        };
+        let place = places.clone().try_acquire_owned();
+        let connection = Connection { app: app.clone(), router: router.clone(), tls: tls.clone(), address };
+        tokio::spawn(async move {
+            match place {
+                Ok(place) => connection.serve(stream, place).await,
+                Err(_full) => connection.turn_away(stream).await,
+            }
+        });
+    }
+    drop(listener);
+    let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
+    if timeout(END_WITHIN, places.acquire_many(all)).await.is_err() {
+        tracing::warn!("some requests were not answered in time; their connections are closed");
+    }
+}
+
+struct Connection {
+    app: Arc<App>,
+    router: axum::Router,
+    tls: Option<TlsAcceptor>,
+    address: SocketAddr,
+}
+
+impl Connection {
+    /// More than that would be kind, and cost what there is not.
+    async fn turn_away(&self, mut stream: TcpStream) {
+        if self.tls.is_none() {
+            let answer = format!(
+                "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+                 connection: close\r\n\r\n{TOO_MANY}",
+                TOO_MANY.len()
+            );
+            // Who does not read it is not told.
+            drop(timeout(REST, stream.write_all(answer.as_bytes())).await);
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit) {
+        // An answer is written as a whole: there is nothing to wait for.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        let peer = Peer { address: self.address, is_tls: self.tls.is_some() };
+        match &self.tls {
+            None => self.answer_all(stream, peer).await,
+            Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.answer_all(stream, peer).await,
+                Ok(Err(error)) => tracing::debug!(%error, %self.address, "no TLS handshake"),
+                Err(_late) => tracing::debug!(%self.address, "no TLS handshake in time"),
+            },
+        }
+        drop(place);
+    }
+
+    async fn answer_all(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let (app, router) = (self.app.clone(), self.router.clone());
+            Box::pin(async move {
+                let mut request = request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body)));
+                request.extensions_mut().insert(peer);
+                Ok::<_, std::convert::Infallible>(answer(app, router, request).await)
+            })
+        });
+        let mut connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_WITHIN)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut ending = self.app.ending.clone();
+        let answered = {
+            let answered = poll_fn(|context| connection.poll_without_shutdown(context));
+            tokio::select! {
+                answered = answered => Some(answered),
+                () = ended(&mut ending) => None,
+            }
+        };
+        let answered = match answered {
+            Some(answered) => answered,
+            None => {
+                Pin::new(&mut connection).graceful_shutdown();
+                poll_fn(|context| connection.poll_without_shutdown(context)).await
+            }
+        };
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner();
+        match answered {
+            // Who began a request is told; who only held the connection is not.
+            Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
+                drop(timeout(REST, stream.write_all(REQUEST_TIMEOUT.as_bytes())).await);
+            }
+            Err(error) => tracing::debug!(%error, %self.address, "a connection ended early"),
+            Ok(()) => {}
+        }
+        // The other side may be gone.
+        drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
+    }
+}
+
+async fn ended(ending: &mut watch::Receiver<bool>) {
+    // Who can tell it is gone: that is an end too.
+    drop(ending.wait_for(|is_ending| *is_ending).await);
+}

@@ -1,0 +1,200 @@
+//! The server of `up`: one address, and behind it the S3 endpoint, the API and the page.
+//!
+//! A request that is signed for S3 goes to S3; one whose path is ours goes to the API or the page; whatever else there is
+//! goes to S3 again, which refuses it in S3's words, as it is not signed. So neither needs a port or a host name of its own.
+//!
+//! Here: listening, TLS, the limits of connections and requests, and the end. Not here: who may do what (`access`), and
+//! what is answered (`api`, `s3`).
+
+pub mod access;
+pub mod api;
+mod connection;
+mod limits;
+pub mod problem;
+mod tls;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::Context as _;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{AUTHORIZATION, HeaderMap};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+use wordfreq_pipeline::embedded::{Embedded, IfMissing};
+use wordfreq_pipeline::scale::Waker;
+use wordfreq_pipeline::{BackendError, Drain};
+
+use crate::config::Config;
+use crate::data_directory;
+use crate::exit::UsageError;
+use access::Access;
+use limits::Rate;
+use problem::Problem;
+
+/// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
+const THREADS: usize = 2;
+
+/// Threads for what blocks.
+const BLOCKING_THREADS: usize = 32;
+
+/// What every request may need.
+pub struct App {
+    /// The data directory, with connections of the server's own: whoever asks never waits for a worker's commit longer
+    /// than the database makes everyone wait.
+    pub embedded: Arc<Embedded>,
+    /// Who may do what.
+    pub access: Access,
+    /// Wakes the scaler.
+    pub waker: Waker,
+    /// Becomes true when the server is to end: streams end then.
+    pub ending: watch::Receiver<bool>,
+    /// No document is taken while this many messages wait.
+    pub max_backlog: u64,
+    rate: Option<Rate>,
+}
+
+impl App {
+    /// Does what blocks, away from the threads that serve.
+    pub async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let embedded = self.embedded.clone();
+        match tokio::task::spawn_blocking(move || work(&embedded)).await {
+            Ok(done) => done.map_err(Problem::from),
+            Err(error) => {
+                tracing::error!(%error, "a request ended in a panic");
+                Err(Problem::internal())
+            }
+        }
+    }
+}
+
+/// From where a request came. Each request carries it as an extension.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The other end of the connection.
+    pub address: SocketAddr,
+    /// Whether it is encrypted.
+    pub is_tls: bool,
+}
+
+/// A server that runs until its drain is requested.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
+    thread: JoinHandle<()>,
+}
+
+impl Server {
+    /// Where it is to be found, such as `http://127.0.0.1:8080`.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.address)
+    }
+
+    /// Waits until it has ended; tells whether it did so in order.
+    pub fn join(self) -> std::thread::Result<()> {
+        self.thread.join()
+    }
+}
+
+/// Listens, and serves until `drain` is requested.
+///
+/// # Errors
+/// [`UsageError`] for an address that others can reach while there is no token, and for a certificate that is none; and
+/// when the address cannot be had.
+pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) -> anyhow::Result<Server> {
+    let embedded = Arc::new(data_directory::open(config, IfMissing::Refuse)?);
+    let is_local = address.ip().is_loopback();
+    if !is_local && embedded.access.tokens()?.is_empty() {
+        return Err(UsageError(format!(
+            "`server.listen` from {} is {address}, which others can reach, and there is no token to tell them apart: make one \
+             with `wordfreq token create --name NAME --scope SCOPE`, or listen on 127.0.0.1",
+            config.server.listen_origin()
+        ))
+        .into());
+    }
+    let tls = tls::acceptor(&config.server)?;
+    let is_tls = tls.is_some();
+    limits::raise_open_files();
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen on {address}: name another address with --listen, 127.0.0.1:0 for any free port, or none")
+    })?;
+    listener.set_nonblocking(true).context("cannot listen")?;
+    let address = listener.local_addr().context("cannot listen")?;
+    let (end, ending) = watch::channel(false);
+    let app = Arc::new(App {
+        access: Access::new(embedded.access.clone(), is_local),
+        embedded,
+        waker,
+        ending,
+        max_backlog: config.server.max_backlog.value,
+        rate: config.server.rate.value.map(Rate::new),
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_name("server")
+        .enable_all()
+        .build()
+        .context("cannot start the server's threads")?;
+    let max_connections = limits::connections(config.server.max_connections.value);
+    let drain = drain.clone();
+    let serve = move || {
+        // Dropped last: whoever waits for the drain must not be told when nobody serves any more.
+        let _ends = drain.on_request(move || {
+            end.send_replace(true);
+        });
+        let ended = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            connection::accept(listener, tls, max_connections, app).await;
+            Ok::<_, std::io::Error>(())
+        });
+        if let Err(error) = ended {
+            tracing::error!(%error, "the server cannot listen");
+        }
+        runtime.shutdown_background();
+    };
+    let thread =
+        std::thread::Builder::new().name("server".into()).spawn(serve).context("cannot start a thread")?;
+    Ok(Server { address, is_tls, thread })
+}
+
+/// Answers one request, whoever it is for.
+async fn answer(app: Arc<App>, router: axum::Router, request: Request) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    if let (Some(rate), Some(peer)) = (&app.rate, peer)
+        && let Err(wait) = rate.check(peer.address.ip())
+    {
+        return Problem::too_many_requests(wait).answer_to(request.headers());
+    }
+    if is_signed(request.headers(), request.uri().query().unwrap_or_default()) {
+        return Problem::new(
+            http::StatusCode::NOT_IMPLEMENTED,
+            "not-implemented",
+            "there is no S3 endpoint yet",
+        )
+        .answer_to(request.headers());
+    }
+    match router.oneshot(request.map(Body::new)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Whether a request is signed for S3, in its headers or in its query. It may be signed wrongly: that is S3's to say.
+fn is_signed(headers: &HeaderMap, query: &str) -> bool {
+    let by_header = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS"));
+    let by_query = query.split('&').any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"].contains(&name)
+    });
+    by_header || by_query
+}
