@@ -171,3 +171,69 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
     // Who can tell it is gone: that is an end too.
     drop(ending.wait_for(|is_ending| *is_ending).await);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
+
+    use super::*;
+    use crate::server::access::Access;
+
+    /// A client's end of a connection that is served.
+    fn connect(directory: &std::path::Path) -> (DuplexStream, watch::Sender<bool>) {
+        let embedded = Arc::new(Embedded::open(directory, IfMissing::Create, Options::default()).unwrap());
+        let (end, ending) = watch::channel(false);
+        let app = Arc::new(App {
+            access: Access::new(embedded.access.clone(), true),
+            embedded,
+            waker: wordfreq_pipeline::scale::wakes().0,
+            ending,
+            max_backlog: 1,
+            rate: None,
+        });
+        let (client, server) = tokio::io::duplex(1024);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let router = api::router(app.clone());
+        let connection = Connection { app, router, tls: None, address };
+        tokio::spawn(async move { connection.answer_all(server, Peer { address, is_tls: false }).await });
+        (client, end)
+    }
+
+    async fn all(mut client: DuplexStream) -> String {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_begins_a_request_and_does_not_go_on_is_told_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut client, _end) = connect(directory.path());
+        client.write_all(b"GET /healthz HT").await.unwrap();
+        assert!(all(client).await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_without_a_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let (client, _end) = connect(directory.path());
+        assert_eq!(all(client).await, "");
+        let (mut client, _end) = connect(directory.path());
+        client.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let answer = all(client).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_end_an_idle_connection_is_closed_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let (client, end) = connect(directory.path());
+        let began = tokio::time::Instant::now();
+        end.send_replace(true);
+        assert_eq!(all(client).await, "");
+        assert!(began.elapsed() < HEAD_WITHIN);
+    }
+}

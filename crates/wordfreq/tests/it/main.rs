@@ -6,5 +6,6 @@ mod count;
 mod fleet;
 mod loadtest;
 mod program;
+mod server;
 mod simulate;
 mod system;

@@ -1,0 +1,133 @@
+// Getting data from the API into a view: one answer (`useLoaded`), a list by cursor (`useList`), and asking again when
+// the server says that something changed (`useRefresh`). Not here: requests (api.js), how it looks (basics.js).
+
+import { get } from '../api.js';
+import { useCell } from '../cell.js';
+import { useCallback, useEffect, useRef, useState } from '../html.js';
+import { generation, on } from '../live.js';
+
+/** So many rows are shown at once; "more" then goes on instead of adding to them. */
+const MOST_ROWS = 1000;
+const REFRESH_MS = 1500;
+
+/**
+ * What `load(signal)` answers: `{data, problem, loading, reload}`. Asked again when one of `deps` changes, after a lost
+ * connection, and by `reload`. What is known stays until there is something newer.
+ */
+export function useLoaded(load, deps) {
+  const [state, setState] = useState({ data: null, problem: null, loading: true });
+  const [round, setRound] = useState(0);
+  const connected = useCell(generation);
+  const running = useRef({ busy: false, again: false });
+
+  useEffect(() => {
+    const abort = new AbortController();
+    const run = running.current;
+    run.busy = true;
+    run.again = false;
+    setState((before) => ({ ...before, loading: true }));
+    load(abort.signal)
+      .then(
+        (data) => ({ data, problem: null, loading: false }),
+        (problem) => (before) => ({ ...before, problem, loading: false }),
+      )
+      .then((next) => {
+        if (abort.signal.aborted) return;
+        run.busy = false;
+        setState(next);
+        if (run.again) setRound((n) => n + 1);
+      });
+    return () => abort.abort();
+  }, [...deps, round, connected]);
+
+  // A request under way is not thrown away for a newer one: on a busy server that would never show anything.
+  const reload = useCallback(() => {
+    if (running.current.busy) running.current.again = true;
+    else setRound((n) => n + 1);
+  }, []);
+  return { ...state, reload };
+}
+
+const stay = () => {};
+
+/** One answer of the API by path and query. */
+export function useAnswer(path, query) {
+  return useLoaded((signal) => get(path, query, signal), [path, JSON.stringify(query ?? null)]);
+}
+
+/**
+ * A list of the API, page after page. `first` is the place of the first row shown, `answer` the first page with all that
+ * stands beside its items; once more than one page is shown, `frozen` says that `reload` leaves them as they are.
+ */
+export function useList(path, query, limit = 100) {
+  const asked = JSON.stringify([path, query, limit]);
+  const [later, setLater] = useState({ asked, items: [], next: null, first: 0, problem: null, loading: false });
+  const head = useLoaded((signal) => get(path, { ...query, limit }, signal), [asked]);
+  // Pages after the first belong to one question; to another one they say nothing.
+  const tail = later.asked === asked ? later : { items: [], next: null, first: 0, problem: null, loading: false };
+
+  const items = tail.first > 0 ? tail.items : [...(head.data?.items ?? []), ...tail.items];
+  const next = tail.items.length > 0 ? tail.next : (head.data?.next_cursor ?? null);
+
+  // Pages that follow one another by cursor would not fit together if only the first were asked for again.
+  const frozen = tail.items.length > 0;
+
+  const more = async () => {
+    setLater({ ...tail, asked, loading: true, problem: null });
+    try {
+      const page = await get(path, { ...query, limit, cursor: next });
+      const full = items.length + page.items.length > MOST_ROWS;
+      setLater({
+        asked,
+        items: full ? page.items : [...tail.items, ...page.items],
+        next: page.next_cursor,
+        first: full ? tail.first + items.length : tail.first,
+        problem: null,
+        loading: false,
+      });
+    } catch (problem) {
+      setLater({ ...tail, asked, problem, loading: false });
+    }
+  };
+  const restart = () => {
+    setLater({ asked, items: [], next: null, first: 0, problem: null, loading: false });
+    head.reload();
+  };
+  return {
+    items,
+    answer: head.data,
+    first: tail.first,
+    problem: tail.problem ?? head.problem,
+    loading: head.loading && !head.data,
+    loadingMore: tail.loading,
+    next,
+    more,
+    restart,
+    frozen,
+    reload: frozen ? stay : head.reload,
+  };
+}
+
+/** Calls `reload` after events of these kinds, at most once in a while, and at the end of a burst of them. */
+export function useRefresh(kinds, reload, least = REFRESH_MS) {
+  useEffect(() => {
+    let timer = null;
+    let stale = false;
+    const tick = () => {
+      timer = null;
+      if (!stale) return;
+      stale = false;
+      reload();
+      timer = setTimeout(tick, least);
+    };
+    const heard = () => {
+      stale = true;
+      if (timer === null) tick();
+    };
+    const ends = kinds.map((kind) => on(kind, heard));
+    return () => {
+      clearTimeout(timer);
+      for (const end of ends) end();
+    };
+  }, [kinds.join(), reload, least]);
+}
