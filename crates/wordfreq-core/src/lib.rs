@@ -13,6 +13,8 @@ mod counter;
 mod counts;
 mod normalise;
 mod profile;
+mod simd;
+mod table;
 mod tokenize;
 mod top;
 mod word_break;
