@@ -11,6 +11,7 @@
 
 mod counter;
 mod counts;
+mod kernel;
 mod normalise;
 mod profile;
 mod simd;
