@@ -130,9 +130,10 @@ impl Kernel {
                 None => return self.slowly(chunk, with_blanks(chunk, at), tally),
             }
         }
-        let underscores = if self.unicode { self.unicode_words(blocks) } else { self.whitespace_words(blocks) };
+        let underscores =
+            if self.unicode { self.unicode_words(blocks) } else { self.whitespace_words(blocks) };
         let blocks = cut.div_ceil(64);
-        if cut % 64 != 0 {
+        if !cut.is_multiple_of(64) {
             self.words[blocks - 1] &= (1 << (cut % 64)) - 1;
         }
         self.words[blocks] = 0;
@@ -169,8 +170,7 @@ impl Kernel {
         let (mut letter_before, mut digit_before, mut underscores) = (0, 0, 0);
         for block in 0..blocks {
             let (letter, digit) = (masks.letter[block], masks.digit[block]);
-            let letters =
-                (letter << 1 | letter_before >> 63) & (letter >> 1 | masks.letter[block + 1] << 63);
+            let letters = (letter << 1 | letter_before >> 63) & (letter >> 1 | masks.letter[block + 1] << 63);
             let digits = (digit << 1 | digit_before >> 63) & (digit >> 1 | masks.digit[block + 1] << 63);
             let joins = letters & (masks.mid_both[block] | masks.mid_letter[block])
                 | digits & (masks.mid_both[block] | masks.mid_digit[block]);

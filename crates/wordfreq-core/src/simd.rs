@@ -291,10 +291,7 @@ unsafe fn classify_avx512<const UNICODE: bool>(
         let upper = within(all, b'A', b'Z');
         // SAFETY: `target` is a slice of 64; no alignment needed.
         unsafe {
-            _mm512_storeu_si512(
-                target.as_mut_ptr().cast(),
-                _mm512_mask_add_epi8(all, upper, all, set(0x20)),
-            );
+            _mm512_storeu_si512(target.as_mut_ptr().cast(), _mm512_mask_add_epi8(all, upper, all, set(0x20)));
         }
         masks.space[block] = within(all, b'\t', b'\r') | is(all, b' ');
         masks.non_ascii[block] = _mm512_movepi8_mask(all);

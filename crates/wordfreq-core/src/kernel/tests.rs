@@ -61,9 +61,41 @@ fn sorted(cuts: &[Index], len: usize) -> Vec<usize> {
 }
 
 const ASCII: &[&str] = &[
-    "a", "The", "can't", "Z", "0", "3.14", "1,000", "_", "__", "'", "\"", ".", ":", ",", ";", "-", " ", " ", "  ",
-    "\t", "\n", "\r\n", "\r", "\u{B}", "\u{C}", "\0", "\u{1F}", "abcdefghijklmno", "abcdefghijklmnop",
-    "ABCDEFGHIJKLMNOPQ", "[", "`", "{", "@", "/",
+    "a",
+    "The",
+    "can't",
+    "Z",
+    "0",
+    "3.14",
+    "1,000",
+    "_",
+    "__",
+    "'",
+    "\"",
+    ".",
+    ":",
+    ",",
+    ";",
+    "-",
+    " ",
+    " ",
+    "  ",
+    "\t",
+    "\n",
+    "\r\n",
+    "\r",
+    "\u{B}",
+    "\u{C}",
+    "\0",
+    "\u{1F}",
+    "abcdefghijklmno",
+    "abcdefghijklmnop",
+    "ABCDEFGHIJKLMNOPQ",
+    "[",
+    "`",
+    "{",
+    "@",
+    "/",
 ];
 const OTHER: &[&[u8]] = &[
     "é".as_bytes(),
@@ -157,9 +189,10 @@ fn limits_hold_at_every_offset() {
 /// A text that has everything, cut in two at every byte.
 #[test]
 fn cuts_anywhere_change_nothing() {
-    let text = "The can't  3.14, 1,000; a_b __ x.é é.x \u{93E} \u{2003} \u{93E}  y’s\r\n“Quoted” a:b 1:2 a;b 1;2 \
+    let text =
+        "The can't  3.14, 1,000; a_b __ x.é é.x \u{93E} \u{2003} \u{93E}  y’s\r\n“Quoted” a:b 1:2 a;b 1;2 \
                 don't. \u{1F1E6}\u{1F1E7} 中文字 _é_ end "
-        .as_bytes();
+            .as_bytes();
     for a in 0..=text.len() {
         assert_same(text, &[a]);
         assert_same(text, &[a, (a + 1).min(text.len())]);
