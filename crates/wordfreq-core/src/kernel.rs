@@ -196,26 +196,11 @@ impl Kernel {
         simd::places(self.level, &ends, blocks, &mut self.ends);
 
         let mut long = [(0_u16, 0_u16); LONG];
-        let mut longs = 0;
-        for (&from, &to) in self.starts[..number].iter().zip(&self.ends[..number]) {
-            let start = usize::from(from);
-            let len = usize::from(to.wrapping_sub(from));
-            let key = match self.lowered[start % WINDOW..].first_chunk::<INLINE>() {
-                Some(lane) => u128::from_le_bytes(*lane) & KEEP[len.min(INLINE)],
-                None => 0,
-            };
-            let mut keep = len >= tally.min_length;
-            if underscores && key as u8 == b'_' {
-                keep &= self.lowered[start..start + len].iter().any(|&byte| byte != b'_');
-            }
-            // Without branches on the length: where nothing is to be kept, the next one takes the place.
-            long[longs % LONG] = (from, to);
-            longs += usize::from(keep & (len > INLINE));
-            self.batch.push(key, len, keep & (len <= INLINE));
-            if self.batch.is_full() {
-                tally.counts.add_batch(&mut self.batch);
-            }
-        }
+        let longs = if underscores {
+            self.batch_words::<true>(number, &mut long, tally)
+        } else {
+            self.batch_words::<false>(number, &mut long, tally)
+        };
         for &(from, to) in &long[..longs] {
             let word = &self.lowered[usize::from(from)..usize::from(to)];
             if word.len() > MAX_WORD_BYTES {
@@ -224,6 +209,45 @@ impl Kernel {
                 tally.counts.add_bytes(word);
             }
         }
+    }
+
+    /// Batches the first `number` words, and puts those that are too long for it into `long`; returns how many these are.
+    #[inline(always)]
+    fn batch_words<const UNDERSCORES: bool>(
+        &mut self,
+        number: usize,
+        long: &mut [(u16, u16); LONG],
+        tally: &mut Tally,
+    ) -> usize {
+        let mut longs = 0;
+        let mut at = 0;
+        while at < number {
+            let to = number.min(at + self.batch.room());
+            let places = self.starts[at..to].iter().zip(&self.ends[at..to]);
+            let lowered = &self.lowered;
+            let min_length = tally.min_length;
+            self.batch.extend(places.map(|(&from, &to)| {
+                let start = usize::from(from) % WINDOW;
+                let len = usize::from(to.wrapping_sub(from));
+                let key = match lowered[start..].first_chunk::<INLINE>() {
+                    Some(lane) => u128::from_le_bytes(*lane) & KEEP[len.min(INLINE)],
+                    None => 0,
+                };
+                let mut keep = len >= min_length;
+                if UNDERSCORES && key as u8 == b'_' {
+                    keep &= lowered[start..start + len].iter().any(|&byte| byte != b'_');
+                }
+                // Without branches on the length: where nothing is to be kept, the next one takes the place.
+                long[longs % LONG] = (from, to);
+                longs += usize::from(keep & (len > INLINE));
+                (key, len, keep & (len <= INLINE))
+            }));
+            if self.batch.room() == 0 {
+                tally.counts.add_batch(&mut self.batch);
+            }
+            at = to;
+        }
+        longs
     }
 }
 

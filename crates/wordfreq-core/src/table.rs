@@ -101,24 +101,28 @@ impl Batch {
         Self { keys: [0; BATCH], lens: [0; BATCH], hashes: [0; BATCH], len: 0 }
     }
 
-    /// Whether no further word fits.
-    #[inline(always)]
-    pub(crate) fn is_full(&self) -> bool {
-        self.len == BATCH
+    /// How many more words fit.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        BATCH - self.len
     }
 
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Puts a word in; if `keep` is not set, the next one takes its place, so that the caller need not branch.
-    /// The batch must not be full.
+    /// Puts words in, no more than there is room for, each with its length. One that is not to be kept, by the third of it, gives
+    /// its place to the next, so that nobody need branch.
     #[inline(always)]
-    pub(crate) fn push(&mut self, key: u128, len: usize, keep: bool) {
-        let at = self.len % BATCH;
-        self.keys[at] = key;
-        self.lens[at] = len as u8;
-        self.len += usize::from(keep);
+    pub(crate) fn extend(&mut self, words: impl Iterator<Item = (u128, usize, bool)>) {
+        let mut to = self.len;
+        for (key, len, keep) in words {
+            let at = to % BATCH;
+            self.keys[at] = key;
+            self.lens[at] = len as u8;
+            to += usize::from(keep);
+        }
+        self.len = to;
     }
 }
 
@@ -340,8 +344,8 @@ mod tests {
                 if halves && at % 2 == 0 {
                     other.add(word, *count);
                 } else if word.len() <= INLINE && *count == 1 {
-                    batch.push(inline_key(word.as_bytes()), word.len(), true);
-                    if batch.is_full() {
+                    batch.extend([(inline_key(word.as_bytes()), word.len(), true)].into_iter());
+                    if batch.room() == 0 {
                         table.add_batch(&mut batch);
                     }
                 } else {
