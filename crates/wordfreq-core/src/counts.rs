@@ -2,8 +2,7 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
-use std::collections::HashMap;
-
+use crate::table::{Batch, Table};
 use crate::top;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
@@ -11,8 +10,7 @@ use crate::top;
 /// Sums saturate at `u64::MAX`, which keeps [`merge`](Self::merge) commutative and associative for any input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The standard hasher on purpose: it is keyed at random, so no document can choose words that collide.
-    table: HashMap<Box<str>, u64>,
+    table: Table,
     words: u64,
     bytes: u64,
     over_long: u64,
@@ -39,12 +37,19 @@ impl Counts {
             return;
         }
         self.words = self.words.saturating_add(count);
-        match self.table.get_mut(word) {
-            Some(known) => *known = known.saturating_add(count),
-            None => {
-                self.table.insert(word.into(), count);
-            }
-        }
+        self.table.add(word, count);
+    }
+
+    /// Adds one occurrence of `word`, which is UTF-8.
+    pub(crate) fn add_bytes(&mut self, word: &[u8]) {
+        self.words = self.words.saturating_add(1);
+        self.table.add_bytes(word, 1);
+    }
+
+    /// Adds one occurrence of each word of `batch`, and empties it.
+    pub(crate) fn add_batch(&mut self, batch: &mut Batch) {
+        self.words = self.words.saturating_add(batch.len() as u64);
+        self.table.add_batch(batch);
     }
 
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
@@ -61,15 +66,12 @@ impl Counts {
         }
         self.words = self.words.saturating_add(other.words);
         self.add_totals(other.bytes, other.over_long);
-        for (word, count) in other.table {
-            let known = self.table.entry(word).or_insert(0);
-            *known = known.saturating_add(count);
-        }
+        self.table.merge(&other.table);
     }
 
     /// How often `word`, given as it is counted, occurs; 0 if it does not.
     pub fn get(&self, word: &str) -> u64 {
-        self.table.get(word).copied().unwrap_or(0)
+        self.table.get(word)
     }
 
     /// The sum of all counts. Over-long words are not in it.
@@ -94,7 +96,7 @@ impl Counts {
 
     /// Every word with its count, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.table.iter().map(|(word, &count)| (&**word, count))
+        self.table.iter()
     }
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
