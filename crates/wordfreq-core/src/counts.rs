@@ -40,16 +40,15 @@ impl Counts {
         self.table.add(word, count);
     }
 
-    /// Adds one occurrence of `word`, which is UTF-8.
-    pub(crate) fn add_bytes(&mut self, word: &[u8]) {
-        self.words = self.words.saturating_add(1);
-        self.table.add_bytes(word, 1);
-    }
-
-    /// Adds one occurrence of each word of `batch`, and empties it.
-    pub(crate) fn add_batch(&mut self, batch: &mut Batch) {
-        self.words = self.words.saturating_add(batch.len() as u64);
-        self.table.add_batch(batch);
+    /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
+    pub(crate) fn add_words<const N: usize>(
+        &mut self,
+        batch: &mut Batch,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+    ) {
+        self.words = self.words.saturating_add(words.len() as u64);
+        self.table.add_words(batch, text, words);
     }
 
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
@@ -101,7 +100,14 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        let mut ranked: Vec<_> = self.iter().map(|(word, count)| WordCount { word, count }).collect();
+        // By counts alone first: most words are rare, and need not be looked at.
+        let mut least = 0;
+        if 0 < n && n < self.table.len() {
+            let mut counts: Vec<u64> = self.table.counts().collect();
+            least = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+        }
+        let ranked = self.table.iter_from(least).map(|(word, count)| WordCount { word, count });
+        let mut ranked: Vec<_> = ranked.collect();
         let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
         if n < ranked.len() {
             // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.

@@ -8,24 +8,10 @@
 
 use crate::profile::ProfileName;
 use crate::simd::{self, Level, Mask, Masks, PLACES, WINDOW};
-use crate::table::{Batch, INLINE};
+use crate::table::Batch;
 use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 
 use crate::counter::Tally;
-
-/// Keeps the lower bytes of a word's 16, by its length.
-static KEEP: [u128; INLINE + 1] = {
-    let mut masks = [u128::MAX; INLINE + 1];
-    let mut len = 0;
-    while len < INLINE {
-        masks[len] = (1 << (8 * len)) - 1;
-        len += 1;
-    }
-    masks
-};
-
-/// More than the words of over 16 bytes that a window can have.
-const LONG: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Kernel {
@@ -38,8 +24,8 @@ pub(crate) struct Kernel {
     words: Mask,
     /// The window in lower case.
     lowered: [u8; WINDOW + 64],
-    starts: [u16; PLACES],
-    ends: [u16; PLACES],
+    /// Where words start and end, in turn.
+    edges: [u16; PLACES],
     batch: Batch,
 }
 
@@ -54,8 +40,7 @@ impl Kernel {
             masks: Masks::new(),
             words: [0; simd::BLOCKS + 2],
             lowered: [0; WINDOW + 64],
-            starts: [0; PLACES],
-            ends: [0; PLACES],
+            edges: [0; PLACES],
             batch: Batch::new(),
         }
     }
@@ -77,7 +62,6 @@ impl Kernel {
 
     /// Ends the document.
     pub(crate) fn finish(mut self, tally: &mut Tally) {
-        tally.counts.add_batch(&mut self.batch);
         self.tokenizer.end(&mut |token| tally.take(token));
     }
 
@@ -184,71 +168,46 @@ impl Kernel {
     /// Counts the runs of bits in `words`; if there are `underscores`, not those of nothing else.
     #[inline]
     fn count_words(&mut self, blocks: usize, underscores: bool, tally: &mut Tally) {
-        let (mut starts, mut ends): (Mask, Mask) = ([0; simd::BLOCKS + 2], [0; simd::BLOCKS + 2]);
-        let mut before = 0;
-        for (block, &words) in self.words[..=blocks].iter().enumerate() {
-            let shifted = words << 1 | before >> 63;
-            starts[block] = words & !shifted;
-            ends[block] = shifted & !words;
+        let mut edges: Mask = [0; simd::BLOCKS + 2];
+        let (mut before, mut longish) = (0, false);
+        for (edges, &words) in edges.iter_mut().zip(&self.words[..=blocks]) {
+            longish |= words == u64::MAX;
+            *edges = words ^ (words << 1 | before >> 63);
             before = words;
         }
-        let number = simd::places(self.level, &starts, blocks, &mut self.starts);
-        simd::places(self.level, &ends, blocks, &mut self.ends);
-
-        let mut long = [(0_u16, 0_u16); LONG];
-        let longs = if underscores {
-            self.batch_words::<true>(number, &mut long, tally)
-        } else {
-            self.batch_words::<false>(number, &mut long, tally)
-        };
-        for &(from, to) in &long[..longs] {
-            let word = &self.lowered[usize::from(from)..usize::from(to)];
-            if word.len() > MAX_WORD_BYTES {
-                tally.counts.add_totals(0, 1);
-            } else {
-                tally.counts.add_bytes(word);
-            }
+        let number = simd::places(self.level, &edges, blocks, &mut self.edges) / 2;
+        let (words, _) = self.edges.as_chunks_mut();
+        let mut words = &mut words[..number];
+        if longish || underscores || tally.min_length > 1 {
+            words = drop_words(words, &self.lowered, underscores, tally);
         }
+        tally.counts.add_words(&mut self.batch, &self.lowered, words);
     }
+}
 
-    /// Batches the first `number` words, and puts those that are too long for it into `long`; returns how many these are.
-    #[inline(always)]
-    fn batch_words<const UNDERSCORES: bool>(
-        &mut self,
-        number: usize,
-        long: &mut [(u16, u16); LONG],
-        tally: &mut Tally,
-    ) -> usize {
-        let mut longs = 0;
-        let mut at = 0;
-        while at < number {
-            let to = number.min(at + self.batch.room());
-            let places = self.starts[at..to].iter().zip(&self.ends[at..to]);
-            let lowered = &self.lowered;
-            let min_length = tally.min_length;
-            self.batch.extend(places.map(|(&from, &to)| {
-                let start = usize::from(from) % WINDOW;
-                let len = usize::from(to.wrapping_sub(from));
-                let key = match lowered[start..].first_chunk::<INLINE>() {
-                    Some(lane) => u128::from_le_bytes(*lane) & KEEP[len.min(INLINE)],
-                    None => 0,
-                };
-                let mut keep = len >= min_length;
-                if UNDERSCORES && key as u8 == b'_' {
-                    keep &= lowered[start..start + len].iter().any(|&byte| byte != b'_');
-                }
-                // Without branches on the length: where nothing is to be kept, the next one takes the place.
-                long[longs % LONG] = (from, to);
-                longs += usize::from(keep & (len > INLINE));
-                (key, len, keep & (len <= INLINE))
-            }));
-            if self.batch.room() == 0 {
-                tally.counts.add_batch(&mut self.batch);
-            }
-            at = to;
+/// Keeps those of `words`, by their starts and ends in `text`, that are neither too short nor too long and, if there are
+/// `underscores`, not of nothing else.
+fn drop_words<'a>(
+    words: &'a mut [[u16; 2]],
+    text: &[u8],
+    underscores: bool,
+    tally: &mut Tally,
+) -> &'a mut [[u16; 2]] {
+    let mut kept = 0;
+    for at in 0..words.len() {
+        let [start, end] = words[at];
+        let word = &text[usize::from(start)..usize::from(end)];
+        if word.len() < tally.min_length || underscores && word.iter().all(|&byte| byte == b'_') {
+            continue;
         }
-        longs
+        if word.len() > MAX_WORD_BYTES {
+            tally.counts.add_totals(0, 1);
+            continue;
+        }
+        words[kept] = [start, end];
+        kept += 1;
     }
+    &mut words[..kept]
 }
 
 #[inline]

@@ -10,8 +10,8 @@
 pub(crate) const WINDOW: usize = 4096;
 /// How many masks that makes.
 pub(crate) const BLOCKS: usize = WINDOW / 64;
-/// How many words a window can have, with room for what is written past the last.
-pub(crate) const PLACES: usize = WINDOW / 2 + 64;
+/// How many bits the mask of a window can have, with room for what is written past the last.
+pub(crate) const PLACES: usize = WINDOW + 128;
 
 /// A bit for each byte of a window, and of two blocks past it, which stay clear.
 pub(crate) type Mask = [u64; BLOCKS + 2];
@@ -107,8 +107,8 @@ pub(crate) fn classify<const UNICODE: bool>(
     bytes.len().div_ceil(64)
 }
 
-/// Writes where the bits of the first `blocks` masks and of the one after are, in order, at most `WINDOW / 2` of them with
-/// no two adjacent in a block. Returns how many; what stands after those has no meaning.
+/// Writes where the bits of the first `blocks` masks and of the one after are, in order. Returns how many; what stands after
+/// those has no meaning.
 pub(crate) fn places(level: Level, mask: &Mask, blocks: usize, places: &mut [u16; PLACES]) -> usize {
     match level {
         Level::Portable => places_scalar(mask, blocks, places),
@@ -183,7 +183,7 @@ fn places_scalar(mask: &Mask, blocks: usize, places: &mut [u16; PLACES]) -> usiz
     for (block, &mask) in mask[..=blocks].iter().enumerate() {
         let mut rest = mask;
         let here = mask.count_ones() as usize;
-        let Some(places) = places[found..].first_chunk_mut::<32>() else { break };
+        let Some(places) = places[found..].first_chunk_mut::<64>() else { break };
         // Eight at a time, so that how many there are decides a branch only now and then.
         for eight in places.chunks_exact_mut(8).take(here.div_ceil(8)) {
             for place in eight {
@@ -325,12 +325,21 @@ unsafe fn places_avx512(mask: &Mask, blocks: usize, places: &mut [u16; PLACES]) 
     let numbers = unsafe { _mm512_loadu_si512(NUMBERS.as_ptr().cast()) };
     let mut found = 0;
     for (block, &mask) in mask[..=blocks].iter().enumerate() {
-        let within = _mm512_castsi512_si256(_mm512_maskz_compress_epi8(mask, numbers));
-        let here = _mm512_add_epi16(_mm512_cvtepu8_epi16(within), _mm512_set1_epi16((block * 64) as i16));
-        let Some(target) = places[found..].first_chunk_mut::<32>() else { break };
-        // SAFETY: an array of 64 bytes; no alignment needed.
-        unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), here) };
-        found += mask.count_ones() as usize;
+        let number = mask.count_ones() as usize;
+        let within = _mm512_maskz_compress_epi8(mask, numbers);
+        let base = _mm512_set1_epi16((block * 64) as i16);
+        let Some(target) = places[found..].first_chunk_mut::<64>() else { break };
+        let low = _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(within)), base);
+        // SAFETY: an array of 128 bytes; no alignment needed.
+        unsafe { _mm512_storeu_si512(target.as_mut_ptr().cast(), low) };
+        if number > 32 {
+            let high = _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64::<1>(within));
+            // SAFETY: the second half of an array of 128 bytes.
+            unsafe {
+                _mm512_storeu_si512(target[32..].as_mut_ptr().cast(), _mm512_add_epi16(high, base));
+            }
+        }
+        found += number;
     }
     found
 }
@@ -383,8 +392,7 @@ mod tests {
         ) {
             let mut mask: Mask = [0; BLOCKS + 2];
             for (to, from) in mask.iter_mut().zip(&masks[..blocks]) {
-                // No two adjacent.
-                *to = from & 0x5555_5555_5555_5555 << (from >> 63);
+                *to = *from;
             }
             let expected: Vec<u16> =
                 (0..WINDOW).filter(|at| mask[at / 64] >> (at % 64) & 1 == 1).map(|at| at as u16).collect();
