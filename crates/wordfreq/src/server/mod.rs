@@ -13,6 +13,7 @@ mod events;
 mod limits;
 mod metrics;
 pub mod notify;
+mod page;
 pub mod problem;
 mod tls;
 
