@@ -180,14 +180,18 @@ mod tests {
     use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
 
     use super::*;
+    use crate::config::{Config, Environment, Flags};
     use crate::server::access::Access;
     use crate::server::events::Events;
+    use crate::server::notify::Registrar;
 
     /// A client's end of a connection that is served.
     fn connect(directory: &std::path::Path) -> (DuplexStream, watch::Sender<bool>) {
         let embedded = Arc::new(Embedded::open(directory, IfMissing::Create, Options::default()).unwrap());
         let (end, ending) = watch::channel(false);
+        let config = Config::resolve(&Flags::default(), &Environment::default(), directory).unwrap();
         let app = Arc::new(App {
+            registrar: Registrar::new(&config.notify, &embedded.subscriptions, String::new()).unwrap(),
             access: Access::new(embedded.access.clone(), true),
             embedded,
             waker: wordfreq_pipeline::scale::wakes().0,

@@ -8,4 +8,5 @@ mod loadtest;
 mod program;
 mod server;
 mod simulate;
+mod subscriptions;
 mod system;
