@@ -266,8 +266,9 @@ impl Environment {
             let variable = variable.to_string_lossy();
             let candidates = SETTINGS.iter().map(|setting| setting.environment);
             let is_nearly_ours = || {
-                let distance = strsim::osa_distance(&variable, nearest(&variable, candidates));
-                also_samples && variable.starts_with(SAMPLE_PREFIX) && distance <= NEARLY
+                also_samples
+                    && variable.starts_with(SAMPLE_PREFIX)
+                    && strsim::osa_distance(&variable, nearest(&variable, candidates)) <= NEARLY
             };
             if !variable.starts_with(ENVIRONMENT_PREFIX) && !is_nearly_ours() {
                 continue;

@@ -13,6 +13,7 @@ mod events;
 mod limits;
 mod metrics;
 pub mod notify;
+mod page;
 pub mod problem;
 mod tls;
 
@@ -26,11 +27,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing};
+use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
-use wordfreq_pipeline::{BackendError, Drain};
+use wordfreq_pipeline::{BackendError, Drain, ErrorKind};
 
 use crate::config::Config;
 use crate::data_directory;
@@ -86,6 +87,22 @@ impl App {
             .retry_after(BACKLOG_PASSES));
         }
         Ok(())
+    }
+
+    /// Asks for a change of the bucket, and waits until it is durable.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Bucket, Box<dyn FnOnce(Answer<T>) + Send>),
+    ) -> Answer<T> {
+        let (done, answer) = oneshot::channel();
+        // Who asked may be gone: the change is made all the same.
+        ask(&self.embedded.bucket, Box::new(move |answer| drop(done.send(answer))));
+        answer.await.unwrap_or_else(|_dropped| {
+            Err(BackendError::new(
+                ErrorKind::Other,
+                "the change was interrupted by a fault of this program: try again",
+            ))
+        })
     }
 
     /// Does what blocks, away from the threads that serve.

@@ -485,20 +485,24 @@ pub(super) async fn put(
     let (staging, etag) = stage(&app, body).await?;
     let (attributes, condition) = (Attributes::default(), Condition::None);
     let object = NewObject { id: id.clone(), etag, content_type, attributes, condition };
-    app.blocking(move |embedded| {
-        let bucket = &embedded.bucket;
-        // As `wordfreq upload` does: a bucket is made by putting something into it.
-        if !bucket.has_bucket(object.id.bucket())?
-            && let Err(refused) = bucket.create_bucket(object.id.bucket())?
-            && refused != Refused::BucketExists
-        {
-            return Ok(Err(refused));
-        }
-        bucket.put_object(staging.finish(), object)
-    })
-    .await?
-    .map_err(|refused| Problem::new(StatusCode::CONFLICT, "conflict", refused.to_string()))?;
+    // As `wordfreq upload` does: a bucket is made by putting something into it.
+    let bucket = id.bucket().to_owned();
+    if !app.blocking(move |embedded| embedded.bucket.has_bucket(&bucket)).await?
+        && let Err(refused) =
+            app.change(|bucket, done| bucket.create_bucket(object.id.bucket(), done)).await?
+        && refused != Refused::BucketExists
+    {
+        return Err(conflict(&refused));
+    }
+    let staged = staging.finish();
+    app.change(|bucket, done| bucket.put_object(staged, object, done))
+        .await?
+        .map_err(|refused| conflict(&refused))?;
     Ok((StatusCode::CREATED, Json(listed(&app, &id).await?)))
+}
+
+fn conflict(refused: &Refused) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "conflict", refused.to_string())
 }
 
 /// Writes a body down as it comes, and makes its tag. Between its pieces no thread waits.

@@ -56,6 +56,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .nest("/api/v1", api)
+        .merge(super::page::router())
         .method_not_allowed_fallback(input::wrong_method)
         .fallback(|| async {
             Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
