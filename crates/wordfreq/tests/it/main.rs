@@ -10,4 +10,5 @@ mod loadtest;
 mod program;
 mod server;
 mod simulate;
+mod subscriptions;
 mod system;

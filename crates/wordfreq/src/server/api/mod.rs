@@ -9,6 +9,7 @@ mod listing;
 pub(super) mod queue;
 mod results;
 mod session;
+mod subscriptions;
 mod words;
 
 use std::sync::Arc;
@@ -66,7 +67,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fleet/alarms/history", get(fleet::alarm_history))
         .route("/fleet/metrics", get(fleet::metrics))
         .route("/events", get(events::events))
-        .route("/openapi.json", get(description::describe));
+        .route("/openapi.json", get(description::describe))
+        .merge(subscriptions::router());
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))

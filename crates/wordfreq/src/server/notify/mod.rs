@@ -38,9 +38,6 @@ const TURNS_AT_ONCE: usize = 16;
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 const TURN_AT_MOST: usize = 256;
 
-/// The most events in one mail.
-const MAIL_AT_MOST: usize = 1000;
-
 /// However much happens, the outbox is looked into this often at most.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// And at least: an alarm rings no bell.
@@ -504,8 +501,8 @@ impl Notifier {
                 "there is no mail server to send by: set smtp.host and smtp.from",
             );
         };
-        // All that waits goes with what is due.
-        let waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), MAIL_AT_MOST)?;
+        // All that waits goes with what is due: it is bounded where it waits.
+        let waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), usize::MAX)?;
         let (subject, text) = if ready.is_confirmed {
             mail::digest(&waiting, &ready.id)
         } else {
