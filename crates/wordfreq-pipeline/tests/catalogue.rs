@@ -199,9 +199,12 @@ fn what_a_bucket_keeps_is_kept_and_never_counted() {
     fixture.work();
     let kept = id("uploading", "kept");
     assert_eq!(fixture.catalogue().document(&kept).unwrap().unwrap().state, ListedState::Kept);
-    assert_eq!(fixture.embedded.bucket.recount(&kept).unwrap(), None);
+    let refused = fixture.embedded.bucket.recount(&kept).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
     assert!(fixture.embedded.queue.is_idle().unwrap());
-    fixture.embedded.bucket.create_bucket("empty").unwrap().unwrap();
+    let (sender, made) = std::sync::mpsc::channel();
+    fixture.embedded.bucket.create_bucket("empty", move |answer| sender.send(answer).unwrap());
+    made.recv().unwrap().unwrap().unwrap();
     let buckets = fixture.catalogue().buckets().unwrap();
     let buckets: Vec<_> = buckets
         .iter()

@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use wordfreq_core::Profile;
 use wordfreq_pipeline::embedded::{
-    Attributes, Condition, Copied, DocumentState, Embedded, IfMissing, ListQuery, NewObject, NewUpload,
-    Options, Part, Rearranged, Refused,
+    Attributes, Condition, DocumentState, Embedded, IfMissing, ListQuery, NewObject, NewPart, NewUpload,
+    Options, Part, Rearranged, Refused, wait_for,
 };
 use wordfreq_pipeline::worker::{self, Backend, WorkerOptions};
 use wordfreq_pipeline::{DocumentId, Drain, ErrorKind, Queue as _, Results as _, Sequence};
@@ -44,7 +44,7 @@ fn object(name: &str, condition: Condition) -> NewObject {
 impl Fixture {
     fn put_if(&self, name: &str, text: &str, condition: Condition) -> Result<Sequence, Refused> {
         let staged = self.embedded.bucket.stage(&mut text.as_bytes()).unwrap();
-        self.embedded.bucket.put_object(staged, object(name, condition)).unwrap()
+        wait_for(|done| self.embedded.bucket.put_object(staged, object(name, condition), done)).unwrap()
     }
 
     fn put(&self, name: &str, text: &str) -> Sequence {
@@ -94,7 +94,8 @@ impl Fixture {
     fn put_part(&self, upload: &str, name: &str, number: i32, text: &str) -> Result<(), Refused> {
         let staged = self.embedded.bucket.stage(&mut text.as_bytes()).unwrap();
         let etag = format!("tag of {text}");
-        self.embedded.bucket.put_part(id(name), upload.into(), number, staged, etag, None).unwrap()
+        let part = NewPart { number, staged, etag, checksum: None };
+        wait_for(|done| self.embedded.bucket.put_part(id(name), upload.into(), part, done)).unwrap()
     }
 
     fn begin(&self, upload: &str, name: &str) -> Result<(), Refused> {
@@ -104,7 +105,7 @@ impl Fixture {
             content_type: None,
             attributes: Attributes::default(),
         };
-        self.embedded.bucket.create_upload(new).unwrap()
+        wait_for(|done| self.embedded.bucket.create_upload(new, done)).unwrap()
     }
 
     fn parts(&self, upload: &str, name: &str) -> Result<Vec<Part>, Refused> {
@@ -113,10 +114,16 @@ impl Fixture {
 
     fn complete(&self, upload: &str, name: &str, parts: Vec<Part>) -> Result<(), Refused> {
         let staged = self.embedded.bucket.assemble(&parts).unwrap()?;
-        self.embedded
-            .bucket
-            .complete_upload(upload.into(), parts, staged, object(name, Condition::None))
-            .unwrap()
+        wait_for(|done| {
+            self.embedded.bucket.complete_upload(
+                upload.into(),
+                parts,
+                staged,
+                object(name, Condition::None),
+                done,
+            )
+        })
+        .unwrap()
     }
 
     fn num_objects(&self) -> usize {
@@ -132,7 +139,9 @@ fn a_put_into_a_bucket_that_keeps_is_no_message() {
     assert_eq!(fixture.embedded.state(&id("uploading/a"), kept).unwrap(), DocumentState::Kept);
     fixture.put("processing/a", "counted");
     assert_eq!(fixture.messages(), 1);
-    let deleted = fixture.embedded.bucket.delete_objects("uploading", vec![id("uploading/a")]).unwrap();
+    let deleted =
+        wait_for(|done| fixture.embedded.bucket.delete_objects("uploading", vec![id("uploading/a")], done))
+            .unwrap();
     assert_eq!(deleted, Ok(vec![true]));
     assert_eq!(fixture.messages(), 1);
     assert_eq!(fixture.counted(), ["processing/a"]);
@@ -162,20 +171,31 @@ fn a_new_bucket_triggers_unless_the_setting_names_it() {
     let fixture = fixture();
     fixture.keep(&["uploading", "archive"]);
     for name in ["archive", "letters"] {
-        assert_eq!(fixture.embedded.bucket.create_bucket(name).unwrap(), Ok(()));
-        assert_eq!(fixture.embedded.bucket.create_bucket(name).unwrap(), Err(Refused::BucketExists));
+        assert_eq!(wait_for(|done| fixture.embedded.bucket.create_bucket(name, done)).unwrap(), Ok(()));
+        assert_eq!(
+            wait_for(|done| fixture.embedded.bucket.create_bucket(name, done)).unwrap(),
+            Err(Refused::BucketExists)
+        );
         fixture.put(&format!("{name}/a"), "text");
     }
     assert_eq!(fixture.counted(), ["letters/a"]);
-    assert_eq!(fixture.embedded.bucket.delete_bucket("archive").unwrap(), Err(Refused::BucketNotEmpty));
-    fixture.embedded.bucket.delete_objects("archive", vec![id("archive/a")]).unwrap().unwrap();
-    assert_eq!(fixture.embedded.bucket.delete_bucket("archive").unwrap(), Ok(()));
-    assert_eq!(fixture.embedded.bucket.delete_bucket("archive").unwrap(), Err(Refused::NoSuchBucket));
+    assert_eq!(
+        wait_for(|done| fixture.embedded.bucket.delete_bucket("archive", done)).unwrap(),
+        Err(Refused::BucketNotEmpty)
+    );
+    wait_for(|done| fixture.embedded.bucket.delete_objects("archive", vec![id("archive/a")], done))
+        .unwrap()
+        .unwrap();
+    assert_eq!(wait_for(|done| fixture.embedded.bucket.delete_bucket("archive", done)).unwrap(), Ok(()));
+    assert_eq!(
+        wait_for(|done| fixture.embedded.bucket.delete_bucket("archive", done)).unwrap(),
+        Err(Refused::NoSuchBucket)
+    );
     assert_eq!(fixture.put_if("archive/a", "text", Condition::None), Err(Refused::NoSuchBucket));
     let names: Vec<_> =
         fixture.embedded.bucket.list_buckets().unwrap().into_iter().map(|bucket| bucket.name).collect();
     assert_eq!(names, ["letters", "processing", "uploading"]);
-    let refused = fixture.embedded.bucket.create_bucket("No").unwrap_err();
+    let refused = wait_for(|done| fixture.embedded.bucket.create_bucket("No", done)).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
 
@@ -191,7 +211,9 @@ fn conditions_are_decided_where_the_put_is_recorded() {
     assert_eq!(fixture.read(name).unwrap(), "first");
     fixture.put_if(name, "second", Condition::Etag(format!("tag of {name}"))).unwrap();
     assert_eq!(fixture.read(name).unwrap(), "second");
-    fixture.embedded.bucket.delete_objects("processing", vec![id(name)]).unwrap().unwrap();
+    wait_for(|done| fixture.embedded.bucket.delete_objects("processing", vec![id(name)], done))
+        .unwrap()
+        .unwrap();
     assert_eq!(fixture.read(name), Err(Refused::NoSuchKey));
     fixture.put_if(name, "third", Condition::Absent).unwrap();
 }
@@ -244,7 +266,8 @@ fn a_copy_shares_bytes_and_triggers_by_its_own_bucket() {
     let copy = |from: &str, to: &str, wanted: bool| {
         let is_wanted = move |_: &_| wanted;
         let (from, to) = (id(from), id(to));
-        fixture.embedded.bucket.copy_object(from, to, Copied::Same, Condition::None, is_wanted).unwrap()
+        wait_for(|done| fixture.embedded.bucket.copy_object(from, to, None, Condition::None, is_wanted, done))
+            .unwrap()
     };
     assert_eq!(copy("uploading/a", "processing/b", false), Err(Refused::PreconditionFailed));
     assert_eq!(copy("uploading/none", "processing/b", true), Err(Refused::NoSuchKey));
@@ -255,7 +278,9 @@ fn a_copy_shares_bytes_and_triggers_by_its_own_bucket() {
     assert_eq!(fixture.num_objects(), 1);
     assert_eq!(fixture.counted(), ["processing/b"]);
     // The source may go.
-    fixture.embedded.bucket.delete_objects("uploading", vec![id("uploading/a")]).unwrap().unwrap();
+    wait_for(|done| fixture.embedded.bucket.delete_objects("uploading", vec![id("uploading/a")], done))
+        .unwrap()
+        .unwrap();
     fixture.embedded.bucket.sweep().unwrap();
     assert_eq!(fixture.read("processing/b").unwrap(), "one text");
 }
@@ -291,11 +316,16 @@ fn an_upload_in_parts_is_nothing_until_it_is_completed_and_then_all_of_it() {
     let mut replaced = parts.clone();
     replaced[0].digest = [0; 32];
     let staged = fixture.embedded.bucket.assemble(&parts).unwrap().unwrap();
-    let refused = fixture
-        .embedded
-        .bucket
-        .complete_upload("u".into(), replaced, staged, object(name, Condition::None))
-        .unwrap();
+    let refused = wait_for(|done| {
+        fixture.embedded.bucket.complete_upload(
+            "u".into(),
+            replaced,
+            staged,
+            object(name, Condition::None),
+            done,
+        )
+    })
+    .unwrap();
     assert_eq!(refused, Err(Refused::InvalidPart));
     fixture.complete("u", name, parts).unwrap();
     assert_eq!(fixture.read(name).unwrap(), "hello world");
@@ -324,8 +354,11 @@ fn uploads_are_aborted_expire_and_are_listed_by_key() {
     assert_eq!(list(None, 2), (vec!["u3".into(), "u1".into()], true));
     assert_eq!(list(Some(("b", "u1")), 2), (vec!["u2".into()], false));
     fixture.put_part("u3", "processing/a", 1, "text").unwrap();
-    fixture.embedded.bucket.abort_upload(id("processing/a"), "u3".into()).unwrap().unwrap();
-    let again = fixture.embedded.bucket.abort_upload(id("processing/a"), "u3".into()).unwrap();
+    wait_for(|done| fixture.embedded.bucket.abort_upload(id("processing/a"), "u3".into(), done))
+        .unwrap()
+        .unwrap();
+    let again =
+        wait_for(|done| fixture.embedded.bucket.abort_upload(id("processing/a"), "u3".into(), done)).unwrap();
     assert_eq!(again, Err(Refused::NoSuchUpload));
     assert_eq!(fixture.embedded.bucket.sweep().unwrap().objects, 1);
     assert_eq!(fixture.embedded.bucket.expire_uploads(Duration::from_secs(3600)).unwrap(), 0);
@@ -341,7 +374,7 @@ fn a_bucket_that_is_deleted_takes_its_uploads_along() {
     let fixture = fixture();
     fixture.begin("u", "uploading/a").unwrap();
     fixture.put_part("u", "uploading/a", 1, "text").unwrap();
-    assert_eq!(fixture.embedded.bucket.delete_bucket("uploading").unwrap(), Ok(()));
+    assert_eq!(wait_for(|done| fixture.embedded.bucket.delete_bucket("uploading", done)).unwrap(), Ok(()));
     assert_eq!(fixture.put_part("u", "uploading/a", 1, "text"), Err(Refused::NoSuchBucket));
     assert_eq!(fixture.embedded.bucket.sweep().unwrap().objects, 1);
 }
@@ -384,7 +417,7 @@ proptest! {
             fixture.put(name, "text");
         }
         let gone: Vec<_> = deleted.iter().map(|key| id(&format!("uploading/{key}"))).collect();
-        fixture.embedded.bucket.delete_objects("uploading", gone).unwrap().unwrap();
+        wait_for(|done| fixture.embedded.bucket.delete_objects("uploading", gone, done)).unwrap().unwrap();
         let keys = &keys - &deleted;
         for (prefix, delimiter, after, limit) in queries {
             let query = ListQuery { bucket: "uploading".into(), prefix, delimiter, after, limit };

@@ -175,6 +175,11 @@ impl Bucket {
         }
     }
 
+    /// The same, without a way to the thread that commits: for that thread, which would never end otherwise.
+    pub(super) fn without_group(&self) -> Self {
+        Self { group: Arc::default(), ..self.clone() }
+    }
+
     /// Begins to take in bytes that arrive bit by bit.
     pub fn begin_staging(&self) -> Result<Staging, BackendError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -348,7 +353,10 @@ impl Bucket {
     }
 
     /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
-    /// about it are gone with that. Answers the sequence; `None` if there is no such document, or its bucket keeps.
+    /// about it are gone with that. Answers the sequence; `None` if there is no such document.
+    ///
+    /// # Errors
+    /// `Invalid` if its bucket keeps its documents uncounted.
     pub fn recount(&self, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
         let recounted = self.database.write(|transaction| recount(transaction, id))?;
         self.sent.ring();
@@ -625,12 +633,17 @@ pub(super) fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<b
 
 fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
     let (bucket, key) = (id.bucket(), id.key().as_bytes());
-    let triggers = buckets::triggers(transaction, bucket)?;
     let bytes: Option<u64> = transaction
         .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
         .query_row(params![bucket, key], |row| row.get(0))
         .optional()?;
-    let Some(bytes) = bytes.filter(|_| triggers == Some(true)) else { return Ok(None) };
+    let Some(bytes) = bytes else { return Ok(None) };
+    if buckets::triggers(transaction, bucket)? == Some(false) {
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            format!("{bucket} keeps its documents and has none counted: copy it to a bucket that does not"),
+        ));
+    }
     // A commit of a version that was committed before changes nothing, so it must be another one.
     let sequence = next_sequence(transaction)?;
     transaction

@@ -145,22 +145,25 @@ impl Bucket {
     ///
     /// # Errors
     /// `Invalid` if it cannot have this name.
-    pub fn create_bucket(&self, name: &str) -> Answer<()> {
-        check_name(name)?;
+    pub fn create_bucket(&self, name: &str, done: impl FnOnce(Answer<()>) + Send + 'static) {
+        if let Err(error) = check_name(name) {
+            return done(Err(error));
+        }
         let name = name.to_owned();
-        self.change(None, move |transaction| {
+        let record = move |transaction: &Transaction<'_>| {
             if triggers(transaction, &name)?.is_some() {
                 return Ok(Err(Refused::BucketExists));
             }
             made(transaction, &name, Timestamp::now())?;
             Ok(Ok(()))
-        })
+        };
+        self.change(None, record, done);
     }
 
     /// Deletes a bucket in which nothing is; uploads in parts that were begun in it are aborted.
-    pub fn delete_bucket(&self, name: &str) -> Answer<()> {
+    pub fn delete_bucket(&self, name: &str, done: impl FnOnce(Answer<()>) + Send + 'static) {
         let name = name.to_owned();
-        self.change(None, move |transaction| {
+        let record = move |transaction: &Transaction<'_>| {
             if triggers(transaction, &name)?.is_none() {
                 return Ok(Err(Refused::NoSuchBucket));
             }
@@ -177,6 +180,7 @@ impl Bucket {
             transaction.execute("DELETE FROM uploads WHERE bucket = ?1", [&name])?;
             transaction.execute("DELETE FROM buckets WHERE name = ?1", [&name])?;
             Ok(Ok(()))
-        })
+        };
+        self.change(None, record, done);
     }
 }

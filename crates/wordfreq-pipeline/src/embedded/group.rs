@@ -1,120 +1,99 @@
-//! Group commit: changes that are asked for at the same time share their syncs and one transaction. Whoever comes first
-//! leads: it takes along what waits by then, and when that is durable it lets the next one lead. So there is no thread of
-//! its own, no timer, and a lone change waits for nobody.
+//! Group commit: changes that are asked for at the same time share their syncs and one transaction. One thread commits;
+//! it takes along whatever waits by the time it is free, so a lone change waits for nobody and there is no timer. Who asks
+//! gives a function that is called when the change is durable, and so needs no thread to wait in.
 
-use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::Transaction;
 
 use super::bucket::{Bucket, Staged};
+use super::objects::Answer;
 use crate::error::{BackendError, ErrorKind};
 
 /// The most changes of one transaction, so that nobody waits for an endless one.
 const MAX_CHANGES: usize = 256;
 
-/// The changes of one process that wait for their turn.
+/// The way to the thread that commits, which begins with the first change and ends with the last [`Bucket`].
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    waiting: Mutex<Waiting>,
+    changes: OnceLock<Sender<Change>>,
 }
 
-#[derive(Debug, Default)]
-struct Waiting {
-    changes: VecDeque<Change>,
-    /// Whether somebody leads at this moment.
-    is_led: bool,
-}
+type Record = Box<dyn FnOnce(&Transaction<'_>) -> Result<(), BackendError> + Send>;
 
 struct Change {
     staged: Option<Staged>,
-    record: Box<dyn FnOnce(&Transaction<'_>) -> Result<(), BackendError> + Send>,
-    turn: Sender<Turn>,
+    record: Record,
+    done: Box<dyn FnOnce(Result<(), BackendError>) + Send>,
 }
 
-impl std::fmt::Debug for Change {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Change").field("staged", &self.staged).finish_non_exhaustive()
-    }
-}
-
-enum Turn {
-    /// The change waits still: its owner is to do it, together with the others.
-    Lead,
-    /// It is durable, or why it is not.
-    Done(Result<(), BackendError>),
-}
-
-impl Group {
-    /// Adds a change; whether its owner is to lead is what it will hear first.
-    fn join(&self, change: Change) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.changes.push_back(change);
-        if !waiting.is_led {
-            waiting.is_led = true;
-            call_first(&mut waiting);
-        }
-    }
-
-    fn take(&self) -> Vec<Change> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = waiting.changes.len().min(MAX_CHANGES);
-        waiting.changes.drain(..taken).collect()
-    }
-}
-
-/// Lets the owner of the first change that waits lead. It waits for its turn as long as its change does.
-fn call_first(waiting: &mut Waiting) {
-    match waiting.changes.front() {
-        Some(first) => drop(first.turn.send(Turn::Lead)),
-        None => waiting.is_led = false,
-    }
-}
-
-/// Gives the lead away in whatever way it ends.
-struct Led<'a>(&'a Group);
-
-impl Drop for Led<'_> {
-    fn drop(&mut self) {
-        call_first(&mut self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-    }
+/// Waits for the answer to a change.
+///
+/// # Errors
+/// `Other` if the change was given up by a fault of this program.
+pub fn wait_for<T: Send + 'static>(ask: impl FnOnce(Box<dyn FnOnce(Answer<T>) + Send>)) -> Answer<T> {
+    let (done, answer) = mpsc::channel();
+    // Who asked is still there: it waits below.
+    ask(Box::new(move |answer| drop(done.send(answer))));
+    answer.recv().unwrap_or_else(|_dropped| Err(interrupted()))
 }
 
 impl Bucket {
     /// Makes staged bytes durable and runs `record`, which refers to them, in a transaction that other changes share.
-    /// When this returns, all of it is durable. An error of `record` undoes the whole transaction, so only what
-    /// concerns everybody may be one; what concerns this change alone belongs into `T`.
+    /// `done` is called when all of it is durable, or failed. An error of `record` undoes the whole transaction, so only
+    /// what concerns everybody may be one; what concerns this change alone is a refusal.
     pub(super) fn change<T: Send + 'static>(
         &self,
         staged: Option<Staged>,
-        record: impl FnOnce(&Transaction<'_>) -> Result<T, BackendError> + Send + 'static,
-    ) -> Result<T, BackendError> {
-        let (turn, turns) = mpsc::channel();
-        let answer = Arc::new(Mutex::new(None));
-        let record = {
-            let answer = answer.clone();
-            Box::new(move |transaction: &Transaction<'_>| {
-                let recorded = record(transaction)?;
-                *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(recorded);
+        record: impl FnOnce(&Transaction<'_>) -> Answer<T> + Send + 'static,
+        done: impl FnOnce(Answer<T>) + Send + 'static,
+    ) {
+        let recorded = Arc::new(Mutex::new(None));
+        let answer = recorded.clone();
+        let change = Change {
+            staged,
+            record: Box::new(move |transaction| {
+                let answer = record(transaction)?;
+                *recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
                 Ok(())
-            })
+            }),
+            done: Box::new(move |committed| {
+                let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+                done(committed.and_then(|()| answer.ok_or_else(interrupted)));
+            }),
         };
-        self.group.join(Change { staged, record, turn });
-        self.wait(&turns)?;
-        let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        answer.ok_or_else(interrupted)
+        let sender = match self.group.changes.get() {
+            Some(sender) => sender,
+            None => match self.start_committing() {
+                Ok(sender) => self.group.changes.get_or_init(|| sender),
+                Err(error) => return (change.done)(Err(error)),
+            },
+        };
+        if let Err(unsent) = sender.send(change) {
+            (unsent.0.done)(Err(interrupted()));
+        }
     }
 
-    fn wait(&self, turns: &Receiver<Turn>) -> Result<(), BackendError> {
-        loop {
-            match turns.recv() {
-                Ok(Turn::Lead) => {
-                    let _led = Led(&self.group);
-                    self.commit(self.group.take());
-                }
-                Ok(Turn::Done(done)) => return done,
-                Err(_leader_panicked) => return Err(interrupted()),
+    fn start_committing(&self) -> Result<Sender<Change>, BackendError> {
+        let (sender, changes) = mpsc::channel();
+        let bucket = self.without_group();
+        std::thread::Builder::new()
+            .name("commit".into())
+            .spawn(move || bucket.commit_all(&changes))
+            .map_err(|error| {
+                BackendError::new(ErrorKind::Other, format!("cannot start a thread: {error}"))
+            })?;
+        Ok(sender)
+    }
+
+    fn commit_all(&self, changes: &Receiver<Change>) {
+        while let Ok(first) = changes.recv() {
+            let batch = std::iter::once(first).chain(changes.try_iter()).take(MAX_CHANGES).collect();
+            // Those of the batch learn of a panic as their `done` is dropped; later ones are none the worse.
+            if catch_unwind(AssertUnwindSafe(|| self.commit(batch))).is_err() {
+                tracing::error!("committing ended in a panic");
             }
         }
     }
@@ -122,20 +101,19 @@ impl Bucket {
     fn commit(&self, changes: Vec<Change>) {
         let mut staged = Vec::with_capacity(changes.len());
         let mut records = Vec::with_capacity(changes.len());
-        let mut turns = Vec::with_capacity(changes.len());
+        let mut waiting = Vec::with_capacity(changes.len());
         for change in changes {
             staged.extend(change.staged);
             records.push(change.record);
-            turns.push(change.turn);
+            waiting.push(change.done);
         }
-        let done = self
+        let committed = self
             .store(&mut staged, |transaction| records.drain(..).try_for_each(|record| record(transaction)));
-        for turn in turns {
-            // Nobody listens when a request was given up; its change is made all the same.
-            drop(turn.send(Turn::Done(match &done {
+        for done in waiting {
+            done(match &committed {
                 Ok(()) => Ok(()),
                 Err(error) => Err(error.for_another()),
-            })));
+            });
         }
     }
 }

@@ -46,11 +46,12 @@ pub use catalogue::{
 };
 use database::Database;
 pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet, is_worker_on};
+pub use group::wait_for;
 pub use history::{
     AlarmRule, Deed, End, History, KeptActivity, Look, MOST_INSTANCES, NewActivity, News, Sizing,
 };
 pub use objects::{
-    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Copied, ListQuery, Listed,
+    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Description, ListQuery, Listed,
     NewObject, ObjectInfo, Refused,
 };
 pub use queue::{EmbeddedQueue, Purge, Throughput};
@@ -59,7 +60,7 @@ pub use subscriptions::{
     Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
     Secret, Subscription, SubscriptionState, Subscriptions,
 };
-pub use uploads::{NewUpload, Part, UploadInfo, Uploads};
+pub use uploads::{NewPart, NewUpload, Part, UploadInfo, Uploads};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};

@@ -161,18 +161,13 @@ pub enum Condition {
     Etag(String),
 }
 
-/// What becomes of the attributes of a copy.
+/// What is to be kept of a copy.
 #[derive(Clone, Debug)]
-pub enum Copied {
-    /// They are those of its source.
-    Same,
-    /// They are these; its checksum stays its source's.
-    With {
-        /// Content type.
-        content_type: Option<String>,
-        /// Everything else.
-        attributes: Attributes,
-    },
+pub struct Description {
+    /// Content type.
+    pub content_type: Option<String>,
+    /// Everything else; the checksum stays the source's.
+    pub attributes: Attributes,
 }
 
 /// Which objects to list.
@@ -268,20 +263,28 @@ pub(super) fn may_put(transaction: &Transaction<'_>, id: &DocumentId, condition:
 }
 
 impl Bucket {
-    /// Puts an object: when this returns its bytes, its name and its message are durable.
-    pub fn put_object(&self, staged: Staged, object: NewObject) -> Answer<Sequence> {
+    /// Puts an object: when `done` is called its bytes, its name and its message are durable.
+    pub fn put_object(
+        &self,
+        staged: Staged,
+        object: NewObject,
+        done: impl FnOnce(Answer<Sequence>) + Send + 'static,
+    ) {
         let version = Version {
             etag: Some(object.etag),
             content_type: object.content_type,
             attributes: to_json(&object.attributes),
             ..Version::of(&staged, object.id)
         };
-        self.change(Some(staged), move |transaction| {
-            match may_put(transaction, &version.id, &object.condition)? {
-                Ok(triggers) => record(transaction, &version, triggers, Timestamp::now()).map(Ok),
-                Err(refused) => Ok(Err(refused)),
-            }
-        })
+        let record = move |transaction: &Transaction<'_>| match may_put(
+            transaction,
+            &version.id,
+            &object.condition,
+        )? {
+            Ok(triggers) => record(transaction, &version, triggers, Timestamp::now()).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        };
+        self.change(Some(staged), record, done);
     }
 
     /// What there is of an object beside its bytes.
@@ -320,16 +323,18 @@ impl Bucket {
     }
 
     /// Copies an object, without its bytes being read: the copy refers to the same. `is_wanted` sees the version that
-    /// would be copied; if it does not want that, the answer is `PreconditionFailed`.
+    /// would be copied; if it does not want that, the answer is `PreconditionFailed`. Without a description of its own
+    /// the copy has its source's.
     pub fn copy_object(
         &self,
         from: DocumentId,
         to: DocumentId,
-        copied: Copied,
+        description: Option<Description>,
         condition: Condition,
         is_wanted: impl FnOnce(&ObjectInfo) -> bool + Send + 'static,
-    ) -> Answer<ObjectInfo> {
-        self.change(None, move |transaction| {
+        done: impl FnOnce(Answer<ObjectInfo>) + Send + 'static,
+    ) {
+        let record = move |transaction: &Transaction<'_>| {
             let source = match present(transaction, &from)? {
                 Ok(source) if is_wanted(&source) => source,
                 Ok(_unwanted) => return Ok(Err(Refused::PreconditionFailed)),
@@ -339,9 +344,9 @@ impl Bucket {
                 Ok(triggers) => triggers,
                 Err(refused) => return Ok(Err(refused)),
             };
-            let (content_type, attributes) = match copied {
-                Copied::Same => (source.content_type, source.attributes),
-                Copied::With { content_type, attributes } => {
+            let (content_type, attributes) = match description {
+                None => (source.content_type, source.attributes),
+                Some(Description { content_type, attributes }) => {
                     let Attributes { checksum, part_bytes, .. } = source.attributes;
                     (content_type, Attributes { checksum, part_bytes, ..attributes })
                 }
@@ -356,18 +361,25 @@ impl Bucket {
             };
             record(transaction, &version, triggers, Timestamp::now())?;
             present(transaction, &version.id)
-        })
+        };
+        self.change(None, record, done);
     }
 
     /// Deletes objects of one bucket, all or nothing; tells of each whether it was there.
-    pub fn delete_objects(&self, bucket: &str, ids: Vec<DocumentId>) -> Answer<Vec<bool>> {
+    pub fn delete_objects(
+        &self,
+        bucket: &str,
+        ids: Vec<DocumentId>,
+        done: impl FnOnce(Answer<Vec<bool>>) + Send + 'static,
+    ) {
         let bucket = bucket.to_owned();
-        self.change(None, move |transaction| {
+        let record = move |transaction: &Transaction<'_>| {
             if triggers(transaction, &bucket)?.is_none() {
                 return Ok(Err(Refused::NoSuchBucket));
             }
             ids.iter().map(|id| delete(transaction, id)).collect::<Result<_, _>>().map(Ok)
-        })
+        };
+        self.change(None, record, done);
     }
 
     /// Lists objects. What has a common prefix is passed over with one look, however much it is.

@@ -48,6 +48,19 @@ pub struct UploadInfo {
     pub completed_etag: Option<String>,
 }
 
+/// A part to be put.
+#[derive(Debug)]
+pub struct NewPart {
+    /// Its number, from 1.
+    pub number: i32,
+    /// Its bytes.
+    pub staged: Staged,
+    /// Their MD5 in hexadecimal.
+    pub etag: String,
+    /// Their checksum in Base64, by the algorithm of the upload.
+    pub checksum: Option<String>,
+}
+
 /// A part of an upload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -165,8 +178,8 @@ impl Read for Parts<'_> {
 
 impl Bucket {
     /// Begins an upload in parts.
-    pub fn create_upload(&self, new: NewUpload) -> Answer<()> {
-        self.change(None, move |transaction| {
+    pub fn create_upload(&self, new: NewUpload, done: impl FnOnce(Answer<()>) + Send + 'static) {
+        let record = move |transaction: &Transaction<'_>| {
             if triggers(transaction, new.id.bucket())?.is_none() {
                 return Ok(Err(Refused::NoSuchBucket));
             }
@@ -184,7 +197,8 @@ impl Bucket {
                     to_json(&new.attributes)
                 ])?;
             Ok(Ok(()))
-        })
+        };
+        self.change(None, record, done);
     }
 
     /// An upload that is under way, or was completed a while ago.
@@ -197,13 +211,12 @@ impl Bucket {
         &self,
         id: DocumentId,
         upload: String,
-        number: i32,
-        staged: Staged,
-        etag: String,
-        checksum: Option<String>,
-    ) -> Answer<()> {
+        part: NewPart,
+        done: impl FnOnce(Answer<()>) + Send + 'static,
+    ) {
+        let NewPart { number, staged, etag, checksum } = part;
         let (digest, bytes) = (*staged.digest(), staged.bytes());
-        self.change(Some(staged), move |transaction| {
+        let record = move |transaction: &Transaction<'_>| {
             if let Err(refused) = find_open(transaction, &id, &upload)? {
                 return Ok(Err(refused));
             }
@@ -211,7 +224,8 @@ impl Bucket {
                 .prepare_cached("INSERT OR REPLACE INTO parts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
                 .execute(params![upload, number, digest, bytes, etag, checksum, Timestamp::now().0])?;
             Ok(Ok(()))
-        })
+        };
+        self.change(Some(staged), record, done);
     }
 
     /// The parts of an upload after this number, in order.
@@ -267,11 +281,17 @@ impl Bucket {
     }
 
     /// Gives an upload up; its parts go with the next sweep.
-    pub fn abort_upload(&self, id: DocumentId, upload: String) -> Answer<()> {
-        self.change(None, move |transaction| match find_open(transaction, &id, &upload)? {
+    pub fn abort_upload(
+        &self,
+        id: DocumentId,
+        upload: String,
+        done: impl FnOnce(Answer<()>) + Send + 'static,
+    ) {
+        let record = move |transaction: &Transaction<'_>| match find_open(transaction, &id, &upload)? {
             Ok(_open) => forget(transaction, &upload).map(Ok),
             Err(refused) => Ok(Err(refused)),
-        })
+        };
+        self.change(None, record, done);
     }
 
     /// Gives up what was begun longer ago than this, and forgets what was completed; tells how many.
@@ -316,14 +336,15 @@ impl Bucket {
         parts: Vec<Part>,
         staged: Staged,
         object: NewObject,
-    ) -> Answer<()> {
+        done: impl FnOnce(Answer<()>) + Send + 'static,
+    ) {
         let version = Version {
             etag: Some(object.etag),
             content_type: object.content_type,
             attributes: to_json(&object.attributes),
             ..Version::of(&staged, object.id)
         };
-        self.change(Some(staged), move |transaction| {
+        let record = move |transaction: &Transaction<'_>| {
             if let Err(refused) = find_open(transaction, &version.id, &upload)? {
                 return Ok(Err(refused));
             }
@@ -344,7 +365,8 @@ impl Bucket {
                 .prepare_cached("UPDATE uploads SET completed_etag = ?2 WHERE id = ?1")?
                 .execute(params![upload, version.etag])?;
             Ok(Ok(()))
-        })
+        };
+        self.change(Some(staged), record, done);
     }
 }
 

@@ -12,6 +12,7 @@ mod connection;
 mod events;
 mod limits;
 mod metrics;
+pub mod notify;
 mod page;
 pub mod problem;
 mod tls;
@@ -26,11 +27,11 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing};
+use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
-use wordfreq_pipeline::{BackendError, Drain};
+use wordfreq_pipeline::{BackendError, Drain, ErrorKind};
 
 use crate::config::Config;
 use crate::data_directory;
@@ -38,6 +39,7 @@ use crate::exit::UsageError;
 use access::Access;
 use events::Events;
 use limits::Rate;
+use notify::Registrar;
 use problem::Problem;
 
 /// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
@@ -56,6 +58,8 @@ pub struct App {
     pub embedded: Arc<Embedded>,
     /// Who may do what.
     pub access: Access,
+    /// Takes subscriptions.
+    pub registrar: Registrar,
     /// Wakes the scaler.
     pub waker: Waker,
     /// Who watches.
@@ -83,6 +87,22 @@ impl App {
             .retry_after(BACKLOG_PASSES));
         }
         Ok(())
+    }
+
+    /// Asks for a change of the bucket, and waits until it is durable.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Bucket, Box<dyn FnOnce(Answer<T>) + Send>),
+    ) -> Answer<T> {
+        let (done, answer) = oneshot::channel();
+        // Who asked may be gone: the change is made all the same.
+        ask(&self.embedded.bucket, Box::new(move |answer| drop(done.send(answer))));
+        answer.await.unwrap_or_else(|_dropped| {
+            Err(BackendError::new(
+                ErrorKind::Other,
+                "the change was interrupted by a fault of this program: try again",
+            ))
+        })
     }
 
     /// Does what blocks, away from the threads that serve.
@@ -132,6 +152,15 @@ impl Server {
     }
 }
 
+/// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on.
+pub fn public_url(config: &Config, address: Option<SocketAddr>) -> String {
+    let by_address = || {
+        let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
+        address.map_or_else(|| format!("{scheme}://localhost"), |address| format!("{scheme}://{address}"))
+    };
+    config.notify.public_url.value.clone().unwrap_or_else(by_address)
+}
+
 /// Listens, and serves until `drain` is requested.
 ///
 /// # Errors
@@ -157,7 +186,10 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     listener.set_nonblocking(true).context("cannot listen")?;
     let address = listener.local_addr().context("cannot listen")?;
     let (end, ending) = watch::channel(false);
+    let registrar =
+        Registrar::new(&config.notify, &embedded.subscriptions, public_url(config, Some(address)))?;
     let app = Arc::new(App {
+        registrar,
         access: Access::new(embedded.access.clone(), is_local),
         embedded,
         waker,

@@ -7,7 +7,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
-use super::{documents, fleet, health, queue, results, session, words};
+use super::{documents, fleet, health, queue, results, session, subscriptions, words};
 use crate::server::access::COOKIE_NAME;
 use crate::server::problem::ProblemDetails;
 use crate::server::{events, metrics};
@@ -27,6 +27,8 @@ use crate::server::{events, metrics};
         words::totals, words::list, words::zipf, words::word, words::documents,
         queue::status, queue::dead_letters, queue::redrive, queue::purge,
         fleet::status, fleet::set_bounds, fleet::activities, fleet::alarms, fleet::alarm_history, fleet::metrics,
+        subscriptions::create, subscriptions::list, subscriptions::show, subscriptions::remove,
+        subscriptions::ask_again, subscriptions::deliveries, subscriptions::ask, subscriptions::confirm,
         events::events, health::healthz, health::readyz, metrics::metrics, describe,
     ),
     components(schemas(ProblemDetails)),
@@ -37,6 +39,7 @@ use crate::server::{events, metrics};
         (name = "words", description = "The words of all documents"),
         (name = "queue", description = "What waits, and what was given up"),
         (name = "fleet", description = "The workers"),
+        (name = "subscriptions", description = "Who is told of what happens, by HTTP or mail"),
         (name = "events", description = "What happens, live"),
         (name = "health", description = "For those who watch over servers"),
     ),

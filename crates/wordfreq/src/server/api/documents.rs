@@ -426,15 +426,14 @@ pub(super) async fn content(
     });
     let name = id.key().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("document");
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let media = info.content_type.and_then(|media| HeaderValue::from_str(&media).ok());
     let mut response = Body::from_stream(pieces).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // Whatever its own type is: nothing from here is to be shown, let alone run.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}")) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    // It is anyone's, and not to act as ours.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
@@ -485,20 +484,24 @@ pub(super) async fn put(
     let (staging, etag) = stage(&app, body).await?;
     let (attributes, condition) = (Attributes::default(), Condition::None);
     let object = NewObject { id: id.clone(), etag, content_type, attributes, condition };
-    app.blocking(move |embedded| {
-        let bucket = &embedded.bucket;
-        // As `wordfreq upload` does: a bucket is made by putting something into it.
-        if !bucket.has_bucket(object.id.bucket())?
-            && let Err(refused) = bucket.create_bucket(object.id.bucket())?
-            && refused != Refused::BucketExists
-        {
-            return Ok(Err(refused));
-        }
-        bucket.put_object(staging.finish(), object)
-    })
-    .await?
-    .map_err(|refused| Problem::new(StatusCode::CONFLICT, "conflict", refused.to_string()))?;
+    // As `wordfreq upload` does: a bucket is made by putting something into it.
+    let bucket = id.bucket().to_owned();
+    if !app.blocking(move |embedded| embedded.bucket.has_bucket(&bucket)).await?
+        && let Err(refused) =
+            app.change(|bucket, done| bucket.create_bucket(object.id.bucket(), done)).await?
+        && refused != Refused::BucketExists
+    {
+        return Err(conflict(&refused));
+    }
+    let staged = staging.finish();
+    app.change(|bucket, done| bucket.put_object(staged, object, done))
+        .await?
+        .map_err(|refused| conflict(&refused))?;
     Ok((StatusCode::CREATED, Json(listed(&app, &id).await?)))
+}
+
+fn conflict(refused: &Refused) -> Problem {
+    Problem::new(StatusCode::CONFLICT, "conflict", refused.to_string())
 }
 
 /// Writes a body down as it comes, and makes its tag. Between its pieces no thread waits.
