@@ -160,8 +160,8 @@ export function Overview() {
   const samples = joined(kept, live);
   const segments = flows(kept, live, state === 'live' ? end : -Infinity, HOLDS_MS);
   // Between the last look that was kept and the first live event nothing is known: then what was known last is shown.
-  const known = segments.at(-1)?.to ?? end;
-  const finished = rate(segments, 'done', known - RATE_OVER_MS, known);
+  const looked = kept.at(-1)?.at ?? end;
+  const finished = rate(segments, 'done', end - RATE_OVER_MS, end) ?? rate(segments, 'done', looked - RATE_OVER_MS, looked);
   const width = (Number(minutes) * 60_000) / COLUMNS;
   const to = Math.ceil(end / width) * width;
   const from = to - width * COLUMNS;

@@ -166,6 +166,7 @@ test('a document shows its words, is counted again, and goes when it is confirme
   await page.getByText('the-tide-clerk.txt will be counted again').waitFor();
 
   await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'detached' });
   await page.getByRole('heading', { name: 'Top words' }).waitFor();
