@@ -156,20 +156,16 @@ impl Notifier {
             let until = [rest, due, Some(LOOK_AT_LEAST_EVERY)].into_iter().flatten().min();
             self.embedded.wait_settled(seen, until.unwrap_or(LOOK_AT_LEAST_EVERY));
         }
-        let within = match ending {
-            Ending::AtOnce => {
-                turns_end.request();
-                TURNS_END_WITHIN
-            }
-            Ending::LastWords => {
-                self.announce_the_end();
-                LAST_WORDS_WITHIN
-            }
-        };
+        // One that is stopped before its work is done leaves the telling to the next too.
+        let has_last_words = ending == Ending::LastWords && report(self.announce_the_end()) == Some(true);
+        let within = if has_last_words { LAST_WORDS_WITHIN } else { TURNS_END_WITHIN };
+        if !has_last_words {
+            turns_end.request();
+        }
         let deadline = Instant::now() + within;
         loop {
             let seen = self.embedded.settled_so_far();
-            if ending == Ending::LastWords {
+            if has_last_words {
                 report(self.give_turns(&mut last_turns, Duration::ZERO, &turns_end));
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -204,13 +200,13 @@ impl Notifier {
         Ok(None)
     }
 
-    /// Announces rest without waiting whether it lasts: there will be no more work.
-    fn announce_the_end(&self) {
-        let announced = self.embedded.subscriptions.rest().and_then(|rest| match rest.is_idle {
-            true => self.embedded.subscriptions.announce_rest(rest.sent, Timestamp::now()),
-            false => Ok(false),
-        });
-        report(announced);
+    /// Announces rest without waiting whether it lasts, as there will be no more work; tells whether there is rest.
+    fn announce_the_end(&self) -> Result<bool, BackendError> {
+        let Rest { is_idle, sent, .. } = self.embedded.subscriptions.rest()?;
+        if is_idle {
+            self.embedded.subscriptions.announce_rest(sent, Timestamp::now())?;
+        }
+        Ok(is_idle)
     }
 
     /// Gives a turn to each subscription that something is due for, who waited longest first, as many at once as may be;
