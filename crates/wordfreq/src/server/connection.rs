@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -34,6 +34,9 @@ const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest head of a request. S3 allows 8 KB; a key of 1,024 bytes is up to 3 KB when it is percent-encoded.
 const HEAD_BYTES: usize = 64 * 1024;
+
+/// For the other side to take notice that an answer was the last.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// For what is being answered, when the server is to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -173,6 +176,13 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     }
     // The other side may be gone.
     drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
+    // It may also still send a body that nobody wants, and the system would throw away an answer that meets such bytes.
+    let mut unwanted = [0; 8 * 1024];
+    let linger = async { while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {} };
+    tokio::select! {
+        _ = timeout(LINGER, linger) => {}
+        () = ended(&mut ending) => {}
+    }
 }
 
 async fn ended(ending: &mut watch::Receiver<bool>) {
@@ -183,7 +193,7 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
-    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use tokio::io::DuplexStream;
 
     use super::*;
 

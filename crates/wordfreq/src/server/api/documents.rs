@@ -426,15 +426,14 @@ pub(super) async fn content(
     });
     let name = id.key().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("document");
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let media = info.content_type.and_then(|media| HeaderValue::from_str(&media).ok());
     let mut response = Body::from_stream(pieces).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // Whatever its own type is: nothing from here is to be shown, let alone run.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}")) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    // It is anyone's, and not to act as ours.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)

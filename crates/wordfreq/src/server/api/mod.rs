@@ -15,12 +15,30 @@ mod words;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use axum::routing::{get, post, put};
+use http::HeaderValue;
+use http::header::CONNECTION;
 
 use super::problem::Problem;
 use super::{App, events, metrics};
 
 pub(super) use words::forget_ranking;
+
+/// Says that the connection is closed after a refusal of a request with a body: what nobody has read of it stands in the way
+/// of the next request.
+async fn close_after_refusal(request: Request, next: Next) -> Response {
+    let has_body = !request.body().is_end_stream();
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if has_body && (status.is_client_error() || status.is_server_error()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
 
 /// Everything that is not S3's.
 pub fn router(app: Arc<App>) -> Router {
@@ -61,5 +79,6 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(|| async {
             Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
         })
+        .layer(middleware::from_fn(close_after_refusal))
         .with_state(app)
 }
