@@ -11,6 +11,7 @@ pub mod api;
 mod connection;
 mod limits;
 pub mod problem;
+mod s3;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
