@@ -3,8 +3,10 @@
 //! Not here: where a word begins and ends (`tokenize`), or what a word is counted as (`normalise`).
 
 use crate::counts::Counts;
+use crate::kernel::Kernel;
 use crate::normalise::{lower_simple, normalise, trim_sample};
 use crate::profile::{Profile, ProfileName};
+use crate::simd::Level;
 use crate::tokenize::{Token, Tokenizer};
 
 /// Why a document has no counts. Only `go-sample` can fail, as the sample does.
@@ -27,43 +29,61 @@ pub enum CountError {
 /// The chunks may be cut anywhere, within a word or within a character: only their concatenation matters.
 #[derive(Debug)]
 pub struct Counter {
-    tokenizer: Tokenizer,
+    engine: Engine,
     tally: Tally,
+}
+
+#[derive(Debug)]
+enum Engine {
+    Kernel(Box<Kernel>),
+    Tokenizer(Tokenizer),
 }
 
 impl Counter {
     /// A counter for one document under `profile`.
     pub fn new(profile: &Profile) -> Self {
-        Self { tokenizer: Tokenizer::new(profile.name), tally: Tally::new(profile) }
+        let engine = match profile.name {
+            ProfileName::Unicode | ProfileName::Whitespace => {
+                Engine::Kernel(Box::new(Kernel::new(profile.name, Level::best())))
+            }
+            ProfileName::GoSample => Engine::Tokenizer(Tokenizer::new(profile.name)),
+        };
+        Self { engine, tally: Tally::new(profile) }
     }
 
     /// Takes the next bytes of the document. After an error, which [`finish`](Self::finish) reports, it ignores
     /// what it is given.
     pub fn feed(&mut self, chunk: &[u8]) {
-        let Self { tokenizer, tally } = self;
+        let Self { engine, tally } = self;
         tally.counts.add_totals(chunk.len() as u64, 0);
-        tokenizer.feed(chunk, &mut |token| tally.take(token));
+        match engine {
+            Engine::Kernel(kernel) => kernel.feed(chunk, tally),
+            Engine::Tokenizer(tokenizer) => tokenizer.feed(chunk, &mut |token| tally.take(token)),
+        }
     }
 
     /// Ends the document.
     pub fn finish(self) -> Result<Counts, CountError> {
-        let Self { tokenizer, mut tally } = self;
-        tokenizer.finish(&mut |token| tally.take(token))?;
+        let Self { engine, mut tally } = self;
+        match engine {
+            Engine::Kernel(kernel) => kernel.finish(&mut tally),
+            Engine::Tokenizer(tokenizer) => tokenizer.finish(&mut |token| tally.take(token))?,
+        }
         Ok(tally.counts)
     }
 }
 
 /// From the tokens of a document to its counts.
 #[derive(Debug)]
-struct Tally {
+pub(crate) struct Tally {
     rule: ProfileName,
-    min_length: usize,
-    counts: Counts,
+    pub(crate) min_length: usize,
+    pub(crate) counts: Counts,
     scratch: String,
 }
 
 impl Tally {
-    fn new(profile: &Profile) -> Self {
+    pub(crate) fn new(profile: &Profile) -> Self {
         Self {
             rule: profile.name,
             min_length: usize::try_from(profile.min_length).unwrap_or(usize::MAX),
@@ -73,7 +93,7 @@ impl Tally {
     }
 
     #[inline]
-    fn take(&mut self, token: Token<'_>) {
+    pub(crate) fn take(&mut self, token: Token<'_>) {
         let Token::Word(source) = token else {
             self.counts.add_totals(0, 1);
             return;

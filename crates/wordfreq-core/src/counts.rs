@@ -2,8 +2,7 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
-use std::collections::HashMap;
-
+use crate::table::{Batch, Table};
 use crate::top;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
@@ -11,8 +10,7 @@ use crate::top;
 /// Sums saturate at `u64::MAX`, which keeps [`merge`](Self::merge) commutative and associative for any input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The standard hasher on purpose: it is keyed at random, so no document can choose words that collide.
-    table: HashMap<Box<str>, u64>,
+    table: Table,
     words: u64,
     bytes: u64,
     over_long: u64,
@@ -39,12 +37,18 @@ impl Counts {
             return;
         }
         self.words = self.words.saturating_add(count);
-        match self.table.get_mut(word) {
-            Some(known) => *known = known.saturating_add(count),
-            None => {
-                self.table.insert(word.into(), count);
-            }
-        }
+        self.table.add(word, count);
+    }
+
+    /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
+    pub(crate) fn add_words<const N: usize>(
+        &mut self,
+        batch: &mut Batch,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+    ) {
+        self.words = self.words.saturating_add(words.len() as u64);
+        self.table.add_words(batch, text, words);
     }
 
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
@@ -61,15 +65,12 @@ impl Counts {
         }
         self.words = self.words.saturating_add(other.words);
         self.add_totals(other.bytes, other.over_long);
-        for (word, count) in other.table {
-            let known = self.table.entry(word).or_insert(0);
-            *known = known.saturating_add(count);
-        }
+        self.table.merge(&other.table);
     }
 
     /// How often `word`, given as it is counted, occurs; 0 if it does not.
     pub fn get(&self, word: &str) -> u64 {
-        self.table.get(word).copied().unwrap_or(0)
+        self.table.get(word)
     }
 
     /// The sum of all counts. Over-long words are not in it.
@@ -94,12 +95,19 @@ impl Counts {
 
     /// Every word with its count, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.table.iter().map(|(word, &count)| (&**word, count))
+        self.table.iter()
     }
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        let mut ranked: Vec<_> = self.iter().map(|(word, count)| WordCount { word, count }).collect();
+        // By counts alone first: most words are rare, and need not be looked at.
+        let mut least = 0;
+        if 0 < n && n < self.table.len() {
+            let mut counts: Vec<u64> = self.table.counts().collect();
+            least = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+        }
+        let ranked = self.table.iter_from(least).map(|(word, count)| WordCount { word, count });
+        let mut ranked: Vec<_> = ranked.collect();
         let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
         if n < ranked.len() {
             // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.

@@ -11,8 +11,11 @@
 
 mod counter;
 mod counts;
+mod kernel;
 mod normalise;
 mod profile;
+mod simd;
+mod table;
 mod tokenize;
 mod top;
 mod word_break;

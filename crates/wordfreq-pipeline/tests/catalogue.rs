@@ -192,6 +192,28 @@ fn a_recount_counts_again_what_was_counted_failed_or_purged() {
 }
 
 #[test]
+fn what_a_bucket_keeps_is_kept_and_never_counted() {
+    let fixture = fixture(ProfileName::Unicode);
+    fixture.put("uploading", "kept", "words");
+    fixture.put("processing", "counted", "words");
+    fixture.work();
+    let kept = id("uploading", "kept");
+    assert_eq!(fixture.catalogue().document(&kept).unwrap().unwrap().state, ListedState::Kept);
+    let refused = fixture.embedded.bucket.recount(&kept).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert!(fixture.embedded.queue.is_idle().unwrap());
+    let (sender, made) = std::sync::mpsc::channel();
+    fixture.embedded.bucket.create_bucket("empty", move |answer| sender.send(answer).unwrap());
+    made.recv().unwrap().unwrap().unwrap();
+    let buckets = fixture.catalogue().buckets().unwrap();
+    let buckets: Vec<_> = buckets
+        .iter()
+        .map(|bucket| (&*bucket.name, bucket.triggers, bucket.documents, bucket.bytes))
+        .collect();
+    assert_eq!(buckets, [("empty", true, 0, 0), ("processing", true, 1, 5), ("uploading", false, 1, 5)]);
+}
+
+#[test]
 fn a_purged_failure_waits_and_a_redriven_one_fails_again() {
     let fixture = fixture(ProfileName::GoSample);
     fixture.put("processing", "poison", &"x".repeat(70_000));
@@ -380,7 +402,7 @@ fn looks_are_thinned_to_points_that_keep_every_peak_and_every_message() {
         assert_eq!(observations().map(|look| look.visible).max(), Some(9_999));
         assert_eq!(observations().map(|look| look.sent).sum::<u64>(), 2000);
         assert!(observations().is_sorted_by(|left, right| left.at < right.at));
-        assert_eq!(observations().last().unwrap().at, Moment::from_secs(999));
+        assert_eq!(observations().next_back().unwrap().at, Moment::from_secs(999));
     }
 }
 

@@ -10,20 +10,22 @@ const AT_ONCE = 4;
 const ASKED_AT_ONCE = 10;
 const ASK_EVERY_MS = 1000;
 
-/** All files of this visit, in order: `{id, bucket, key, bytes, sent, state, reason}`, replaced as a whole on change. */
+/** All files of this visit, in order: `{id, bucket, key, file, bytes, sent, state, reason}`, replaced as a whole on change. */
 export const uploads = new Cell([]);
 
-const files = new Map();
+/** Those that were not begun yet, in order. */
+const queued = [];
 const stops = new Map();
+let sending = 0;
 let lastId = 0;
 let redraw = 0;
 let changes = new Map();
 let asking = false;
 
-/** Changes come by the hundred while many files go; the list is made anew once a frame. */
+/** Changes come by the hundred while many files go; the list is made anew a few times a second. */
 function change(id, fields) {
   changes.set(id, { ...changes.get(id), ...fields });
-  if (!redraw) redraw = setTimeout(apply, 50);
+  if (!redraw) redraw = setTimeout(apply, 100);
 }
 
 function apply() {
@@ -40,54 +42,51 @@ const current = (one) => ({ ...one, ...changes.get(one.id) });
 export function add(bucket, chosen) {
   const added = chosen.map(({ key, file }) => {
     lastId += 1;
-    files.set(lastId, file);
-    return { id: lastId, bucket, key, bytes: file.size, sent: 0, state: 'queued', reason: null };
+    return { id: lastId, bucket, key, file, bytes: file.size, sent: 0, state: 'queued', reason: null };
   });
   uploads.value = [...uploads.value, ...added];
+  queued.push(...added);
   fill();
 }
 
 function fill() {
-  const all = uploads.value.map(current);
-  let free = AT_ONCE - all.filter(({ state }) => state === 'sending').length;
-  for (const one of all) {
-    if (free <= 0) return;
-    if (one.state !== 'queued') continue;
-    free -= 1;
-    send(one);
-  }
+  while (sending < AT_ONCE && queued.length > 0) send(queued.shift());
 }
 
-async function send({ id, bucket, key }) {
+async function send({ id, bucket, key, file }) {
   const stop = new AbortController();
   stops.set(id, stop);
+  sending += 1;
   change(id, { state: 'sending' });
   try {
-    const file = files.get(id);
     const put = await upload(bucket, key, file, { onProgress: (sent) => change(id, { sent }), signal: stop.signal });
     // It may have been counted before the answer came: what an event said of this very version stands.
     const state = settled.get(`${bucket}\0${key}\0${put.sequence}`) ?? { state: put.state, reason: put.reason };
     change(id, { ...state, sent: file.size, sequence: put.sequence });
-    files.delete(id);
   } catch (problem) {
     const cancelled = problem.name === 'AbortError';
     change(id, { state: cancelled ? 'cancelled' : 'refused', reason: cancelled ? null : problem.message });
   } finally {
     stops.delete(id);
+    sending -= 1;
     fill();
   }
 }
 
 /** Stops a file that is not there yet. */
 export function cancel(id) {
-  if (stops.has(id)) stops.get(id).abort();
-  else change(id, { state: 'cancelled' });
+  const place = queued.findIndex((one) => one.id === id);
+  if (place >= 0) {
+    queued.splice(place, 1);
+    change(id, { state: 'cancelled' });
+  }
+  stops.get(id)?.abort();
 }
 
 /** Tries again what was refused or cancelled. */
 export function again(id) {
   change(id, { state: 'queued', sent: 0, reason: null });
-  apply();
+  queued.push(uploads.value.find((one) => one.id === id));
   fill();
 }
 
@@ -115,26 +114,41 @@ on('documents', ({ recent }) => {
   ask();
 });
 
-/** Asks for those that no event named. */
+/** Asks for those that no event named, for as long as that brings anything. */
 async function ask() {
   if (asking) return;
   asking = true;
   try {
-    await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
-    const waiting = uploads.value.map(current).filter(({ state }) => state === 'waiting').slice(0, ASKED_AT_ONCE);
-    await Promise.all(
-      waiting.map(async ({ id, bucket, key }) => {
-        const { state, reason, words } = await get('/document', { bucket, key, top: 1 });
-        if (state !== 'waiting') change(id, { state, reason, words });
-      }),
-    );
+    let settledNow = 0;
+    do {
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+      const waiting = uploads.value.map(current).filter(({ state }) => state === 'waiting').slice(0, ASKED_AT_ONCE);
+      const states = await Promise.all(waiting.map(askFor));
+      settledNow = states.filter((state) => state !== 'waiting').length;
+    } while (settledNow > 0);
   } catch (problem) {
-    // Deleted in the meantime, or not reachable, which the page shows; the next event asks again.
+    // Not reachable, which the page shows; the next event asks again.
     console.info('uploads are not followed:', problem.message);
   } finally {
     asking = false;
   }
 }
+
+async function askFor({ id, bucket, key }) {
+  try {
+    const { state, reason, words } = await get('/document', { bucket, key, top: 1 });
+    if (state !== 'waiting') change(id, { state, reason, words });
+    return state;
+  } catch (problem) {
+    if (problem.status !== 404) throw problem;
+    change(id, { state: 'gone' });
+    return 'gone';
+  }
+}
+
+addEventListener('beforeunload', (event) => {
+  if (sending > 0) event.preventDefault();
+});
 
 /** The files of a drop, folders followed into their depths, as `[{key, file}]`. */
 export async function dropped(transfer) {

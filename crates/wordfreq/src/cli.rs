@@ -64,6 +64,8 @@ pub enum Command {
     Token(CredentialArgs),
     /// Keys, by which clients may use the S3 endpoint of `up`.
     Key(CredentialArgs),
+    /// Who is told of results, failures and alarms, by HTTP or mail, and what became of telling them.
+    Subscriptions(SubscriptionsArgs),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -231,6 +233,9 @@ pub struct UpArgs {
     /// How many times as fast as time the scaler's clock goes, for a load test
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, hide = true)]
     pub time_scale: f64,
+    /// How many times as fast as they should notifications wait, for a test of them
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = notify_pace, hide = true)]
+    pub notify_pace: f64,
     /// How much longer each document takes, for a load test
     #[arg(long, value_name = "TIME", hide = true)]
     pub work: Option<String>,
@@ -384,6 +389,81 @@ fn credential_name(name: &str) -> Result<String, String> {
     is_sensible
         .then(|| name.to_owned())
         .ok_or_else(|| "a name has 1 to 64 characters, none of them a control character".to_owned())
+}
+
+/// `wordfreq subscriptions`
+#[derive(Debug, Args)]
+pub struct SubscriptionsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SubscriptionsCommand,
+}
+
+/// What to do with subscriptions.
+#[derive(Debug, Subcommand)]
+pub enum SubscriptionsCommand {
+    /// List them.
+    List {
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Make one. Its target must confirm it before it is told anything else.
+    Add {
+        /// Where to tell it: https://HOST/PATH or mailto:NAME@DOMAIN
+        #[arg(value_name = "TARGET")]
+        target: String,
+        /// What to tell: document.counted, document.failed, batch.idle or alarm.changed; repeatable
+        #[arg(long = "event", value_name = "NAME", required = true)]
+        events: Vec<String>,
+        /// Of which bucket's documents [default: of all]
+        #[arg(long, value_name = "NAME")]
+        bucket: Option<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print its id, and this once the secret that signs what is sent.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Remove some, with all that waits for them.
+    Remove {
+        /// Which, as `list` names them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+    /// List what one was told and is to be told, newest first.
+    Deliveries {
+        /// Which, as `list` names it
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How much is printed.
+        #[command(flatten)]
+        limit: LimitFlags,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+}
+
+impl SubscriptionsCommand {
+    fn data_dir(&self) -> &DataDirFlag {
+        match self {
+            Self::List { data_dir, .. }
+            | Self::Add { data_dir, .. }
+            | Self::Remove { data_dir, .. }
+            | Self::Deliveries { data_dir, .. } => data_dir,
+        }
+    }
 }
 
 /// `wordfreq queue`
@@ -845,6 +925,7 @@ impl Command {
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
             Self::Token(args) | Self::Key(args) => none.with_data_dir(args.command.data_dir()),
+            Self::Subscriptions(args) => none.with_data_dir(args.command.data_dir()),
             Self::Config(args) => Flags { needs_backend: true, ..none }
                 .with_data_dir(&args.data_dir)
                 .with_profile(&args.profile)
@@ -912,6 +993,11 @@ impl ValueEnum for Preset {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+fn notify_pace(text: &str) -> Result<f64, String> {
+    let pace = text.parse().ok().filter(|pace| (1.0..=100_000.0).contains(pace));
+    pace.ok_or_else(|| "must be a number from 1 to 100000".to_owned())
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {

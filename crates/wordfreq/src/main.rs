@@ -42,6 +42,7 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Top(args) => commands::top::run(args, &config),
         Command::Token(args) => commands::credential::run(Kind::Token, args, &config),
         Command::Key(args) => commands::credential::run(Kind::Key, args, &config),
+        Command::Subscriptions(args) => commands::subscriptions::run(args, &config),
         Command::Aws(args) => aws::run(args, &config),
         Command::Simulate(args) => commands::simulate::run(args, &config),
         Command::Loadtest(args) => commands::loadtest::run(args, &config),

@@ -58,13 +58,22 @@ impl Tokenizer {
     }
 
     /// Hands over what the end of the document completes.
-    pub(crate) fn finish(self, sink: &mut impl FnMut(Token<'_>)) -> Result<(), CountError> {
+    pub(crate) fn finish(mut self, sink: &mut impl FnMut(Token<'_>)) -> Result<(), CountError> {
+        self.end(sink);
         match self {
-            Self::Unicode(rule) => rule.finish(sink),
-            Self::Whitespace(rule) => rule.finish(sink),
-            Self::GoSample(rule) => return rule.finish(sink),
+            Self::Unicode(_) | Self::Whitespace(_) => Ok(()),
+            Self::GoSample(rule) => rule.finish(sink),
         }
-        Ok(())
+    }
+
+    /// Hands over what the end of a text completes, and begins anew; only [`finish`](Self::finish) ends one of
+    /// `go-sample`.
+    pub(crate) fn end(&mut self, sink: &mut impl FnMut(Token<'_>)) {
+        match self {
+            Self::Unicode(rule) => rule.end(sink),
+            Self::Whitespace(rule) => rule.end(sink),
+            Self::GoSample(_) => {}
+        }
     }
 
     /// The bytes of memory held between two chunks.

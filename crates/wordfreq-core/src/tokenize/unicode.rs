@@ -22,10 +22,11 @@ impl Unicode {
         decoder.feed(chunk, &mut |piece| segmenter.take(piece, &mut keep));
     }
 
-    pub(super) fn finish(self, sink: &mut impl FnMut(Token<'_>)) {
-        let Self { decoder, mut segmenter } = self;
+    /// Hands over what the end of a text completes, and begins anew.
+    pub(super) fn end(&mut self, sink: &mut impl FnMut(Token<'_>)) {
+        let Self { decoder, segmenter } = self;
         let mut keep = |segment: Segment<'_>| keep_words(segment, sink);
-        decoder.finish(&mut |piece| segmenter.take(piece, &mut keep));
+        std::mem::take(decoder).finish(&mut |piece| segmenter.take(piece, &mut keep));
         segmenter.end_text("", &mut keep);
     }
 

@@ -17,9 +17,10 @@ impl Whitespace {
         decoder.feed(chunk, &mut |piece| runs.take(piece, sink));
     }
 
-    pub(super) fn finish(self, sink: &mut impl FnMut(Token<'_>)) {
-        let Self { decoder, mut runs } = self;
-        decoder.finish(&mut |piece| runs.take(piece, sink));
+    /// Hands over what the end of a text completes, and begins anew.
+    pub(super) fn end(&mut self, sink: &mut impl FnMut(Token<'_>)) {
+        let Self { decoder, runs } = self;
+        std::mem::take(decoder).finish(&mut |piece| runs.take(piece, sink));
         runs.end("", sink);
     }
 

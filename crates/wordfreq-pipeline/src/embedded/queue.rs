@@ -252,6 +252,21 @@ pub(super) fn throughput(transaction: &Transaction<'_>) -> Result<Throughput, Ba
         })?)
 }
 
+/// Whether so many messages wait or are worked on. Ids are given in order, so what lies between the oldest and the newest
+/// tells in most cases that there cannot be so many, without counting them.
+pub(super) fn backlog_is(transaction: &Transaction<'_>, most: u64) -> Result<bool, BackendError> {
+    let span: Option<u64> = transaction
+        .prepare_cached("SELECT (SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1")?
+        .query_row([], |row| row.get(0))?;
+    if span.is_none_or(|span| span < most) {
+        return Ok(false);
+    }
+    let count: u64 = transaction
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE dead = 0 LIMIT ?1)")?
+        .query_row([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?;
+    Ok(count >= most)
+}
+
 /// Dead letters in the order of their deaths, those after `after` first: a moment, and the id among those of it.
 pub(super) fn dead_letters(
     transaction: &Transaction<'_>,
@@ -672,7 +687,7 @@ mod tests {
         assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
         assert_eq!(queue.purge(Purge::Messages).unwrap(), many as u64 - 1);
         assert!(queue.is_idle().unwrap());
-        assert_eq!(queue.extend(&[held.receipt.clone()], LEASE).unwrap(), [false]);
+        assert_eq!(queue.extend(std::slice::from_ref(&held.receipt), LEASE).unwrap(), [false]);
     }
 
     #[test]

@@ -589,9 +589,12 @@ impl Subscriptions {
     /// Puts down what became of tries. Something that was delivered says that its target can be reached.
     pub fn record(&self, id: &str, attempts: &[Attempt]) -> Result<(), BackendError> {
         self.progress.write(|transaction| {
+            // One that was settled meanwhile, as by a confirmation, stays so.
             let mut update = transaction.prepare_cached(
-                "UPDATE deliveries SET status = ?2, next_attempt_at = ?3, response = ?4, last_error = ?5,
-                     attempts = attempts + 1 WHERE id = ?1 AND next_attempt_at IS NOT NULL",
+                "UPDATE deliveries SET attempts = attempts + 1, response = ?4, last_error = ?5,
+                     status = CASE WHEN next_attempt_at IS NULL THEN status ELSE ?2 END,
+                     next_attempt_at = CASE WHEN next_attempt_at IS NULL THEN NULL ELSE ?3 END
+                 WHERE id = ?1",
             )?;
             for Attempt { delivery, status, next_attempt_at, response, error } in attempts {
                 let next = next_attempt_at.map(|at| at.0);

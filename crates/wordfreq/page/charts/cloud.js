@@ -3,38 +3,11 @@
 
 import { html, useEffect, useMemo, useRef, useState } from '../html.js';
 import { go } from '../router.js';
+import { layout } from './geometry.js';
 
 const HEIGHT = 340;
-const LARGEST = 64;
-const SMALLEST = 11;
 const FAMILY = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
-/** A word that finds no place within so many tries is left out. */
-const TRIES = 1500;
 const TONES = 4;
-
-/**
- * Where each word goes: `[{word, count, x, y, size}]`, the middle of each. `measure(word, size)` gives a word's width
- * in pixels.
- */
-export function layout(counts, width, height, measure) {
-  const most = counts[0]?.count ?? 1;
-  const largest = Math.min(LARGEST, width / 7);
-  const placed = [];
-  for (const { word, count } of counts) {
-    const size = Math.max(SMALLEST, largest * Math.sqrt(count / most));
-    const half = { w: measure(word, size) / 2 + 3, h: size * 0.52 };
-    for (let i = 0; i < TRIES; i += 1) {
-      const angle = i * 0.35;
-      const x = width / 2 + Math.cos(angle) * angle * 1.1;
-      const y = height / 2 + Math.sin(angle) * angle * 0.6;
-      if (x - half.w < 0 || x + half.w > width || y - half.h < 0 || y + half.h > height) continue;
-      if (placed.some((one) => Math.abs(one.x - x) < one.half.w + half.w && Math.abs(one.y - y) < one.half.h + half.h)) continue;
-      placed.push({ word, count, x, y, size, half });
-      break;
-    }
-  }
-  return placed;
-}
 
 export function Cloud({ counts }) {
   const place = useRef(null);

@@ -4,23 +4,11 @@
 import { compact, decimal, integer } from '../format.js';
 import { html, useMemo, useState } from '../html.js';
 import { Table, WordLink, shown } from '../parts/basics.js';
+import { fit } from './geometry.js';
 import { Plot, axis } from './plot.js';
 
 const HEIGHT = 340;
 const TABLE_ROWS = 40;
-
-/** The straight line nearest to log(count) over log(rank): `{slope, at(rank)}`, or null of too few points. */
-export function fit(points) {
-  if (points.length < 3) return null;
-  const xs = points.map(({ rank }) => Math.log(rank));
-  const ys = points.map(({ count }) => Math.log(count));
-  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [mx, my] = [mean(xs), mean(ys)];
-  const spread = xs.reduce((sum, x) => sum + (x - mx) ** 2, 0);
-  if (spread === 0) return null;
-  const slope = xs.reduce((sum, x, i) => sum + (x - mx) * (ys[i] - my), 0) / spread;
-  return { slope, at: (rank) => Math.exp(my + slope * (Math.log(rank) - mx)) };
-}
 
 /** Only whole decades have a label: what lies between them would run together. */
 const decades = (_, splits) => splits.map((value) => (value > 0 && Number.isInteger(Math.log10(value)) ? compact(value) : ''));

@@ -25,8 +25,10 @@ function One({ bucket, name }) {
   const key = name;
   const found = useLoaded((signal) => get('/document', { bucket, key, top: TABLE }, signal), [bucket, key]);
   const [asking, setAsking] = useState(false);
-  useRefresh(['documents'], found.reload);
   const item = found.data;
+  // An event names but the newest documents; while this one waits, any may be the one that it was counted in.
+  const concerns = (event) => item?.state === 'waiting' || event.recent.some((one) => one.bucket === bucket && one.key === key);
+  useRefresh(['documents'], found.reload, undefined, concerns);
   const file = key.split('/').at(-1) || 'document';
 
   const recount = async () => {

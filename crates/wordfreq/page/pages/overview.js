@@ -41,7 +41,8 @@ function useSamples(minutes) {
         const { items } = await get('/fleet/metrics', { minutes, points: POINTS }, abort.signal);
         const samples = items.map((item) => sample(Date.parse(item.at), item, item));
         const last = samples.at(-1)?.at ?? 0;
-        live.splice(0, live.findIndex(({ at }) => at > last) < 0 ? live.length : live.findIndex(({ at }) => at > last));
+        const newer = live.findIndex(({ at }) => at > last);
+        live.splice(0, newer < 0 ? live.length : newer);
         setKept({ samples, problem: null, loaded: true });
       } catch (problem) {
         if (problem.name !== 'AbortError') setKept((before) => ({ ...before, problem }));

@@ -20,7 +20,7 @@ const BARS = 25;
 const CLOUD_WORDS = 120;
 const ZIPF_POINTS = 200;
 /** A ranking is made anew for each answer; a busy pipeline must not ask for one with every document. */
-const REFRESH_MS = 5000;
+const REFRESH_MS = 10_000;
 
 export function Words() {
   const { query } = useCell(place);
@@ -85,7 +85,7 @@ function Lookup({ word }) {
 
 function OneWord({ word }) {
   const found = useAnswer('/word', { word });
-  const list = useList('/word/documents', { word }, 25);
+  const list = useList('/word/documents', { word }, 10);
   useRefresh(['documents'], found.reload, REFRESH_MS);
   const one = found.data;
   return html`

@@ -108,8 +108,13 @@ export function useList(path, query, limit = 100) {
   };
 }
 
-/** Calls `reload` after events of these kinds, at most once in a while, and at the end of a burst of them. */
-export function useRefresh(kinds, reload, least = REFRESH_MS) {
+/**
+ * Calls `reload` after events of these kinds, at most once in a while, and at the end of a burst of them. Only those count
+ * that `matters(event)`.
+ */
+export function useRefresh(kinds, reload, least = REFRESH_MS, matters = () => true) {
+  const asked = useRef(matters);
+  asked.current = matters;
   useEffect(() => {
     let timer = null;
     let stale = false;
@@ -120,7 +125,8 @@ export function useRefresh(kinds, reload, least = REFRESH_MS) {
       reload();
       timer = setTimeout(tick, least);
     };
-    const heard = () => {
+    const heard = (event) => {
+      if (!asked.current(event)) return;
       stale = true;
       if (timer === null) tick();
     };

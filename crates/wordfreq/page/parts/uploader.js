@@ -97,6 +97,7 @@ function Progress() {
     [number('failed'), 'failed'],
     [number('refused'), 'refused'],
     [number('cancelled'), 'cancelled'],
+    [number('gone'), 'deleted meanwhile'],
   ].filter(([n]) => n > 0);
   // What needs a look first, then what is under way, then the newest.
   const order = ['refused', 'failed', 'sending', 'queued', 'waiting'];

@@ -11,6 +11,7 @@ pub mod loadtest;
 pub mod queue;
 pub mod results;
 pub mod simulate;
+pub mod subscriptions;
 pub mod top;
 pub mod up;
 pub mod upload;

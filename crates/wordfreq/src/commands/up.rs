@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::fleet;
 use crate::output::{self, Style};
+use crate::server::notify::{Ending, Notifier, Pace};
 use crate::server::{self, Server};
 use crate::upkeep::{Sweep, fold_if_idle, keep_up, sweep_once};
 use crate::{data_directory, signals};
@@ -88,6 +89,11 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         _ => config.server.listen.value,
     };
     let server = listen.map(|address| server::start(config, address, &drain, waker.clone())).transpose()?;
+    let notifier = {
+        let url = server::public_url(config, server.as_ref().map(|server| server.address));
+        let notifier = Notifier::new(embedded.clone(), &config.notify, url, Pace(args.notify_pace))?;
+        notifier.start(drain.clone(), if args.exit_when_idle { Ending::LastWords } else { Ending::AtOnce })?
+    };
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
@@ -115,7 +121,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let progress = watch.as_ref().map(Watch::progress).unwrap_or_default();
     drop(watch);
     drain.request();
-    for thread in forwarding.into_iter().chain([scaler, upkeep]) {
+    for thread in forwarding.into_iter().chain([scaler, upkeep, notifier]) {
         if thread.join().is_err() {
             tracing::error!("a thread ended in a panic");
         }

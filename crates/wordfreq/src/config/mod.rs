@@ -7,6 +7,7 @@
 //! This is the only file that reads the environment; the SDKs of AWS read theirs (`AWS_*`) themselves. Not here: the
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
+mod notify;
 mod server;
 mod settings;
 
@@ -23,6 +24,7 @@ use std::time::Duration;
 use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
 
 use crate::output::Cell;
+pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
@@ -264,8 +266,9 @@ impl Environment {
             let variable = variable.to_string_lossy();
             let candidates = SETTINGS.iter().map(|setting| setting.environment);
             let is_nearly_ours = || {
-                let distance = strsim::osa_distance(&variable, nearest(&variable, candidates));
-                also_samples && variable.starts_with(SAMPLE_PREFIX) && distance <= NEARLY
+                also_samples
+                    && variable.starts_with(SAMPLE_PREFIX)
+                    && strsim::osa_distance(&variable, nearest(&variable, candidates)) <= NEARLY
             };
             if !variable.starts_with(ENVIRONMENT_PREFIX) && !is_nearly_ours() {
                 continue;
@@ -507,6 +510,8 @@ pub struct Config {
     pub queue: QueueConfig,
     /// `[server]`
     pub server: ServerConfig,
+    /// `[notify]` and `[smtp]`
+    pub notify: NotifyConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -601,6 +606,7 @@ impl Config {
             scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
             server: ServerConfig::resolve(&layers, flags)?,
+            notify: NotifyConfig::resolve(&layers)?,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -688,7 +694,7 @@ impl Config {
         ];
         let row = |(setting, value, origin)| Effective { setting, value, origin };
         let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
-        before.chain(self.server.effective()).chain(after).collect()
+        before.chain(self.server.effective()).chain(self.notify.effective()).chain(after).collect()
     }
 }
 

@@ -197,6 +197,77 @@ pub(super) const SERVER_MAX_BACKLOG: Setting = Setting {
     default: "1000000",
     doc: "while this many messages wait, 1 to 1000000000, the server takes no documents: 503, by S3 503 SlowDown",
 };
+pub(super) const SERVER_PUBLIC_URL: Setting = Setting {
+    name: "server.public_url",
+    environment: "WORDFREQ_SERVER_PUBLIC_URL",
+    flag: None,
+    default: "from the address it listens on",
+    doc: "how others reach the server, such as https://wordfreq.example.org, for the links in notifications",
+};
+pub(super) const NOTIFY_ALLOW: Setting = Setting {
+    name: "notify.allow",
+    environment: "WORDFREQ_NOTIFY_ALLOW",
+    flag: None,
+    default: "none",
+    doc: "hosts, each with a port or without, that are notified whatever their address and without TLS too; a list, in the \
+          environment with commas; all others must have public addresses and TLS",
+};
+pub(super) const NOTIFY_CA_FILE: Setting = Setting {
+    name: "notify.ca_file",
+    environment: "WORDFREQ_NOTIFY_CA_FILE",
+    flag: None,
+    default: "the authorities that browsers know",
+    doc: "file of the certificates that vouch for those who are notified and for the mail server, in PEM",
+};
+pub(super) const SMTP_HOST: Setting = Setting {
+    name: "smtp.host",
+    environment: "WORDFREQ_SMTP_HOST",
+    flag: None,
+    default: "none",
+    doc: "mail server that notifications go out by; needs smtp.from",
+};
+pub(super) const SMTP_PORT: Setting = Setting {
+    name: "smtp.port",
+    environment: "WORDFREQ_SMTP_PORT",
+    flag: None,
+    default: "587 with starttls, 465 with tls, 25 with none",
+    doc: "its port, 1 to 65535",
+};
+pub(super) const SMTP_TLS: Setting = Setting {
+    name: "smtp.tls",
+    environment: "WORDFREQ_SMTP_TLS",
+    flag: None,
+    default: "starttls",
+    doc: "how the way to it is encrypted: starttls, tls, or none, which is for this machine and hosts in notify.allow",
+};
+pub(super) const SMTP_FROM: Setting = Setting {
+    name: "smtp.from",
+    environment: "WORDFREQ_SMTP_FROM",
+    flag: None,
+    default: "none",
+    doc: "whom mail comes from, such as Wordfreq <wordfreq@example.org>",
+};
+pub(super) const SMTP_USER: Setting = Setting {
+    name: "smtp.user",
+    environment: "WORDFREQ_SMTP_USER",
+    flag: None,
+    default: "none",
+    doc: "whom to sign in as there; needs a password",
+};
+pub(super) const SMTP_PASSWORD_FILE: Setting = Setting {
+    name: "smtp.password_file",
+    environment: "WORDFREQ_SMTP_PASSWORD_FILE",
+    flag: None,
+    default: "none",
+    doc: "file that holds the password, in one line",
+};
+pub(super) const SMTP_PASSWORD: Setting = Setting {
+    name: "smtp.password",
+    environment: "WORDFREQ_SMTP_PASSWORD",
+    flag: None,
+    default: "none",
+    doc: "the password itself; in the environment only",
+};
 pub(super) const AWS_QUEUE_URL: Setting = Setting {
     name: "aws.queue_url",
     environment: "WORKER_QUEUE_URL",
@@ -262,7 +333,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 34] = [
+pub const SETTINGS: [&Setting; 44] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
@@ -288,6 +359,16 @@ pub const SETTINGS: [&Setting; 34] = [
     &SERVER_MAX_CONNECTIONS,
     &SERVER_RATE,
     &SERVER_MAX_BACKLOG,
+    &SERVER_PUBLIC_URL,
+    &NOTIFY_ALLOW,
+    &NOTIFY_CA_FILE,
+    &SMTP_HOST,
+    &SMTP_PORT,
+    &SMTP_TLS,
+    &SMTP_FROM,
+    &SMTP_USER,
+    &SMTP_PASSWORD_FILE,
+    &SMTP_PASSWORD,
     &AWS_QUEUE_URL,
     &AWS_RESULT_QUEUE_URL,
     &AWS_RESULT_TABLE,

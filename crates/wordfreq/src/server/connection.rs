@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -111,60 +113,66 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let peer = Peer { address: self.address, is_tls: self.tls.is_some() };
-        match &self.tls {
-            None => self.answer_all(stream, peer).await,
+        let Self { app, router, tls, address } = self;
+        let peer = Peer { address, is_tls: tls.is_some() };
+        let ending = app.ending.clone();
+        let respond = move |mut request: Request| {
+            request.extensions_mut().insert(peer);
+            answer(app.clone(), router.clone(), request)
+        };
+        match tls {
+            None => answer_all(stream, ending, respond).await,
             Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.answer_all(stream, peer).await,
-                Ok(Err(error)) => tracing::debug!(%error, %self.address, "no TLS handshake"),
-                Err(_late) => tracing::debug!(%self.address, "no TLS handshake in time"),
+                Ok(Ok(stream)) => answer_all(stream, ending, respond).await,
+                Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS handshake"),
+                Err(_late) => tracing::debug!(%address, "no TLS handshake in time"),
             },
         }
         drop(place);
     }
+}
 
-    async fn answer_all(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer) {
-        let service = service_fn(|request: hyper::Request<Incoming>| {
-            let (app, router) = (self.app.clone(), self.router.clone());
-            Box::pin(async move {
-                let mut request = request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body)));
-                request.extensions_mut().insert(peer);
-                Ok::<_, std::convert::Infallible>(answer(app, router, request).await)
-            })
-        });
-        let mut connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_WITHIN)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut ending = self.app.ending.clone();
-        let answered = {
-            let answered = poll_fn(|context| connection.poll_without_shutdown(context));
-            tokio::select! {
-                answered = answered => Some(answered),
-                () = ended(&mut ending) => None,
-            }
-        };
-        let answered = match answered {
-            Some(answered) => answered,
-            None => {
-                Pin::new(&mut connection).graceful_shutdown();
-                poll_fn(|context| connection.poll_without_shutdown(context)).await
-            }
-        };
-        let parts = connection.into_parts();
-        let mut stream = parts.io.into_inner();
-        match answered {
-            // Who began a request is told; who only held the connection is not.
-            Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
-                drop(timeout(REST, stream.write_all(REQUEST_TIMEOUT.as_bytes())).await);
-            }
-            Err(error) => tracing::debug!(%error, %self.address, "a connection ended early"),
-            Ok(()) => {}
+/// Answers requests one after the other, until the client has had enough, takes too long, or the server is to end.
+async fn answer_all<F: Future<Output = Response> + Send + 'static>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut ending: watch::Receiver<bool>,
+    respond: impl Fn(Request) -> F,
+) {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let response = respond(request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body))));
+        Box::pin(async move { Ok::<_, std::convert::Infallible>(response.await) })
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let answered = {
+        let answered = poll_fn(|context| connection.poll_without_shutdown(context));
+        tokio::select! {
+            answered = answered => Some(answered),
+            () = ended(&mut ending) => None,
         }
-        // The other side may be gone.
-        drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
+    };
+    let answered = match answered {
+        Some(answered) => answered,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            poll_fn(|context| connection.poll_without_shutdown(context)).await
+        }
+    };
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    match answered {
+        // Who began a request is told; who only held the connection is not.
+        Err(error) if error.is_timeout() && !parts.read_buf.is_empty() => {
+            drop(timeout(REST, stream.write_all(REQUEST_TIMEOUT.as_bytes())).await);
+        }
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
+        Ok(()) => {}
     }
+    // The other side may be gone.
+    drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
 }
 
 async fn ended(ending: &mut watch::Receiver<bool>) {
@@ -174,31 +182,16 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
+    use axum::response::IntoResponse as _;
     use tokio::io::{AsyncReadExt as _, DuplexStream};
-    use wordfreq_pipeline::embedded::{Embedded, IfMissing, Options};
 
     use super::*;
-    use crate::server::access::Access;
 
     /// A client's end of a connection that is served.
-    fn connect(directory: &std::path::Path) -> (DuplexStream, watch::Sender<bool>) {
-        let embedded = Arc::new(Embedded::open(directory, IfMissing::Create, Options::default()).unwrap());
+    fn connect() -> (DuplexStream, watch::Sender<bool>) {
         let (end, ending) = watch::channel(false);
-        let app = Arc::new(App {
-            access: Access::new(embedded.access.clone(), true),
-            embedded,
-            waker: wordfreq_pipeline::scale::wakes().0,
-            ending,
-            max_backlog: 1,
-            rate: None,
-        });
         let (client, server) = tokio::io::duplex(1024);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let router = api::router(app.clone());
-        let connection = Connection { app, router, tls: None, address };
-        tokio::spawn(async move { connection.answer_all(server, Peer { address, is_tls: false }).await });
+        tokio::spawn(answer_all(server, ending, |_request| async { "ok\n".into_response() }));
         (client, end)
     }
 
@@ -210,18 +203,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_begins_a_request_and_does_not_go_on_is_told_so() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut client, _end) = connect(directory.path());
+        let (mut client, _end) = connect();
         client.write_all(b"GET /healthz HT").await.unwrap();
         assert!(all(client).await.starts_with("HTTP/1.1 408 Request Timeout\r\n"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_is_closed_without_a_word() {
-        let directory = tempfile::tempdir().unwrap();
-        let (client, _end) = connect(directory.path());
+        let (client, _end) = connect();
         assert_eq!(all(client).await, "");
-        let (mut client, _end) = connect(directory.path());
+        let (mut client, _end) = connect();
         client.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let answer = all(client).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("ok\n"), "{answer}");
@@ -229,8 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn at_the_end_an_idle_connection_is_closed_at_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let (client, end) = connect(directory.path());
+        let (client, end) = connect();
         let began = tokio::time::Instant::now();
         end.send_replace(true);
         assert_eq!(all(client).await, "");

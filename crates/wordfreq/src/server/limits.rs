@@ -35,7 +35,7 @@ impl Rate {
 
     /// Counts a request; an error tells how long to wait.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), Duration> {
-        if self.asked.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == 0 {
+        if self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.limiter.retain_recent();
         }
         self.limiter

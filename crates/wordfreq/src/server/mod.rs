@@ -9,7 +9,11 @@
 pub mod access;
 pub mod api;
 mod connection;
+mod events;
 mod limits;
+mod metrics;
+pub mod notify;
+mod page;
 pub mod problem;
 mod s3;
 mod tls;
@@ -17,23 +21,26 @@ mod tls;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tower::ServiceExt as _;
-use wordfreq_pipeline::embedded::{Embedded, IfMissing};
+use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
-use wordfreq_pipeline::{BackendError, Drain};
+use wordfreq_pipeline::{BackendError, Drain, ErrorKind};
 
 use crate::config::Config;
 use crate::data_directory;
 use crate::exit::UsageError;
 use access::Access;
+use events::Events;
 use limits::Rate;
+use notify::Registrar;
 use problem::Problem;
 
 /// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
@@ -42,6 +49,9 @@ const THREADS: usize = 2;
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 32;
 
+/// When to try again after a refusal for too many messages.
+const BACKLOG_PASSES: Duration = Duration::from_secs(5);
+
 /// What every request may need.
 pub struct App {
     /// The data directory, with connections of the server's own: whoever asks never waits for a worker's commit longer
@@ -49,8 +59,12 @@ pub struct App {
     pub embedded: Arc<Embedded>,
     /// Who may do what.
     pub access: Access,
+    /// Takes subscriptions.
+    pub registrar: Registrar,
     /// Wakes the scaler.
     pub waker: Waker,
+    /// Who watches.
+    pub events: Events,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
@@ -59,6 +73,39 @@ pub struct App {
 }
 
 impl App {
+    /// Refuses documents while too many messages wait.
+    ///
+    /// # Errors
+    /// 503, and when to try again.
+    pub async fn admit(self: &Arc<Self>) -> Result<(), Problem> {
+        let most = self.max_backlog;
+        if self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await? {
+            return Err(Problem::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "backlog",
+                format!("{most} messages wait, which is as many as may (`server.max_backlog`): try again when there are fewer"),
+            )
+            .retry_after(BACKLOG_PASSES));
+        }
+        Ok(())
+    }
+
+    /// Asks for a change of the bucket, and waits until it is durable.
+    pub async fn change<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Bucket, Box<dyn FnOnce(Answer<T>) + Send>),
+    ) -> Answer<T> {
+        let (done, answer) = oneshot::channel();
+        // Who asked may be gone: the change is made all the same.
+        ask(&self.embedded.bucket, Box::new(move |answer| drop(done.send(answer))));
+        answer.await.unwrap_or_else(|_dropped| {
+            Err(BackendError::new(
+                ErrorKind::Other,
+                "the change was interrupted by a fault of this program: try again",
+            ))
+        })
+    }
+
     /// Does what blocks, away from the threads that serve.
     pub async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
@@ -106,6 +153,15 @@ impl Server {
     }
 }
 
+/// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on.
+pub fn public_url(config: &Config, address: Option<SocketAddr>) -> String {
+    let by_address = || {
+        let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
+        address.map_or_else(|| format!("{scheme}://localhost"), |address| format!("{scheme}://{address}"))
+    };
+    config.notify.public_url.value.clone().unwrap_or_else(by_address)
+}
+
 /// Listens, and serves until `drain` is requested.
 ///
 /// # Errors
@@ -131,10 +187,14 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     listener.set_nonblocking(true).context("cannot listen")?;
     let address = listener.local_addr().context("cannot listen")?;
     let (end, ending) = watch::channel(false);
+    let registrar =
+        Registrar::new(&config.notify, &embedded.subscriptions, public_url(config, Some(address)))?;
     let app = Arc::new(App {
+        registrar,
         access: Access::new(embedded.access.clone(), is_local),
         embedded,
         waker,
+        events: Events::default(),
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
@@ -155,6 +215,8 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         });
         let ended = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(events::publish(app.clone()));
+            tokio::spawn(api::forget_ranking(app.clone()));
             connection::accept(listener, tls, max_connections, app).await;
             Ok::<_, std::io::Error>(())
         });

@@ -8,6 +8,7 @@ mod fencing;
 mod fleet;
 mod kill;
 mod lifecycle;
+mod notify;
 mod oracle;
 mod poison;
 mod schema;

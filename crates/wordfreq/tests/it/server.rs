@@ -15,6 +15,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    #[expect(clippy::zombie_processes, reason = "a test that fails here ends the process that would bury it")]
     pub(crate) fn start(program: &Program, more: &[&str]) -> Self {
         let args = [&["up", "--listen", "127.0.0.1:0", "--preset", "fixed", "--max", "1"], more].concat();
         let mut child = program.command(&args).stdout(Stdio::null()).spawn().unwrap();

@@ -111,9 +111,9 @@ const DOCUMENT: &str =
     "SELECT d.bucket, d.key, d.bytes, d.sequence, d.changed_at, d.digest IS NULL, d.content_type, b.triggers,
             r.sequence, r.bytes, r.words, r.distinct_words, r.over_long, r.duration_us, r.committed_at,
             p.fingerprint, r.profile_id
-     FROM documents d LEFT JOIN results r ON r.bucket = d.bucket AND r.key = d.key
-                      LEFT JOIN profiles p ON p.id = r.profile_id
-                      JOIN buckets b ON b.name = d.bucket";
+     FROM documents d JOIN buckets b ON b.name = d.bucket
+                      LEFT JOIN results r ON r.bucket = d.bucket AND r.key = d.key
+                      LEFT JOIN profiles p ON p.id = r.profile_id";
 
 /// The row as a document, if it is one of the wanted; `profile` is the one in force.
 fn document(
@@ -181,16 +181,17 @@ impl Catalogue {
         self.readers.read(|transaction| {
             let buckets = transaction
                 .prepare_cached(
-                    "SELECT name, triggers, count(digest), coalesce(sum(bytes), 0), created_at
-                     FROM buckets LEFT JOIN documents ON bucket = name GROUP BY name ORDER BY name",
+                    "SELECT name, triggers, created_at, count(d.id), coalesce(sum(d.bytes), 0) FROM buckets
+                         LEFT JOIN documents d ON d.bucket = name AND d.digest IS NOT NULL
+                     GROUP BY name ORDER BY name",
                 )?
                 .query_map([], |row| {
                     Ok(BucketSummary {
                         name: row.get(0)?,
                         triggers: row.get(1)?,
-                        documents: row.get(2)?,
-                        bytes: row.get(3)?,
-                        created_at: Timestamp(row.get(4)?),
+                        created_at: Timestamp(row.get(2)?),
+                        documents: row.get(3)?,
+                        bytes: row.get(4)?,
                     })
                 })?
                 .collect::<Result<_, _>>()?;

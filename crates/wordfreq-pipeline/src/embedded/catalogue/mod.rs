@@ -36,6 +36,13 @@ pub struct Page<T, C> {
     pub next: Option<C>,
 }
 
+impl<T, C> Page<T, C> {
+    /// The same places with other items.
+    pub fn map<U>(self, make: impl FnMut(T) -> U) -> Page<U, C> {
+        Page { items: self.items.into_iter().map(make).collect(), next: self.next }
+    }
+}
+
 /// How much a page looks at where an answer must be looked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Examined {
@@ -89,6 +96,11 @@ impl Catalogue {
         self.readers.read(|transaction| {
             Ok((queue::depth_at(transaction, Timestamp::now())?, queue::throughput(transaction)?))
         })
+    }
+
+    /// Whether so many messages wait or are worked on.
+    pub fn backlog_is(&self, most: u64) -> Result<bool, BackendError> {
+        self.readers.read(|transaction| queue::backlog_is(transaction, most))
     }
 
     /// Dead letters, oldest death first, after the one that died at a moment and has an id.

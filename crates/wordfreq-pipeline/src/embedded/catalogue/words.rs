@@ -326,6 +326,16 @@ impl Catalogue {
         Ok(WordTotals { word, count, documents, rank: None, words })
     }
 
+    /// A word as the profile in force counts it; as it stands, if the profile counts nothing of it, as the empty word that
+    /// `go-sample` makes.
+    ///
+    /// # Errors
+    /// `Invalid` if the profile makes several words of it; `NotFound` if nothing was ever counted.
+    pub fn as_counted(&self, wanted: &str) -> Result<String, BackendError> {
+        let (_, profile) = self.readers.read(profile_in_force)?;
+        as_counted(&profile, wanted)
+    }
+
     /// The documents in whose counts a word stands, given as it is counted, in the order of their names, those after
     /// `after`.
     pub fn documents_of_word(

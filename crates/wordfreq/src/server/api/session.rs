@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::header::{HeaderMap, SET_COOKIE};
 use serde::{Deserialize, Serialize};
 
+use super::input::Body;
 use crate::server::access::{By, COOKIE_NAME, SESSION_LASTS};
 use crate::server::problem::Problem;
 use crate::server::{App, Peer};
@@ -35,6 +36,7 @@ pub(super) struct Session {
 }
 
 /// Tells who is signed in.
+#[utoipa::path(get, path = "/api/v1/session", tag = "session", security(()), responses((status = 200, body = Session)))]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -57,10 +59,13 @@ pub(super) async fn show(
 }
 
 /// Signs a browser in.
+#[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = SignIn, responses(
+    (status = 200, body = Session, headers(("Set-Cookie" = String, description = "The session"))),
+))]
 pub(super) async fn begin(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
-    Json(SignIn { token }): Json<SignIn>,
+    Body(SignIn { token }): Body<SignIn>,
 ) -> Result<Response, Problem> {
     let known = app.access.token(token.trim())?.ok_or_else(|| {
         Problem::unauthorized(
@@ -84,6 +89,9 @@ pub(super) async fn begin(
 }
 
 /// Signs a browser out.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()), responses(
+    (status = 204, description = "It is signed out"),
+))]
 pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     app.access.end_session(&headers);
     let gone = format!("{COOKIE_NAME}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");

@@ -1,0 +1,704 @@
+//! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
+//!
+//! A word of up to 12 bytes has a slot of 16 in the *narrow* part, four to a cache line: its bytes, then bytes that no UTF-8
+//! has, then a count of 32 bits. Any other word has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16
+//! bytes inside it, a longer one in an arena. A narrow count never overflows, since all of them are moved aside before any
+//! can.
+//!
+//! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
+//! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
+//!
+//! Not here: what a word is, and totals.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::OnceLock;
+
+use crate::simd;
+
+/// The longest word of the narrow part, in bytes.
+const NARROW: usize = 12;
+
+/// The longest word that stands in a slot, in bytes.
+const INLINE: usize = 16;
+
+/// How many words are looked up together: enough to hide that memory is slow, and few enough for their slots to stay in the
+/// first-level cache.
+const BATCH: usize = 256;
+
+/// The fewest slots of a part that has any.
+const FEWEST: usize = 64;
+
+/// How many looks beyond the first a word may take, in the mean over some time, before a table suspects its keys. In a table of
+/// random words it is below one.
+const PROBES: u64 = 4;
+
+/// The looks beyond that mean which are forgiven: what an attack can cost at a time.
+const FORGIVEN: u64 = 1 << 16;
+
+/// A narrow count stays below twice this, which is below 2^32.
+const SWEEP: u64 = 1 << 31;
+
+/// One occurrence, in a narrow slot.
+const ONE: u128 = 1 << (8 * NARROW);
+
+/// The part of a narrow slot that is the word.
+const KEY: u128 = ONE - 1;
+
+/// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
+const SINK: u128 = KEY;
+
+/// What makes a key of the 16 bytes that a word begins with, by its length: what to keep of them, and what to put behind, which is
+/// bytes that no UTF-8 has, so that a key tells its length. The last is for whatever is longer.
+static LANES: [[[u64; 2]; 2]; NARROW + 2] = {
+    let mut lanes = [[[0; 2], [SINK as u64, (SINK >> 64) as u64]]; NARROW + 2];
+    let mut len = 0;
+    while len <= NARROW {
+        let keep = (1_u128 << (8 * len)) - 1;
+        let pad = KEY & !keep;
+        lanes[len] = [[keep as u64, (keep >> 64) as u64], [pad as u64, (pad >> 64) as u64]];
+        len += 1;
+    }
+    lanes
+};
+
+/// The key of a word by its length and the 16 bytes it begins with; of one that is not narrow, the sink.
+#[inline(always)]
+fn narrow_key(bytes: &[u8; INLINE], len: usize) -> u128 {
+    let [keep, pad] = &LANES[len.min(NARROW + 1)];
+    let bytes = u128::from_le_bytes(*bytes);
+    let low = bytes as u64 & keep[0] | pad[0];
+    let high = (bytes >> 64) as u64 & keep[1] | pad[1];
+    u128::from(high) << 64 | u128::from(low)
+}
+
+/// The key of a word, if it is narrow.
+fn key_of(word: &[u8]) -> Option<u128> {
+    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(&padded(word), word.len()))
+}
+
+#[inline]
+fn padded(word: &[u8]) -> [u8; INLINE] {
+    let mut bytes = [0; INLINE];
+    bytes[..word.len()].copy_from_slice(word);
+    bytes
+}
+
+/// The number that up to 16 bytes are, little-endian, with zeros above.
+#[inline]
+fn number(word: &[u8]) -> u128 {
+    u128::from_le_bytes(padded(word))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    low: u64,
+    high: u64,
+    last: u64,
+    hash: Hash,
+}
+
+/// How the keys are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hash {
+    /// Folded multiplication: a few cycles, and no promise against who sees how words are spread.
+    Folded,
+    /// The same with keys of this table alone.
+    FoldedAnew,
+    /// SipHash-1-3: a promise.
+    Sip,
+}
+
+fn random(hash: Hash) -> Keys {
+    // The standard library's way to random bits; it asks the system.
+    let random = std::hash::RandomState::new();
+    Keys { low: random.hash_one(1_u8), high: random.hash_one(2_u8), last: random.hash_one(3_u8) | 1, hash }
+}
+
+/// The keys that tables begin with, new for each process.
+fn first_keys() -> Keys {
+    static KEYS: OnceLock<Keys> = OnceLock::new();
+    *KEYS.get_or_init(|| random(Hash::Folded))
+}
+
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+impl Keys {
+    /// The hash of a narrow key.
+    fn narrow(self, key: u128) -> u64 {
+        if self.hash == Hash::Sip { self.sip(key) } else { self.folded(key) }
+    }
+
+    #[inline(always)]
+    fn folded(self, key: u128) -> u64 {
+        fold(key as u64 ^ self.low, (key >> 64) as u64 ^ self.high)
+    }
+
+    #[inline(always)]
+    fn sip(self, key: u128) -> u64 {
+        sip13(self.low, self.high, [key as u64, (key >> 64) as u64])
+    }
+
+    /// The hash of a word of the wide part.
+    fn wide(self, word: &[u8]) -> u64 {
+        if word.len() <= INLINE {
+            return self.narrow(number(word));
+        }
+        let lanes = word.chunks(INLINE).map(number);
+        if self.hash == Hash::Sip {
+            let lanes = lanes.flat_map(|lane| [lane as u64, (lane >> 64) as u64]);
+            return sip13(self.low, self.high, lanes.chain([word.len() as u64]));
+        }
+        let first = self.last ^ word.len() as u64;
+        let hash = lanes.fold(first, |hash, lane| {
+            fold(lane as u64 ^ self.low ^ hash, (lane >> 64) as u64 ^ self.high ^ hash.rotate_left(32))
+        });
+        fold(hash, self.last)
+    }
+
+    /// The next keys, for a table whose words collide under these; `None` if these are the last.
+    fn next(self) -> Option<Self> {
+        match self.hash {
+            Hash::Folded => Some(random(Hash::FoldedAnew)),
+            Hash::FoldedAnew => Some(random(Hash::Sip)),
+            Hash::Sip => None,
+        }
+    }
+}
+
+/// SipHash-1-3 of words of 64 bits, without the length at the end: who hashes different lengths hashes them too.
+#[inline(always)]
+fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
+    let mut v = [
+        low ^ 0x736f_6d65_7073_6575,
+        high ^ 0x646f_7261_6e64_6f6d,
+        low ^ 0x6c79_6765_6e65_7261,
+        high ^ 0x7465_6462_7974_6573,
+    ];
+    let round = |v: &mut [u64; 4]| {
+        v[0] = v[0].wrapping_add(v[1]);
+        v[2] = v[2].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(13) ^ v[0];
+        v[3] = v[3].rotate_left(16) ^ v[2];
+        v[0] = v[0].rotate_left(32);
+        v[2] = v[2].wrapping_add(v[1]);
+        v[0] = v[0].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(17) ^ v[2];
+        v[3] = v[3].rotate_left(21) ^ v[0];
+        v[2] = v[2].rotate_left(32);
+    };
+    for word in words {
+        v[3] ^= word;
+        round(&mut v);
+        v[0] ^= word;
+    }
+    v[2] ^= 0xFF;
+    for _ in 0..3 {
+        round(&mut v);
+    }
+    v[0] ^ v[1] ^ v[2] ^ v[3]
+}
+
+/// A word of up to 12 bytes, its padding, and its count; a count of 0 in a free slot, and never otherwise.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(16))]
+struct Narrow([u8; INLINE]);
+
+impl Narrow {
+    fn new(key: u128, count: u64) -> Self {
+        Self((key | u128::from(count) << (8 * NARROW)).to_le_bytes())
+    }
+
+    #[inline(always)]
+    fn whole(self) -> u128 {
+        u128::from_le_bytes(self.0)
+    }
+
+    fn key(self) -> u128 {
+        self.whole() & KEY
+    }
+
+    fn count(self) -> u64 {
+        (self.whole() >> (8 * NARROW)) as u64
+    }
+
+    fn has_word(&self) -> bool {
+        self.count() > 0 && self.key() != SINK
+    }
+
+    fn word(&self) -> &[u8] {
+        let len = self.0[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
+        &self.0[..len]
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(32))]
+struct Wide {
+    /// A word of up to 16 bytes; or the offset in the arena, and the hash.
+    key: [u8; INLINE],
+    /// 0 in a free slot, and never otherwise.
+    count: u64,
+    /// In bytes.
+    len: u64,
+}
+
+impl Wide {
+    fn halves(&self) -> (u64, u64) {
+        let key = u128::from_le_bytes(self.key);
+        (key as u64, (key >> 64) as u64)
+    }
+
+    fn word<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        let len = self.len as usize;
+        if len <= INLINE {
+            &self.key[..len]
+        } else {
+            let from = self.halves().0 as usize;
+            &arena[from..from + len]
+        }
+    }
+
+    /// The hash under the keys that it was put in with.
+    fn hash(&self, keys: Keys) -> u64 {
+        if self.len as usize <= INLINE { keys.narrow(u128::from_le_bytes(self.key)) } else { self.halves().1 }
+    }
+}
+
+/// Room for what is found out about words that are looked up together.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    keys: [u128; BATCH],
+    slots: [u32; BATCH],
+    /// Which of them are not narrow, and their hashes.
+    others: [u8; BATCH],
+    hashes: [u64; BATCH],
+}
+
+impl Batch {
+    pub(crate) fn new() -> Self {
+        Self { keys: [0; BATCH], slots: [0; BATCH], others: [0; BATCH], hashes: [0; BATCH] }
+    }
+
+    /// Finds the key of each word of `text` that starts and ends there, and its first slot among `slots` by `hash`, and asks for
+    /// that slot. Returns how many of the words are not narrow. There is no branch in it.
+    #[inline(always)]
+    fn look_up<const N: usize>(
+        &mut self,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+        slots: &[Narrow],
+        hash: impl Fn(u128) -> u64,
+    ) -> usize {
+        let mut num_others = 0;
+        let to = self.keys.iter_mut().zip(&mut self.slots);
+        for (at, (&[start, end], (to_key, to_slot))) in words.iter().zip(to).enumerate() {
+            let len = usize::from(end.wrapping_sub(start));
+            // A remainder by a power of two, to spare the check that words start in the text.
+            let Some(bytes) = text[usize::from(start) % (1 << (N - INLINE).ilog2())..].first_chunk() else {
+                continue;
+            };
+            let key = narrow_key(bytes, len);
+            let slot = hash(key);
+            simd::prefetch(slots, slot as usize);
+            (*to_key, *to_slot) = (key, slot as u32);
+            self.others[num_others % BATCH] = at as u8;
+            num_others += usize::from(len > NARROW);
+        }
+        num_others
+    }
+}
+
+/// Words and how often each occurs.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// Each of the two has no slot, or a power of two of them.
+    narrow: Vec<Narrow>,
+    wide: Vec<Wide>,
+    arena: Vec<u8>,
+    narrow_used: usize,
+    wide_used: usize,
+    /// What narrow counts were before they were swept.
+    swept: HashMap<u128, u64>,
+    /// What was added to narrow counts since.
+    unswept: u64,
+    keys: Keys,
+    /// The looks beyond the mean that is allowed, so far.
+    debt: u64,
+    #[cfg(test)]
+    looks: u64,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            narrow: Vec::new(),
+            wide: Vec::new(),
+            arena: Vec::new(),
+            narrow_used: 0,
+            wide_used: 0,
+            swept: HashMap::new(),
+            unswept: 0,
+            keys: first_keys(),
+            debt: 0,
+            #[cfg(test)]
+            looks: 0,
+        }
+    }
+}
+
+impl Table {
+    pub(crate) fn len(&self) -> usize {
+        // The word of twelve NULs has the key of a free slot, and so is never taken for a new one.
+        let nuls = usize::from(self.narrow_slot(0).is_some());
+        self.narrow_used + nuls - usize::from(self.narrow_slot(SINK).is_some()) + self.wide_used
+    }
+
+    /// Adds `count`, which is not 0, occurrences of `word`.
+    pub(crate) fn add(&mut self, word: &str, count: u64) {
+        self.add_bytes(word.as_bytes(), count);
+    }
+
+    /// As [`add`](Self::add), of bytes that are UTF-8.
+    pub(crate) fn add_bytes(&mut self, word: &[u8], count: u64) {
+        if let Some(key) = key_of(word) {
+            self.add_key(key, count);
+        } else {
+            self.reserve_wide(1);
+            let looks = self.add_wide(word, self.keys.wide(word), count);
+            self.account(looks, 1);
+        }
+    }
+
+    /// Adds once each word of `text` that starts and ends there, none of which is empty. All slots are asked for before any is
+    /// used.
+    pub(crate) fn add_words<const N: usize>(
+        &mut self,
+        batch: &mut Batch,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+    ) {
+        for words in words.chunks(BATCH) {
+            self.add_few_words(batch, text, words);
+        }
+    }
+
+    fn add_few_words<const N: usize>(&mut self, batch: &mut Batch, text: &[u8; N], words: &[[u16; 2]]) {
+        let len = words.len();
+        self.reserve_narrow(len);
+        self.sweep_before(len as u64);
+        let keys = self.keys;
+        let shift = shift(&self.narrow);
+        // A loop of its own for each hash, so that the choice is not made for each word.
+        let num_others = match keys.hash {
+            Hash::Sip => batch.look_up(text, words, &self.narrow, |key| keys.sip(key) >> shift),
+            Hash::Folded | Hash::FoldedAnew => {
+                batch.look_up(text, words, &self.narrow, |key| keys.folded(key) >> shift)
+            }
+        };
+        let slots = &mut self.narrow[..];
+        let (mut used, mut looks) = (0, 0);
+        for (&key, &slot) in batch.keys[..len].iter().zip(&batch.slots) {
+            looks += add_narrow(slots, slot as usize, key, ONE, &mut used);
+        }
+        self.narrow_used += used;
+        self.account(looks, len as u64);
+        if num_others > 0 {
+            self.add_others(batch, num_others, |at| {
+                let [start, end] = words[at];
+                &text[usize::from(start)..usize::from(end)]
+            });
+        }
+    }
+
+    /// Adds those words of a batch that are not narrow.
+    fn add_others<'a>(&mut self, batch: &mut Batch, number: usize, word: impl Fn(usize) -> &'a [u8]) {
+        self.reserve_wide(number);
+        let (keys, shift) = (self.keys, shift(&self.wide));
+        let others = &batch.others[..number];
+        for (hash, &at) in batch.hashes.iter_mut().zip(others) {
+            *hash = keys.wide(word(usize::from(at)));
+            simd::prefetch(&self.wide, (*hash >> shift) as usize);
+        }
+        let mut looks = 0;
+        for (&hash, &at) in batch.hashes.iter().zip(others) {
+            looks += self.add_wide(word(usize::from(at)), hash, 1);
+        }
+        self.account(looks, number as u64);
+    }
+
+    /// Adds all of `other`.
+    pub(crate) fn merge(&mut self, other: &Table) {
+        // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
+        // the first slots of a table that has yet to grow.
+        for turn in 0..16 {
+            for slots in other.narrow.chunks(64).skip(turn).step_by(16) {
+                for slot in slots.iter().filter(|slot| slot.has_word()) {
+                    self.add_key(slot.key(), slot.count());
+                }
+            }
+            for slots in other.wide.chunks(64).skip(turn).step_by(16) {
+                for slot in slots.iter().filter(|slot| slot.count > 0) {
+                    self.add_bytes(slot.word(&other.arena), slot.count);
+                }
+            }
+        }
+        for (&key, &count) in &other.swept {
+            let swept = self.swept.entry(key).or_insert(0);
+            *swept = swept.saturating_add(count);
+        }
+    }
+
+    pub(crate) fn get(&self, word: &str) -> u64 {
+        let word = word.as_bytes();
+        if let Some(key) = key_of(word) {
+            return self.narrow_slot(key).map_or(0, |slot| self.narrow_count(slot));
+        }
+        if self.wide.is_empty() {
+            return 0;
+        }
+        let mut at = (self.keys.wide(word) >> shift(&self.wide)) as usize;
+        loop {
+            let slot = &self.wide[at & (self.wide.len() - 1)];
+            if slot.count == 0 || slot.len == word.len() as u64 && slot.word(&self.arena) == word {
+                return slot.count;
+            }
+            at += 1;
+        }
+    }
+
+    /// The slot of a key, if it has one.
+    fn narrow_slot(&self, key: u128) -> Option<Narrow> {
+        if self.narrow.is_empty() {
+            return None;
+        }
+        let mut at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        loop {
+            let slot = self.narrow[at & (self.narrow.len() - 1)];
+            if slot.count() == 0 {
+                return None;
+            }
+            if slot.key() == key {
+                return Some(slot);
+            }
+            at += 1;
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.iter_from(0)
+    }
+
+    /// The counts of all words.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
+        let narrow = self.narrow.iter().filter(|slot| slot.has_word()).map(|slot| self.narrow_count(*slot));
+        narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
+    }
+
+    /// The words that occur `least` times or more.
+    pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
+        let narrow = self.narrow.iter().filter(|slot| slot.has_word());
+        let narrow =
+            narrow.map(|slot| (slot, self.narrow_count(*slot))).filter(move |(_, count)| *count >= least);
+        let narrow = narrow.map(|(slot, count)| (slot.word(), count));
+        let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
+        let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
+        narrow.chain(wide).map(|(word, count)| {
+            // Only UTF-8 was put in. To say so to the compiler would be `unsafe`; to check it is cheap.
+            (std::str::from_utf8(word).unwrap_or_default(), count)
+        })
+    }
+
+    fn narrow_count(&self, slot: Narrow) -> u64 {
+        let swept = if self.swept.is_empty() { None } else { self.swept.get(&slot.key()) };
+        swept.map_or(slot.count(), |swept| swept.saturating_add(slot.count()))
+    }
+
+    /// Adds to a narrow word.
+    fn add_key(&mut self, key: u128, count: u64) {
+        self.reserve_narrow(1);
+        let mut now = count;
+        if count >= SWEEP {
+            now = 1;
+            let swept = self.swept.entry(key).or_insert(0);
+            *swept = swept.saturating_add(count - 1);
+        }
+        self.sweep_before(now);
+        let at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let one = u128::from(now) << (8 * NARROW);
+        let looks = add_narrow(&mut self.narrow, at, key, one, &mut self.narrow_used);
+        self.account(looks, 1);
+    }
+
+    /// Adds to a wide word, for which there is a free slot; returns how many looks beyond the first it took.
+    fn add_wide(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
+        let first = (hash >> shift(&self.wide)) as usize;
+        let mask = self.wide.len() - 1;
+        let inline = if word.len() <= INLINE { number(word) } else { 0 };
+        let mut looks = 0;
+        loop {
+            let at = (first + looks) & mask;
+            let slot = self.wide[at];
+            if slot.count == 0 {
+                let mut key = inline;
+                if word.len() > INLINE {
+                    key = u128::from(hash) << 64 | self.arena.len() as u128;
+                    self.arena.extend_from_slice(word);
+                }
+                self.wide[at] = Wide { key: key.to_le_bytes(), count, len: word.len() as u64 };
+                self.wide_used += 1;
+                return looks as u64;
+            }
+            let same = slot.len == word.len() as u64
+                && if word.len() <= INLINE {
+                    u128::from_le_bytes(slot.key) == inline
+                } else {
+                    slot.halves().1 == hash && slot.word(&self.arena) == word
+                };
+            if same {
+                self.wide[at].count = slot.count.saturating_add(count);
+                return looks as u64;
+            }
+            looks += 1;
+        }
+    }
+
+    /// Before that many occurrences are added to narrow words: moves the counts aside that could overflow.
+    #[inline]
+    fn sweep_before(&mut self, more: u64) {
+        self.unswept += more;
+        if self.unswept >= SWEEP {
+            self.sweep();
+            self.unswept = more;
+        }
+    }
+
+    #[cold]
+    fn sweep(&mut self) {
+        for slot in self.narrow.iter_mut().filter(|slot| slot.count() > 1) {
+            let swept = self.swept.entry(slot.key()).or_insert(0);
+            *swept = swept.saturating_add(slot.count() - 1);
+            *slot = Narrow::new(slot.key(), 1);
+        }
+    }
+
+    /// Takes note of how many looks beyond the first some words took. Returns whether the keys are others now.
+    #[inline]
+    fn account(&mut self, looks: u64, words: u64) -> bool {
+        #[cfg(test)]
+        {
+            self.looks += looks;
+        }
+        self.debt = (self.debt + looks).saturating_sub(PROBES * words);
+        self.debt > FORGIVEN && self.rekey()
+    }
+
+    #[cold]
+    fn rekey(&mut self) -> bool {
+        self.debt = 0;
+        let Some(keys) = self.keys.next() else { return false };
+        self.keys = keys;
+        for slot in self.wide.iter_mut().filter(|slot| slot.len as usize > INLINE) {
+            let from = slot.halves().0;
+            let hash = keys.wide(slot.word(&self.arena));
+            slot.key = (u128::from(hash) << 64 | u128::from(from)).to_le_bytes();
+        }
+        self.resize_narrow(self.narrow.len());
+        self.resize_wide(self.wide.len());
+        true
+    }
+
+    /// Makes room for `more` new narrow words.
+    #[inline]
+    pub(crate) fn reserve_narrow(&mut self, more: usize) {
+        if let Some(len) = grown(self.narrow.len(), self.narrow_used + more) {
+            self.resize_narrow(len);
+        }
+    }
+
+    #[inline]
+    fn reserve_wide(&mut self, more: usize) {
+        if let Some(len) = grown(self.wide.len(), self.wide_used + more) {
+            self.resize_wide(len);
+        }
+    }
+
+    #[cold]
+    fn resize_narrow(&mut self, len: usize) {
+        let old = std::mem::replace(&mut self.narrow, vec![Narrow::default(); len]);
+        let shift = shift(&self.narrow);
+        for slot in old.into_iter().filter(|slot| slot.count() > 0) {
+            let mut at = (self.keys.narrow(slot.key()) >> shift) as usize;
+            while self.narrow[at & (len - 1)].count() > 0 {
+                at += 1;
+            }
+            self.narrow[at & (len - 1)] = slot;
+        }
+    }
+
+    #[cold]
+    fn resize_wide(&mut self, len: usize) {
+        let old = std::mem::replace(&mut self.wide, vec![Wide::default(); len]);
+        let shift = shift(&self.wide);
+        for slot in old.into_iter().filter(|slot| slot.count > 0) {
+            let mut at = (slot.hash(self.keys) >> shift) as usize;
+            while self.wide[at & (len - 1)].count > 0 {
+                at += 1;
+            }
+            self.wide[at & (len - 1)] = slot;
+        }
+    }
+}
+
+/// What a hash is shifted by to give its slot, of which there are some.
+#[inline(always)]
+fn shift<T>(slots: &[T]) -> u32 {
+    // There is never one slot alone, so this is below 64.
+    64 - slots.len().max(2).trailing_zeros()
+}
+
+/// The slots for `words` words if `len` are too few: half of them are in use at most.
+#[inline(always)]
+fn grown(len: usize, words: usize) -> Option<usize> {
+    (words * 2 > len).then(|| (words * 2).next_power_of_two().max(FEWEST))
+}
+
+/// Adds `one`, which is some count in its place, to a word that is looked for from slot `at` on. There is a free slot. Returns
+/// how many looks beyond the first it took.
+#[inline(always)]
+fn add_narrow(slots: &mut [Narrow], first: usize, key: u128, one: u128, used: &mut usize) -> u64 {
+    let mask = slots.len() - 1;
+    let mut looks = 0;
+    loop {
+        let slot = &mut slots[(first + looks) & mask];
+        let whole = slot.whole();
+        // In halves, as the compiler would not do it.
+        let (low, high) = ((whole ^ key) as u64, ((whole ^ key) >> 64) as u32);
+        if low | u64::from(high) == 0 {
+            slot.0 = (whole + one).to_le_bytes();
+            return looks as u64;
+        }
+        if whole < ONE {
+            slot.0 = (key | one).to_le_bytes();
+            *used += 1;
+            return looks as u64;
+        }
+        looks += 1;
+    }
+}
+
+/// The same words with the same counts, wherever they stand.
+impl PartialEq for Table {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().all(|(word, count)| other.get(word) == count)
+    }
+}
+
+impl Eq for Table {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+use std::collections::HashMap;
+use std::hash::Hasher as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Adds words as the kernel does.
+fn add_words(table: &mut Table, words: &[&str]) {
+    for words in words.chunks(40) {
+        let (mut text, mut places, mut at) = ([b'#'; 4096], vec![], 0);
+        for word in words {
+            places.push([at, at + word.len()].map(|place| place as u16));
+            text[at..at + word.len()].copy_from_slice(word.as_bytes());
+            at += word.len();
+        }
+        table.add_words(&mut Batch::new(), &text, &places);
+    }
+}
+
+proptest! {
+    /// Against the standard table: words of every length around both limits, with zero bytes, alone, by batch, merged, swept.
+    #[test]
+    fn holds_what_a_standard_table_holds(
+        words in prop::collection::vec(
+            ("[a\0é]{0,4}|[ab]{10,19}|\0{10,18}|[ab]{0,7}|x{30,32}[ab]{0,3}", prop_oneof![9 => 1..4_u64, 1 => any::<u64>()]),
+            0..600,
+        ),
+        halves in any::<bool>(),
+        hash in 0..3,
+    ) {
+        let mut expected: HashMap<&str, u64> = HashMap::new();
+        let (mut table, mut other) = (Table::default(), Table::default());
+        for _ in 0..hash {
+            table.rekey();
+        }
+        for (at, (word, count)) in words.iter().enumerate() {
+            if *count == 0 {
+                continue;
+            }
+            let sum = expected.entry(word).or_insert(0);
+            *sum = sum.saturating_add(*count);
+            if halves && at % 2 == 0 {
+                other.add(word, *count);
+            } else if !word.is_empty() && *count == 1 {
+                add_words(&mut table, &[word]);
+            } else {
+                table.add(word, *count);
+            }
+            match at % 97 {
+                5 => table.sweep(),
+                9 => other.sweep(),
+                _ => {}
+            }
+        }
+        table.merge(&other);
+        let found: HashMap<&str, u64> = table.iter().collect();
+        prop_assert_eq!(&found, &expected);
+        prop_assert_eq!(table.len(), expected.len());
+        for (word, count) in &expected {
+            prop_assert_eq!(table.get(word), *count);
+        }
+        prop_assert_eq!(table.get("none of them"), 0);
+        prop_assert_eq!(table.get("none of them at all"), 0);
+        prop_assert_eq!(&table.clone(), &table);
+        prop_assert_eq!(other == table, other.iter().collect::<HashMap<_, _>>() == expected);
+    }
+
+    #[test]
+    fn siphash_is_the_one_of_the_standard_library(words in prop::collection::vec(any::<u64>(), 0..5)) {
+        // It ends with a block that has the length; we give it as a word.
+        let mut standard = std::hash::DefaultHasher::new();
+        words.iter().for_each(|&word| standard.write_u64(word));
+        let length = (words.len() as u64 * 8) << 56;
+        prop_assert_eq!(sip13(0, 0, words.into_iter().chain([length])), standard.finish());
+    }
+}
+
+#[test]
+fn grows_and_merges_large_tables() {
+    let (mut a, mut b) = (Table::default(), Table::default());
+    for number in 0..100_000_u64 {
+        a.add(&format!("word {number}"), 1);
+        b.add(&format!("{}ord {number}", if number % 2 == 0 { "w" } else { "a rather long w" }), number + 1);
+    }
+    a.merge(&b);
+    assert_eq!(a.len(), 150_000);
+    for number in 0..100_000 {
+        let even = number % 2 == 0;
+        assert_eq!(a.get(&format!("word {number}")), if even { number + 2 } else { 1 });
+        assert_eq!(a.get(&format!("a rather long word {number}")), if even { 0 } else { number + 1 });
+    }
+    // Into a small table that has to grow while it takes words in the order of their hashes.
+    let mut c = Table::default();
+    c.merge(&a);
+    assert_eq!(c, a);
+    assert!(c.looks < 3 * 150_000, "{} looks", c.looks);
+}
+
+/// Counts that do not fit a slot: by many small steps, as batches make them.
+#[test]
+fn narrow_counts_beyond_32_bits_are_exact() {
+    let mut table = Table::default();
+    let step = SWEEP - 3;
+    for turn in 1..=9 {
+        table.add("the", step);
+        add_words(&mut table, &["the", "other", "the"]);
+        assert_eq!((table.get("the"), table.get("other")), (turn * (step + 2), turn));
+    }
+    assert_eq!(table.len(), 2);
+    let mut merged = Table::default();
+    merged.merge(&table);
+    merged.merge(&table);
+    assert_eq!((merged.get("the"), merged.get("other"), merged.len()), (18 * (step + 2), 18, 2));
+}
+
+/// Words that all want the same few slots, made by who knows the keys, as nobody can.
+fn colliding(table: &Table, words: usize, long: bool) -> Vec<String> {
+    let of = |number: usize| {
+        let word = format!("{number:x}");
+        if long { format!("a word of the wide part {word}") } else { word }
+    };
+    let hash = |word: &String| {
+        key_of(word.as_bytes()).map_or_else(|| table.keys.wide(word.as_bytes()), |key| table.keys.narrow(key))
+    };
+    (0..).map(of).filter(|word| hash(word) >> 56 == 0).take(words).collect()
+}
+
+/// The promise is in looks, not in time: whatever the words, few a word, and a fixed number that are forgiven at each change of
+/// keys, of which there are two.
+#[test]
+fn chosen_words_do_not_slow_a_table_down() {
+    const WORDS: usize = 4_000;
+    for long in [false, true] {
+        let mut table = Table::default();
+        let mut changes = vec![];
+        for _ in 0..3 {
+            let words = colliding(&table, WORDS, long);
+            add_words(&mut table, &words.iter().map(String::as_str).collect::<Vec<_>>());
+            changes.push(table.keys.hash);
+            for word in &words {
+                assert!(table.get(word) > 0, "{word}");
+            }
+        }
+        // The third time they were made from the last keys, under which they still collide: that is not to be had without
+        // knowing 128 random bits.
+        assert_eq!(changes, [Hash::FoldedAnew, Hash::Sip, Hash::Sip], "{long}");
+        let mut table = Table { keys: random(Hash::Folded), ..Table::default() };
+        let words = colliding(&table, WORDS, long);
+        for _ in 0..3 {
+            words.iter().for_each(|word| table.add(word, 1));
+        }
+        assert!(words.iter().all(|word| table.get(word) == 3));
+        let forgiven = 2 * (FORGIVEN + WORDS as u64);
+        assert!(table.looks <= forgiven + PROBES * 3 * WORDS as u64, "{} looks, {long}", table.looks);
+    }
+}
+
+/// Sums, strides, bit patterns, what people write to fill a table: no more looks than random words take.
+#[test]
+fn regular_words_spread_as_random_ones() {
+    let families: [&dyn Fn(u64) -> String; 6] = [
+        &|number| format!("{number}"),
+        &|number| format!("{number:012b}"),
+        &|number| format!("k{:08}", number * 1000),
+        &|number| format!("{number:x}{number:x}"),
+        &|number| format!("a long word with {number}"),
+        &|number| {
+            char::from_u32(0x4E00 + (number % 20_000) as u32)
+                .into_iter()
+                .chain(format!("{}", number / 20_000).chars())
+                .collect()
+        },
+    ];
+    for family in families {
+        for mut table in [Table::default(), Table { keys: random(Hash::Sip), ..Table::default() }] {
+            for number in 0..20_000 {
+                table.add(&family(number), 1);
+            }
+            assert!(table.looks < 2 * 20_000, "{}: {} looks", family(99), table.looks);
+        }
+    }
+}

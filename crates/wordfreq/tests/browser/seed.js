@@ -1,0 +1,93 @@
+// A system that has something to show on every page: the documents of testdata/library in many scripts, one that cannot be
+// counted, a bucket's worth of letters, and a fleet that scales within seconds.
+
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { LIBRARY, dataDirectory, up, wordfreq } from './system.js';
+
+/** A plan that looks every ten seconds, the most often that an alarm may. */
+export const QUICK_PLAN = `
+min = 1
+max = 4
+
+[[alarm]]
+name = "backlog-high"
+metric = "ApproximateNumberOfMessagesVisible"
+comparison_operator = "GreaterThanThreshold"
+threshold = 20
+period = "10s"
+
+[[alarm]]
+name = "backlog-low"
+metric = "ApproximateNumberOfMessagesVisible"
+comparison_operator = "LessThanThreshold"
+threshold = 5
+period = "10s"
+
+[[simple_scaling]]
+name = "add-one"
+alarm = "backlog-high"
+adjustment_type = "ChangeInCapacity"
+adjustment = 1
+cooldown = "1s"
+
+[[simple_scaling]]
+name = "remove-one"
+alarm = "backlog-low"
+adjustment_type = "ChangeInCapacity"
+adjustment = -1
+cooldown = "1s"
+`;
+
+/** Puts `number` small documents below `burst/`. */
+export async function burst(directory, name, number) {
+  const folder = join(directory, name);
+  await mkdir(folder);
+  const text = (i) => `Letter ${i} of the ferry to the tide clerk: the boat leaves at ${i % 24} o'clock.\n`;
+  await Promise.all(
+    Array.from({ length: number }, (_, i) => writeFile(join(folder, `${String(i + 1).padStart(4, '0')}.txt`), text(i + 1))),
+  );
+  await wordfreq(['upload', folder, '--bucket', 'processing'], directory);
+}
+
+/** A running system with all of that: `{url, directory}`. */
+export async function seeded(t, args = []) {
+  const directory = await dataDirectory(t);
+  // Its bytes change on the disk after they were put: no retry helps, so it becomes a dead letter.
+  const damaged = join(directory, 'damaged-scan.txt');
+  await writeFile(damaged, 'Ward round, Tuesday. The patient slept well and asks for tea.\n');
+  await wordfreq(['upload', damaged, '--bucket', 'processing', '--prefix', 'scans/'], directory);
+  const objects = join(directory, 'objects');
+  for (const entry of await readdir(objects, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) await writeFile(join(entry.parentPath, entry.name), 'Ward round, Tuesday. The pat\u0000ent slept well and asks for tea.\n');
+  }
+  await wordfreq(['upload', LIBRARY, '--bucket', 'processing'], directory);
+  const plan = join(directory, 'plan.toml');
+  await writeFile(plan, QUICK_PLAN);
+  const { url } = await up(t, directory, ['--plan', plan, ...args]);
+  return { url, directory };
+}
+
+/** Each view by the name of its screenshot: where it is, its heading, and what is there once it has its data. */
+const VIEWS = {
+  overview: ['#/overview?minutes=5', 'Overview', '.timeline .u-over'],
+  documents: ['#/documents', 'Documents', 'tbody tr'],
+  document: ['#/document?bucket=processing&key=the-tide-clerk.txt', 'Document', '.bars li'],
+  words: ['#/words', 'Words', '.bars li'],
+  zipf: ['#/words?view=zipf', 'Words', '.plot .u-over'],
+  cloud: ['#/words?view=cloud', 'Words', '.cloud text'],
+  word: ['#/words?word=tide', 'Words', '[aria-labelledby="word"] tbody tr'],
+  'dead-letters': ['#/dead-letters', 'Dead letters', '.letter'],
+  fleet: ['#/fleet', 'Fleet', '[aria-labelledby="activities"] li'],
+  subscriptions: ['#/subscriptions', 'Subscriptions', '[aria-labelledby="subscriptions"] .empty'],
+};
+
+/** Goes through all views; `look(name)` is called in each of them once it is whole. */
+export async function eachView(page, url, look) {
+  for (const [name, [view, heading, content]] of Object.entries(VIEWS)) {
+    await page.goto(`${url}/${view}`);
+    await page.locator(`main:has(h1:text-is("${heading}")) ${content}`).first().waitFor();
+    await look(name);
+  }
+}
