@@ -108,7 +108,8 @@ impl Intake {
         let length = decoded.or_else(|| u64::try_from(content_length?).ok());
         let bytes = length.ok_or_else(|| s3_error!(MissingContentLength))?;
         if bytes > MAX_PUT_BYTES {
-            let mut error = s3_error!(EntityTooLarge, "a put has at most {MAX_PUT_BYTES} bytes: upload it in parts");
+            let mut error =
+                s3_error!(EntityTooLarge, "a put has at most {MAX_PUT_BYTES} bytes: upload it in parts");
             error.set_status_code(http::StatusCode::PAYLOAD_TOO_LARGE);
             return Err(error);
         }
@@ -184,7 +185,8 @@ async fn receive_large(
             piece.extend_from_slice(now);
             bytes = later;
             if piece.len() == PIECE_BYTES {
-                writing = writing.write(std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES))).await?;
+                writing =
+                    writing.write(std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES))).await?;
             }
         }
     }
@@ -236,7 +238,10 @@ fn check(staged: Staged, hashers: Hashers, expected: &Expected) -> S3Result<Rece
             trailers.read(text).flatten()
         });
         Some(value.ok_or_else(|| {
-            unnamed("MalformedTrailerError", "the body ends without the trailer that x-amz-trailer names".into())
+            unnamed(
+                "MalformedTrailerError",
+                "the body ends without the trailer that x-amz-trailer names".into(),
+            )
         })?)
     } else {
         None
@@ -260,7 +265,10 @@ fn unnamed(code: &'static str, message: String) -> S3Error {
 fn broken(error: StdError) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
-        return unnamed("XAmzContentSHA256Mismatch", "x-amz-content-sha256 does not match what has arrived".into());
+        return unnamed(
+            "XAmzContentSHA256Mismatch",
+            "x-amz-content-sha256 does not match what has arrived".into(),
+        );
     }
     let code = guard::code_of(&*error).unwrap_or(match &text {
         text if text.contains("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,

@@ -17,7 +17,8 @@ pub(super) const MAX_KEYS: i32 = 1000;
 const REGION: &str = "us-east-1";
 
 /// What S3 leaves as it is where it writes keys as in a URL.
-const AS_IN_A_URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+const AS_IN_A_URL: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 pub(super) fn owner() -> Owner {
     Owner { display_name: Some(OWNER.into()), id: Some(OWNER.into()) }
@@ -238,7 +239,8 @@ impl Store {
         let keys: Vec<_> = ids.iter().map(|id| id.key().to_owned()).collect();
         self.change(|bucket, done| bucket.delete_objects(&input.bucket, ids, done)).await?;
         let deleted = if input.delete.quiet == Some(true) { Vec::new() } else { keys };
-        let deleted = deleted.into_iter().map(|key| DeletedObject { key: Some(key), ..DeletedObject::default() });
+        let deleted =
+            deleted.into_iter().map(|key| DeletedObject { key: Some(key), ..DeletedObject::default() });
         Ok(DeleteObjectsOutput {
             deleted: Some(deleted.collect()),
             errors: (!errors.is_empty()).then_some(errors),

@@ -55,14 +55,18 @@ pub(super) fn kind_of_parts(
     match (asked.map(dto::ChecksumType::as_str), algorithm) {
         (None, Crc64Nvme) => Ok(ChecksumKind::FullObject),
         (None, _) => Ok(ChecksumKind::Composite),
-        (Some(dto::ChecksumType::COMPOSITE), Crc64Nvme) | (Some(dto::ChecksumType::FULL_OBJECT), Sha1 | Sha256) => {
-            Err(s3_error!(InvalidRequest, "{} cannot be of this type for an upload in parts", name(algorithm)))
-        }
+        (Some(dto::ChecksumType::COMPOSITE), Crc64Nvme)
+        | (Some(dto::ChecksumType::FULL_OBJECT), Sha1 | Sha256) => Err(s3_error!(
+            InvalidRequest,
+            "{} cannot be of this type for an upload in parts",
+            name(algorithm)
+        )),
         (Some(dto::ChecksumType::COMPOSITE), _) => Ok(ChecksumKind::Composite),
         (Some(dto::ChecksumType::FULL_OBJECT), _) => Ok(ChecksumKind::FullObject),
-        (Some(other), _) => {
-            Err(s3_error!(InvalidRequest, "{other:?} is not a type of checksum: use COMPOSITE or FULL_OBJECT"))
-        }
+        (Some(other), _) => Err(s3_error!(
+            InvalidRequest,
+            "{other:?} is not a type of checksum: use COMPOSITE or FULL_OBJECT"
+        )),
     }
 }
 
@@ -91,8 +95,11 @@ impl Claim {
         let given: Vec<_> =
             ALL.into_iter().filter_map(|algorithm| Some((algorithm, text(header(algorithm))?))).collect();
         let trailing = text("x-amz-trailer").map(|trailer| {
-            let found = ALL.into_iter().find(|algorithm| header(*algorithm).eq_ignore_ascii_case(trailer.trim()));
-            found.ok_or_else(|| s3_error!(InvalidRequest, "x-amz-trailer must name one checksum, not {trailer:?}"))
+            let found =
+                ALL.into_iter().find(|algorithm| header(*algorithm).eq_ignore_ascii_case(trailer.trim()));
+            found.ok_or_else(|| {
+                s3_error!(InvalidRequest, "x-amz-trailer must name one checksum, not {trailer:?}")
+            })
         });
         let claim = match (&given[..], trailing.transpose()?) {
             ([], None) => {
@@ -196,7 +203,9 @@ macro_rules! set_checksum {
         match $algorithm {
             wordfreq_pipeline::embedded::ChecksumAlgorithm::Crc32 => $output.checksum_crc32 = Some($value),
             wordfreq_pipeline::embedded::ChecksumAlgorithm::Crc32c => $output.checksum_crc32c = Some($value),
-            wordfreq_pipeline::embedded::ChecksumAlgorithm::Crc64Nvme => $output.checksum_crc64nvme = Some($value),
+            wordfreq_pipeline::embedded::ChecksumAlgorithm::Crc64Nvme => {
+                $output.checksum_crc64nvme = Some($value)
+            }
             wordfreq_pipeline::embedded::ChecksumAlgorithm::Sha1 => $output.checksum_sha1 = Some($value),
             wordfreq_pipeline::embedded::ChecksumAlgorithm::Sha256 => $output.checksum_sha256 = Some($value),
         }
@@ -248,7 +257,8 @@ mod tests {
             for cut in [1, 5, 17, 100] {
                 let parts: Vec<_> =
                     text.chunks(cut).map(|part| (checksum(algorithm, part), part.len() as u64)).collect();
-                let parts: Vec<_> = parts.iter().map(|(value, bytes)| (Some(value.as_str()), *bytes)).collect();
+                let parts: Vec<_> =
+                    parts.iter().map(|(value, bytes)| (Some(value.as_str()), *bytes)).collect();
                 let whole = of_parts(algorithm, ChecksumKind::FullObject, &parts);
                 if matches!(algorithm, ChecksumAlgorithm::Sha1 | ChecksumAlgorithm::Sha256) {
                     assert_eq!(whole, None);

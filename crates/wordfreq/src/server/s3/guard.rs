@@ -31,7 +31,9 @@ const MAX_CHUNK_LINE_BYTES: usize = 1024;
 pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     if *method == Method::POST
         && headers.get_all(CONTENT_TYPE).iter().any(|value| {
-            value.to_str().is_ok_and(|value| value.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
+            value
+                .to_str()
+                .is_ok_and(|value| value.trim_start().to_ascii_lowercase().starts_with("multipart/form-data"))
         })
     {
         return Err(s3_error!(NotImplemented, "uploads by HTML forms are not supported: use PutObject"));
@@ -50,11 +52,14 @@ pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result
     if authorizations.next().is_some() {
         return Err(s3_error!(InvalidArgument, "there is more than one Authorization header"));
     }
-    let by_query = query.0.iter().any(|(name, _)| {
-        ["X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential"].contains(&name.as_str())
-    });
+    let by_query = query
+        .0
+        .iter()
+        .any(|(name, _)| ["X-Amz-Signature", "X-Amz-Algorithm", "X-Amz-Credential"].contains(&name.as_str()));
     match (authorization, by_query) {
-        (None, false) => Err(s3_error!(AccessDenied, "the request is not signed: make a key with `wordfreq key create`")),
+        (None, false) => {
+            Err(s3_error!(AccessDenied, "the request is not signed: make a key with `wordfreq key create`"))
+        }
         (Some(_), true) => {
             Err(s3_error!(InvalidArgument, "a request is signed in its headers or in its query, not in both"))
         }
@@ -97,10 +102,7 @@ fn check_scope(credential: &str) -> S3Result<()> {
     if parts.next() == Some("aws4_request") && parts.next() == Some("s3") && parts.count() == 3 {
         Ok(())
     } else {
-        Err(s3_error!(
-            AuthorizationHeaderMalformed,
-            "the credential must be KEY/DATE/REGION/s3/aws4_request"
-        ))
+        Err(s3_error!(AuthorizationHeaderMalformed, "the credential must be KEY/DATE/REGION/s3/aws4_request"))
     }
 }
 
@@ -163,10 +165,7 @@ impl Query {
         let mut found = self.0.iter().filter(|(found, _)| found == name);
         match (found.next(), found.next()) {
             (Some((_, value)), None) => Ok(value),
-            _ => Err(s3_error!(
-                AuthorizationQueryParametersError,
-                "a presigned URL needs {name}, once"
-            )),
+            _ => Err(s3_error!(AuthorizationQueryParametersError, "a presigned URL needs {name}, once")),
         }
     }
 }
@@ -216,7 +215,9 @@ impl<S> Chunks<S> {
                         let size = size.and_then(|size| std::str::from_utf8(size).ok());
                         let size = size.and_then(|size| u64::from_str_radix(size, 16).ok());
                         self.at = match size {
-                            None => return Err(s3_error!(InvalidRequest, "the size of a chunk is not a number")),
+                            None => {
+                                return Err(s3_error!(InvalidRequest, "the size of a chunk is not a number"));
+                            }
                             Some(0) => At::Trailers,
                             Some(size) if size <= MAX_CHUNK_BYTES => At::Chunk(size + 2),
                             Some(size) => {
@@ -242,7 +243,9 @@ where
     type Item = Result<Bytes, StdError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(next) = ready!(Pin::new(&mut self.inner).poll_next(context)) else { return Poll::Ready(None) };
+        let Some(next) = ready!(Pin::new(&mut self.inner).poll_next(context)) else {
+            return Poll::Ready(None);
+        };
         Poll::Ready(Some(next.map_err(Into::into).and_then(|bytes| {
             self.pass(&bytes)?;
             Ok(bytes)
@@ -252,9 +255,7 @@ where
 
 /// Whether the body is sent in chunks that S3 knows of.
 pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
-    headers
-        .get("x-amz-content-sha256")
-        .is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"))
+    headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"))
 }
 
 /// The code of an error that a body ended with, if it is one of ours.

@@ -169,7 +169,11 @@ impl Store {
             self.backlog.is_full.store(is_full, Ordering::Relaxed);
         }
         if self.backlog.is_full.load(Ordering::Relaxed) {
-            return Err(s3_error!(SlowDown, "{} messages wait to be counted: try again later", self.app.max_backlog));
+            return Err(s3_error!(
+                SlowDown,
+                "{} messages wait to be counted: try again later",
+                self.app.max_backlog
+            ));
         }
         Ok(())
     }
@@ -214,10 +218,25 @@ impl S3Access for Keys {
 /// What an operation needs; what is not known here is not supported, and so needs the most.
 fn scope_of(operation: &str) -> Scope {
     match operation {
-        "ListBuckets" | "HeadBucket" | "GetBucketLocation" | "GetObject" | "HeadObject" | "GetObjectAttributes"
-        | "ListObjects" | "ListObjectsV2" | "ListParts" | "ListMultipartUploads" => Scope::Read,
-        "PutObject" | "CopyObject" | "DeleteObject" | "DeleteObjects" | "CreateMultipartUpload" | "UploadPart"
-        | "UploadPartCopy" | "CompleteMultipartUpload" | "AbortMultipartUpload" => Scope::Write,
+        "ListBuckets"
+        | "HeadBucket"
+        | "GetBucketLocation"
+        | "GetObject"
+        | "HeadObject"
+        | "GetObjectAttributes"
+        | "ListObjects"
+        | "ListObjectsV2"
+        | "ListParts"
+        | "ListMultipartUploads" => Scope::Read,
+        "PutObject"
+        | "CopyObject"
+        | "DeleteObject"
+        | "DeleteObjects"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload" => Scope::Write,
         _ => Scope::Admin,
     }
 }
@@ -240,7 +259,11 @@ fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
             || (name == "x-amz-acl" && value != "private" && value != "bucket-owner-full-control")
             || (name == "x-amz-storage-class" && value != "STANDARD");
         if is_unsupported {
-            return Err(s3_error!(NotImplemented, "{name}: {} is not supported", String::from_utf8_lossy(value.as_bytes())));
+            return Err(s3_error!(
+                NotImplemented,
+                "{name}: {} is not supported",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
         }
         if name == "x-amz-expected-bucket-owner" && value != OWNER {
             return Err(s3_error!(AccessDenied, "the owner of every bucket is {OWNER}"));

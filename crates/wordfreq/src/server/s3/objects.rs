@@ -14,7 +14,8 @@ use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3Request, S3Response, S3Result, StdError, s3_error};
 use tokio::task::JoinHandle;
 use wordfreq_pipeline::embedded::{
-    Attributes, Bucket as Objects, Checksum as Stored, ChecksumKind, Condition, Description, NewObject, ObjectInfo,
+    Attributes, Bucket as Objects, Checksum as Stored, ChecksumKind, Condition, Description, NewObject,
+    ObjectInfo,
 };
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
@@ -95,7 +96,10 @@ pub(super) fn describe(
     attributes.metadata = metadata.unwrap_or_default().into_iter().collect();
     let bytes: usize = attributes.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     if bytes > MAX_METADATA_BYTES {
-        return Err(s3_error!(MetadataTooLarge, "user metadata has {bytes} bytes: the most is {MAX_METADATA_BYTES}"));
+        return Err(s3_error!(
+            MetadataTooLarge,
+            "user metadata has {bytes} bytes: the most is {MAX_METADATA_BYTES}"
+        ));
     }
     // How the body came is nothing that is kept.
     attributes.content_encoding = attributes.content_encoding.and_then(|encoding| {
@@ -120,13 +124,19 @@ pub(super) fn describe(
 }
 
 /// On which condition to put.
-pub(super) fn condition(if_match: Option<&IfMatch>, if_none_match: Option<&IfNoneMatch>) -> S3Result<Condition> {
+pub(super) fn condition(
+    if_match: Option<&IfMatch>,
+    if_none_match: Option<&IfNoneMatch>,
+) -> S3Result<Condition> {
     match (if_match, if_none_match) {
         (None, None) => Ok(Condition::None),
         (None, Some(ETagCondition::Any)) => Ok(Condition::Absent),
         (Some(ETagCondition::Any), None) => Ok(Condition::Present),
         (Some(ETagCondition::ETag(etag)), None) => Ok(Condition::Etag(etag.value().to_owned())),
-        _ => Err(s3_error!(NotImplemented, "a put takes If-None-Match: * or If-Match with a tag, and not both")),
+        _ => Err(s3_error!(
+            NotImplemented,
+            "a put takes If-None-Match: * or If-Match with a tag, and not both"
+        )),
     }
 }
 
@@ -174,10 +184,9 @@ fn not_modified(object: &ObjectInfo) -> S3Error {
     error.set_status_code(StatusCode::NOT_MODIFIED);
     let mut headers = HeaderMap::new();
     let etag = format!("\"{}\"", object.etag);
-    for (name, value) in [
-        (http::header::ETAG, Some(etag)),
-        (http::header::LAST_MODIFIED, http_date(&modified(object))),
-    ] {
+    for (name, value) in
+        [(http::header::ETAG, Some(etag)), (http::header::LAST_MODIFIED, http_date(&modified(object)))]
+    {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
             headers.insert(name, value);
         }
@@ -230,7 +239,10 @@ macro_rules! shown {
             content_disposition: attributes.content_disposition.clone(),
             content_encoding: attributes.content_encoding.clone(),
             content_language: attributes.content_language.clone(),
-            content_length: i64::try_from(bytes.as_ref().map_or(object.bytes, |bytes| bytes.end - bytes.start)).ok(),
+            content_length: i64::try_from(
+                bytes.as_ref().map_or(object.bytes, |bytes| bytes.end - bytes.start),
+            )
+            .ok(),
             content_range: bytes.as_ref().map(|bytes| {
                 format!("bytes {}-{}/{}", bytes.start, bytes.end.saturating_sub(1), object.bytes)
             }),
@@ -242,9 +254,9 @@ macro_rules! shown {
                 .and_then(|expires| Timestamp::parse(TimestampFormat::HttpDate, expires).ok()),
             last_modified: Some(modified(object)),
             metadata: Some(attributes.metadata.clone().into_iter().collect()),
-            parts_count: Some(attributes.part_bytes.len()).filter(|parts| *parts > 0).and_then(|parts| {
-                i32::try_from(parts).ok()
-            }),
+            parts_count: Some(attributes.part_bytes.len())
+                .filter(|parts| *parts > 0)
+                .and_then(|parts| i32::try_from(parts).ok()),
             ..$output::default()
         };
         // That of the whole says nothing of a range.
@@ -360,7 +372,9 @@ impl Store {
         let replaces = match input.metadata_directive.as_ref().map(MetadataDirective::as_str) {
             None | Some(MetadataDirective::COPY) => false,
             Some(MetadataDirective::REPLACE) => true,
-            Some(_) => return Err(s3_error!(InvalidArgument, "x-amz-metadata-directive must be COPY or REPLACE")),
+            Some(_) => {
+                return Err(s3_error!(InvalidArgument, "x-amz-metadata-directive must be COPY or REPLACE"));
+            }
         };
         if from == to && !replaces {
             return Err(s3_error!(
@@ -400,7 +414,9 @@ impl Store {
 
     pub(super) async fn delete(&self, input: DeleteObjectInput) -> S3Result<S3Response<DeleteObjectOutput>> {
         check_version(input.version_id.as_deref())?;
-        if input.if_match.is_some() || input.if_match_size.is_some() || input.if_match_last_modified_time.is_some()
+        if input.if_match.is_some()
+            || input.if_match_size.is_some()
+            || input.if_match_last_modified_time.is_some()
         {
             return Err(s3_error!(NotImplemented, "deletions on a condition are not supported"));
         }
@@ -451,9 +467,13 @@ fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Want
     let (object, mut file) = bucket.open_object(id).map_err(failed)?.map_err(refused)?;
     conditions.check(&object)?;
     let bytes = wanted.of(&object)?;
-    let (from, length) = bytes.as_ref().map_or((0, object.bytes), |bytes| (bytes.start, bytes.end - bytes.start));
+    let (from, length) =
+        bytes.as_ref().map_or((0, object.bytes), |bytes| (bytes.start, bytes.end - bytes.start));
     let unreadable = |error: io::Error| {
-        failed(BackendError::new(ErrorKind::Other, format!("the stored bytes of {id} cannot be read: {error}")))
+        failed(BackendError::new(
+            ErrorKind::Other,
+            format!("the stored bytes of {id} cannot be read: {error}"),
+        ))
     };
     if from > 0 {
         file.seek(SeekFrom::Start(from)).map_err(unreadable)?;
@@ -467,7 +487,14 @@ fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Want
         Content::Read(read)
     } else {
         let digest = bytes.is_none().then(|| (blake3::Hasher::new(), object.digest));
-        Content::ToRead(FileBody { id: id.clone(), digest, left: length, to_read: length, file: Some(file), reading: None })
+        Content::ToRead(FileBody {
+            id: id.clone(),
+            digest,
+            left: length,
+            to_read: length,
+            file: Some(file),
+            reading: None,
+        })
     };
     Ok(Opened { object, bytes, content })
 }
@@ -475,7 +502,9 @@ fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Want
 fn damaged(id: &DocumentId) -> BackendError {
     BackendError::new(
         ErrorKind::Corrupt,
-        format!("the stored bytes of {id} do not match their digest, the disk has damaged them: put the object again"),
+        format!(
+            "the stored bytes of {id} do not match their digest, the disk has damaged them: put the object again"
+        ),
     )
 }
 

@@ -8,8 +8,8 @@ use md5::{Digest as _, Md5};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use wordfreq_pipeline::embedded::{
-    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, ChecksumKind, NewObject, NewPart, NewUpload,
-    Part as Kept, Staged, UploadInfo,
+    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, ChecksumKind, NewObject, NewPart,
+    NewUpload, Part as Kept, Staged, UploadInfo,
 };
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp as Time};
 
@@ -64,12 +64,18 @@ impl Store {
         input: CreateMultipartUploadInput,
     ) -> S3Result<CreateMultipartUploadOutput> {
         let id = named(&input.bucket, &input.key)?;
-        let algorithm =
-            input.checksum_algorithm.as_ref().map(|algorithm| checksum::named(algorithm.as_str())).transpose()?;
+        let algorithm = input
+            .checksum_algorithm
+            .as_ref()
+            .map(|algorithm| checksum::named(algorithm.as_str()))
+            .transpose()?;
         let kind = match algorithm {
             Some(algorithm) => Some(checksum::kind_of_parts(algorithm, input.checksum_type.as_ref())?),
             None if input.checksum_type.is_some() => {
-                return Err(s3_error!(InvalidRequest, "x-amz-checksum-type needs x-amz-checksum-algorithm beside it"));
+                return Err(s3_error!(
+                    InvalidRequest,
+                    "x-amz-checksum-type needs x-amz-checksum-algorithm beside it"
+                ));
             }
             None => None,
         };
@@ -103,7 +109,10 @@ impl Store {
         Ok(found)
     }
 
-    pub(super) async fn put_part(&self, mut request: S3Request<UploadPartInput>) -> S3Result<UploadPartOutput> {
+    pub(super) async fn put_part(
+        &self,
+        mut request: S3Request<UploadPartInput>,
+    ) -> S3Result<UploadPartOutput> {
         let id = named(&request.input.bucket, &request.input.key)?;
         let number = request.input.part_number;
         check_number(number)?;
@@ -120,7 +129,12 @@ impl Store {
             set_checksum!(output, algorithm, value.clone());
             value
         });
-        let part = NewPart { number, staged: received.staged, etag, checksum: checksum.filter(|_| algorithm.is_some()) };
+        let part = NewPart {
+            number,
+            staged: received.staged,
+            etag,
+            checksum: checksum.filter(|_| algorithm.is_some()),
+        };
         self.change(|bucket, done| bucket.put_part(id, request.input.upload_id, part, done)).await?;
         Ok(output)
     }
@@ -142,7 +156,10 @@ impl Store {
                 Some(range) => copied_range(range, object.bytes)?,
             };
             if length > MAX_PUT_BYTES {
-                return Err(s3_error!(EntityTooLarge, "a part has at most {MAX_PUT_BYTES} bytes: copy a range"));
+                return Err(s3_error!(
+                    EntityTooLarge,
+                    "a part has at most {MAX_PUT_BYTES} bytes: copy a range"
+                ));
             }
             copy_out(&embedded.bucket, file, from, length, algorithm)
         });
@@ -201,7 +218,10 @@ impl Store {
             return Err(s3_error!(EntityTooLarge, "an object has at most {MAX_OBJECT_BYTES} bytes"));
         }
         if input.mpu_object_size.is_some_and(|said| u64::try_from(said) != Ok(bytes)) {
-            return Err(s3_error!(InvalidRequest, "the parts have {bytes} bytes, not what x-amz-mp-object-size says"));
+            return Err(s3_error!(
+                InvalidRequest,
+                "the parts have {bytes} bytes, not what x-amz-mp-object-size says"
+            ));
         }
         let etag = etag_of(&parts)?;
         let mut attributes = upload.attributes;
@@ -342,7 +362,8 @@ fn shown_upload(upload: &UploadInfo, written: Written) -> MultipartUpload {
         owner: Some(owner()),
         initiator: Some(initiator()),
         storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
-        checksum_algorithm: stored.map(|stored| ChecksumAlgorithm::from_static(checksum::name(stored.algorithm))),
+        checksum_algorithm: stored
+            .map(|stored| ChecksumAlgorithm::from_static(checksum::name(stored.algorithm))),
         checksum_type: stored.map(|stored| checksum::type_of(stored.kind)),
     }
 }
@@ -353,7 +374,8 @@ fn chosen(
     kept: &[Kept],
     asked: Option<&Stored>,
 ) -> S3Result<Vec<Kept>> {
-    let named = input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
+    let named =
+        input.multipart_upload.as_ref().and_then(|upload| upload.parts.as_deref()).unwrap_or_default();
     if named.is_empty() {
         return Err(s3_error!(MalformedXML, "the object must have a part"));
     }
@@ -396,9 +418,9 @@ fn chosen(
 fn etag_of(parts: &[Kept]) -> S3Result<String> {
     let mut md5 = Md5::new();
     for part in parts {
-        let bytes = (0..part.etag.len()).step_by(2).map(|at| {
-            part.etag.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok())
-        });
+        let bytes = (0..part.etag.len())
+            .step_by(2)
+            .map(|at| part.etag.get(at..at + 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()));
         let bytes: Option<Vec<u8>> = bytes.collect();
         md5.update(bytes.ok_or_else(|| s3_error!(InternalError, "the tag of a part is damaged"))?);
     }
