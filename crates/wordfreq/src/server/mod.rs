@@ -15,6 +15,7 @@ mod metrics;
 pub mod notify;
 mod page;
 pub mod problem;
+mod s3;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -230,7 +231,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
 }
 
 /// Answers one request, whoever it is for.
-async fn answer(app: Arc<App>, router: axum::Router, request: Request) -> Response {
+async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     if let (Some(rate), Some(peer)) = (&app.rate, peer)
         && let Err(wait) = rate.check(peer.address.ip())
@@ -238,12 +239,7 @@ async fn answer(app: Arc<App>, router: axum::Router, request: Request) -> Respon
         return Problem::too_many_requests(wait).answer_to(request.headers());
     }
     if is_signed(request.headers(), request.uri().query().unwrap_or_default()) {
-        return Problem::new(
-            http::StatusCode::NOT_IMPLEMENTED,
-            "not-implemented",
-            "there is no S3 endpoint yet",
-        )
-        .answer_to(request.headers());
+        return s3.answer(request).await;
     }
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,
