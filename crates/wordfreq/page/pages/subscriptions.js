@@ -46,7 +46,7 @@ function List() {
     <//>
     <${Section} title="Subscriptions" id="subscriptions">
       <${ProblemNote} problem=${list.problem ?? buckets.problem} retry=${list.reload} />
-      ${list.items.length === 0 && !list.loading && !list.problem &&
+      ${list.items.length === 0 && !list.next && !list.loading && !list.problem &&
       html`<${Empty} title="Nobody is told anything yet."><p>Add a webhook or a mail address above. It is asked to confirm first, and told nothing before it has.</p><//>`}
       <ul class="letters">
         ${list.items.map(

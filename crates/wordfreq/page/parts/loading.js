@@ -50,6 +50,18 @@ export function useLoaded(load, deps) {
 
 const stay = () => {};
 
+/** A search through much may find nothing for a while: so many pages without an item are passed over unasked. */
+const EMPTY_PAGES = 20;
+
+/** The next page that has anything on it. */
+async function pageAfter(path, query, cursor, signal) {
+  let page = await get(path, { ...query, cursor }, signal);
+  for (let i = 1; i < EMPTY_PAGES && page.items.length === 0 && page.next_cursor; i += 1) {
+    page = await get(path, { ...query, cursor: page.next_cursor }, signal);
+  }
+  return page;
+}
+
 /** One answer of the API by path and query. */
 export function useAnswer(path, query) {
   return useLoaded((signal) => get(path, query, signal), [path, JSON.stringify(query ?? null)]);
@@ -61,24 +73,26 @@ export function useAnswer(path, query) {
  */
 export function useList(path, query, limit = 100) {
   const asked = JSON.stringify([path, query, limit]);
-  const [later, setLater] = useState({ asked, items: [], next: null, first: 0, problem: null, loading: false });
-  const head = useLoaded((signal) => get(path, { ...query, limit }, signal), [asked]);
+  const nothing = { asked, pages: 0, items: [], next: null, first: 0, problem: null, loading: false };
+  const [later, setLater] = useState(nothing);
+  const head = useLoaded((signal) => pageAfter(path, { ...query, limit }, null, signal), [asked]);
   // Pages after the first belong to one question; to another one they say nothing.
-  const tail = later.asked === asked ? later : { items: [], next: null, first: 0, problem: null, loading: false };
+  const tail = later.asked === asked ? later : nothing;
 
   const items = tail.first > 0 ? tail.items : [...(head.data?.items ?? []), ...tail.items];
-  const next = tail.items.length > 0 ? tail.next : (head.data?.next_cursor ?? null);
+  const next = tail.pages > 0 ? tail.next : (head.data?.next_cursor ?? null);
 
   // Pages that follow one another by cursor would not fit together if only the first were asked for again.
-  const frozen = tail.items.length > 0;
+  const frozen = tail.pages > 0;
 
   const more = async () => {
-    setLater({ ...tail, asked, loading: true, problem: null });
+    setLater({ ...tail, loading: true, problem: null });
     try {
-      const page = await get(path, { ...query, limit, cursor: next });
+      const page = await pageAfter(path, { ...query, limit }, next);
       const full = items.length + page.items.length > MOST_ROWS;
       setLater({
         asked,
+        pages: tail.pages + 1,
         items: full ? page.items : [...tail.items, ...page.items],
         next: page.next_cursor,
         first: full ? tail.first + items.length : tail.first,
@@ -86,11 +100,11 @@ export function useList(path, query, limit = 100) {
         loading: false,
       });
     } catch (problem) {
-      setLater({ ...tail, asked, problem, loading: false });
+      setLater({ ...tail, problem, loading: false });
     }
   };
   const restart = () => {
-    setLater({ asked, items: [], next: null, first: 0, problem: null, loading: false });
+    setLater(nothing);
     head.reload();
   };
   return {

@@ -16,8 +16,8 @@ const MOST_BYTES = 200_000;
 const LETTERS = 700;
 const run = promisify(execFile);
 
-const ends = [];
-const scope = { after: (end) => ends.unshift(end) };
+let end = () => {};
+const scope = { after: (all) => (end = all) };
 
 async function main() {
   await run('pngquant', ['--version']).catch(() => {
@@ -64,6 +64,6 @@ async function picture(page, name) {
 try {
   await main();
 } finally {
-  for (const end of ends) await end();
+  await end();
   await closeBrowser();
 }
