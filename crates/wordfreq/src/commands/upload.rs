@@ -50,7 +50,7 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     if config.backend.value == BackendName::Aws {
         return aws::upload(args, config, bucket, &sources, num_failed);
     }
-    let store = Store::open(config)?;
+    let store = Store::open(config, IfMissing::Create)?;
     let mut uploaded = Vec::new();
     let ended = match &store {
         Store::Here(embedded) => {
@@ -99,12 +99,21 @@ enum Store {
 }
 
 impl Store {
-    fn open(config: &Config) -> anyhow::Result<Self> {
+    fn open(config: &Config, if_missing: IfMissing) -> anyhow::Result<Self> {
         if config.backend.value == BackendName::Server {
             return Remote::open(config).map(Self::There);
         }
-        data_directory::refuse_foreign(config)?;
-        Ok(Self::Here(Box::new(data_directory::open(config, IfMissing::Create)?)))
+        if if_missing == IfMissing::Create {
+            data_directory::refuse_foreign(config)?;
+        }
+        Ok(Self::Here(Box::new(data_directory::open(config, if_missing)?)))
+    }
+
+    fn delete(&self, id: &DocumentId) -> anyhow::Result<bool> {
+        match self {
+            Self::Here(embedded) => Ok(embedded.bucket.delete(id)?),
+            Self::There(remote) => remote.delete(id),
+        }
     }
 
     fn state(&self, id: &DocumentId, sequence: Sequence) -> anyhow::Result<DocumentState> {
@@ -213,17 +222,10 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
     if config.backend.value == BackendName::Aws {
         return aws::delete(config, &ids);
     }
-    let delete: Box<dyn Fn(&DocumentId) -> anyhow::Result<bool>> =
-        if config.backend.value == BackendName::Server {
-            let remote = Remote::open(config)?;
-            Box::new(move |id| remote.delete(id))
-        } else {
-            let embedded = data_directory::open(config, IfMissing::Refuse)?;
-            Box::new(move |id| Ok(embedded.bucket.delete(id)?))
-        };
+    let store = Store::open(config, IfMissing::Refuse)?;
     let mut missing = 0;
     for id in &ids {
-        if delete(id)? {
+        if store.delete(id)? {
             output::remark(format!("deleted {id}"));
         } else {
             output::remark(format!("error: there is no document {id}"));
