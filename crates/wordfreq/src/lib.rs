@@ -19,6 +19,7 @@ pub mod logging;
 pub mod output;
 pub mod plan_file;
 pub mod prices;
+pub mod remote;
 pub mod report;
 pub mod run;
 pub mod server;

@@ -8,6 +8,7 @@
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
 mod notify;
+mod remote;
 mod server;
 mod settings;
 
@@ -26,6 +27,7 @@ use wordfreq_pipeline::DocumentId;
 
 use crate::output::Cell;
 pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
+pub use remote::RemoteConfig;
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
@@ -175,6 +177,8 @@ pub enum BackendName {
     Embedded,
     /// On S3, SQS and DynamoDB.
     Aws,
+    /// At an `up` elsewhere.
+    Server,
 }
 
 impl fmt::Display for BackendName {
@@ -182,6 +186,7 @@ impl fmt::Display for BackendName {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Aws => "aws",
+            Self::Server => "server",
         })
     }
 }
@@ -193,7 +198,8 @@ impl FromStr for BackendName {
         match name {
             "embedded" => Ok(Self::Embedded),
             "aws" => Ok(Self::Aws),
-            _ => Err("must be embedded or aws".to_owned()),
+            "server" => Ok(Self::Server),
+            _ => Err("must be embedded, aws or server".to_owned()),
         }
     }
 }
@@ -229,6 +235,8 @@ pub struct Flags {
     pub service_time: Option<String>,
     /// `--listen`
     pub listen: Option<String>,
+    /// `--server`
+    pub server: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -516,6 +524,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[notify]` and `[smtp]`
     pub notify: NotifyConfig,
+    /// An `up` elsewhere; of `[server]` too
+    pub remote: RemoteConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -592,16 +602,31 @@ impl Config {
         let elsewhere = Layers { environment: &Environment::default(), files: Vec::new() };
         let aws =
             AwsConfig::resolve(if flags.needs_backend { &layers } else { &elsewhere }, &profile, cores)?;
-        let backend = layers
-            .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
-            .0
-            .unwrap_or_else(|| match (&data_dir.origin, aws.origin()) {
-                (Origin::Flag(_), _) => {
-                    Sourced { value: BackendName::Embedded, origin: data_dir.origin.clone() }
-                }
-                (_, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
-                (_, None) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        let remote = RemoteConfig::resolve(&layers, flags)?;
+        let chosen = layers.resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?.0;
+        let backend = match (chosen, &data_dir.origin, &remote.url, aws.origin()) {
+            // A flag says which `up` to ask, so it also says that one is to be asked.
+            (_, _, Sourced { origin: origin @ Origin::Flag(_), .. }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (Some(chosen), ..) => chosen,
+            (None, origin @ Origin::Flag(_), ..) => {
+                Sourced { value: BackendName::Embedded, origin: origin.clone() }
+            }
+            (None, _, Sourced { value: Some(_), origin }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (None, _, _, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
+            (None, ..) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        };
+        if let (BackendName::Server, None) = (backend.value, &remote.url.value) {
+            return Err(Misconfiguration::Value {
+                setting: BACKEND.name,
+                origin: backend.origin,
+                value: backend.value.to_string(),
+                mend: "needs `server.url` beside it, or --server, to say which".into(),
             });
+        }
         Ok(Self {
             backend,
             data_dir,
@@ -615,6 +640,7 @@ impl Config {
             queue,
             server: ServerConfig::resolve(&layers, flags)?,
             notify: NotifyConfig::resolve(&layers)?,
+            remote,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -707,7 +733,8 @@ impl Config {
         ];
         let row = |(setting, value, origin)| Effective { setting, value, origin };
         let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
-        before.chain(self.server.effective()).chain(self.notify.effective()).chain(after).collect()
+        let before = before.chain(self.server.effective()).chain(self.notify.effective());
+        before.chain(self.remote.effective()).chain(after).collect()
     }
 }
 
