@@ -17,7 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use axum::body::Body;
 use futures_util::TryStreamExt as _;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Request, Response};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -71,7 +74,12 @@ impl S3 {
         let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
             Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
             Ok(()) => {
-                let body = if guard::is_chunked(&parts.headers) {
+                let has_body =
+                    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| parts.headers.contains_key(name));
+                let body = if !has_body {
+                    // To s3s this is not the same as one whose length nobody knows.
+                    s3s::Body::empty()
+                } else if guard::is_chunked(&parts.headers) {
                     let chunks = guard::Chunks::new(body.into_data_stream());
                     s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
                 } else {
