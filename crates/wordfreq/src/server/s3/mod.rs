@@ -37,9 +37,6 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp};
 use super::App;
 use body::Intake;
 
-/// The longest body in XML. A thousand keys of 1,024 bytes to delete, or 10,000 parts to complete, fit.
-const MAX_XML_BYTES: usize = 2 * 1024 * 1024;
-
 /// Who owns everything, as S3 wants it told.
 const OWNER: &str = "wordfreq";
 
@@ -63,7 +60,7 @@ impl S3 {
         builder.set_auth(Keys(app.clone()));
         builder.set_access(Keys(app));
         let mut config = S3Config::default();
-        config.xml_max_body_size = MAX_XML_BYTES;
+        config.xml_max_body_size = guard::MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         Self { service: builder.build() }
     }
