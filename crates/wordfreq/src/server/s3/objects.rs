@@ -340,7 +340,9 @@ impl Store {
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let object = self.look(move |embedded| embedded.bucket.object(&id)).await?;
-        let is_asked = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+        let asked = input.object_attributes.iter().flat_map(|asked| asked.as_str().split(','));
+        let asked: Vec<_> = asked.map(str::trim).collect();
+        let is_asked = |name: &str| asked.contains(&name);
         let stored = object.attributes.checksum.as_ref();
         let sizes = &object.attributes.part_bytes;
         Ok(GetObjectAttributesOutput {
