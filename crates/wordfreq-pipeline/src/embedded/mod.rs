@@ -211,6 +211,11 @@ impl Embedded {
         Ok(recounted)
     }
 
+    /// Which buckets keep their documents uncounted.
+    pub fn kept_buckets(&self) -> Result<BTreeSet<String>, BackendError> {
+        self.durable.read(buckets::kept)
+    }
+
     /// Puts in force which buckets keep their documents uncounted; all others trigger. What is in a bucket that begins
     /// to trigger becomes messages, and of one that begins to keep the results are removed.
     pub fn set_kept_buckets(&self, names: &BTreeSet<String>) -> Result<Rearranged, BackendError> {

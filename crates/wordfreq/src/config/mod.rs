@@ -13,7 +13,7 @@ mod server;
 mod settings;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -23,6 +23,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
+use wordfreq_pipeline::DocumentId;
 
 use crate::output::Cell;
 pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
@@ -30,9 +31,10 @@ pub use remote::RemoteConfig;
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
-    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN, FLEET_PROTECT,
-    FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH, QUEUE_MAX_RECEIVES,
-    QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE, THREADS, WATCH,
+    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, BUCKETS_KEEP, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN,
+    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH,
+    QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE,
+    THREADS, WATCH,
 };
 pub use settings::{SETTINGS, Setting, reference_table};
 
@@ -510,6 +512,8 @@ pub struct Config {
     pub threads: Sourced<usize>,
     /// Directories `up` takes documents from.
     pub watch: Sourced<Vec<PathBuf>>,
+    /// Buckets that keep their documents uncounted.
+    pub kept_buckets: Sourced<BTreeSet<String>>,
     /// `[fleet]`
     pub fleet: FleetConfig,
     /// `[scaling]`
@@ -579,6 +583,9 @@ impl Config {
             .or_default(|| cores);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
         let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
+        let kept_buckets = layers
+            .resolve(&BUCKETS_KEEP, None, bucket_names)?
+            .or_default(|| BTreeSet::from([BUCKETS_KEEP.default.to_owned()]));
         let queue = QueueConfig {
             visibility_timeout: layers
                 .resolve(&QUEUE_VISIBILITY, None, |raw| {
@@ -627,6 +634,7 @@ impl Config {
             min_length,
             threads,
             watch,
+            kept_buckets,
             fleet: FleetConfig::resolve(&layers, flags)?,
             scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
@@ -668,6 +676,11 @@ impl Config {
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
+            (
+                &BUCKETS_KEEP,
+                Cell::Text(self.kept_buckets.value.iter().cloned().collect::<Vec<_>>().join(",")),
+                &self.kept_buckets.origin,
+            ),
             (&FLEET_MIN, number(fleet.min.value.map(u64::from)), &fleet.min.origin),
             (&FLEET_MAX, number(fleet.max.value.map(u64::from)), &fleet.max.origin),
             (
@@ -991,6 +1004,26 @@ fn directories(raw: &Raw<'_>) -> Result<Vec<PathBuf>, String> {
             paths.iter().map(|path| directory(&Raw::Toml(path))).collect()
         }
         Raw::Toml(_) => Err("must be a list of paths in quotes, such as [\"inbox\"]".to_owned()),
+    }
+}
+
+/// Names of buckets, as a list, or as a text with commas. None at all is a list too.
+fn bucket_names(raw: &Raw<'_>) -> Result<BTreeSet<String>, String> {
+    let mend = "must be a list of bucket names in quotes, such as [\"uploading\", \"archive\"]";
+    let names: BTreeSet<String> = match raw {
+        Raw::Text(text) => {
+            let text = text.to_str().ok_or("must be UTF-8")?;
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        }
+        Raw::Toml(toml::Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned).ok_or_else(|| mend.to_owned()))
+            .collect::<Result<_, _>>()?,
+        Raw::Toml(_) | Raw::Paths(_) => return Err(mend.to_owned()),
+    };
+    match names.iter().find_map(|name| DocumentId::new(name.as_str(), "-").err()) {
+        None => Ok(names),
+        Some(error) => Err(error.to_string()),
     }
 }
 

@@ -60,6 +60,14 @@ pub(super) const WATCH: Setting = Setting {
     default: "none",
     doc: "directories `wordfreq up` takes documents from; a list, in the environment separated as in PATH",
 };
+pub(super) const BUCKETS_KEEP: Setting = Setting {
+    name: "buckets.keep",
+    environment: "WORDFREQ_BUCKETS_KEEP",
+    flag: None,
+    default: "uploading",
+    doc: "buckets that keep their documents uncounted, all others trigger; a list, in the environment with commas; \
+          a data directory keeps its own unless this is set",
+};
 pub(super) const FLEET_MIN: Setting = Setting {
     name: "fleet.min",
     environment: "WORDFREQ_FLEET_MIN",
@@ -363,13 +371,14 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 48] = [
+pub const SETTINGS: [&Setting; 49] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
     &MIN_LENGTH,
     &THREADS,
     &WATCH,
+    &BUCKETS_KEEP,
     &FLEET_MIN,
     &FLEET_MAX,
     &FLEET_WORKER_MEMORY,

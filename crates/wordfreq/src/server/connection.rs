@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_http::timeout::TimeoutBody;
 
+use super::s3::S3;
 use super::{App, Peer, answer, api};
 
 /// For the head of a request, from the end of the one before it: an idle connection is closed after this.
@@ -59,7 +60,8 @@ pub(super) async fn accept(
     app: Arc<App>,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
-    let router = api::router(app.clone());
+    let s3 = S3::new(app.clone());
+    let router = api::router(app.clone(), s3.clone());
     let mut ending = app.ending.clone();
     loop {
         let accepted = tokio::select! {
@@ -75,7 +77,13 @@ pub(super) async fn accept(
             }
         };
         let place = places.clone().try_acquire_owned();
-        let connection = Connection { app: app.clone(), router: router.clone(), tls: tls.clone(), address };
+        let connection = Connection {
+            app: app.clone(),
+            s3: s3.clone(),
+            router: router.clone(),
+            tls: tls.clone(),
+            address,
+        };
         tokio::spawn(async move {
             match place {
                 Ok(place) => connection.serve(stream, place).await,
@@ -92,6 +100,7 @@ pub(super) async fn accept(
 
 struct Connection {
     app: Arc<App>,
+    s3: S3,
     router: axum::Router,
     tls: Option<TlsAcceptor>,
     address: SocketAddr,
@@ -116,12 +125,12 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let Self { app, router, tls, address } = self;
+        let Self { app, s3, router, tls, address } = self;
         let peer = Peer { address, is_tls: tls.is_some() };
         let ending = app.ending.clone();
         let respond = move |mut request: Request| {
             request.extensions_mut().insert(peer);
-            answer(app.clone(), router.clone(), request)
+            answer(app.clone(), s3.clone(), router.clone(), request)
         };
         match tls {
             None => answer_all(stream, ending, respond).await,

@@ -15,6 +15,7 @@ mod metrics;
 pub mod notify;
 mod page;
 pub mod problem;
+mod s3;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -27,7 +28,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -47,6 +48,9 @@ const THREADS: usize = 2;
 
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// Looks at much at a time.
+const LOOKS: usize = 3;
 
 /// When to try again after a refusal for too many messages.
 const BACKLOG_PASSES: Duration = Duration::from_secs(5);
@@ -69,6 +73,7 @@ pub struct App {
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
     rate: Option<Rate>,
+    looks: Semaphore,
 }
 
 impl App {
@@ -103,6 +108,16 @@ impl App {
                 "the change was interrupted by a fault of this program: try again",
             ))
         })
+    }
+
+    /// Looks at much: a few at a time, and those who wait for their turn hold no thread.
+    pub async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Nobody closes it.
+        let _turn = self.looks.acquire().await.map_err(|_closed| Problem::internal())?;
+        self.blocking(look).await
     }
 
     /// Does what blocks, away from the threads that serve.
@@ -197,6 +212,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
+        looks: Semaphore::new(LOOKS),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -230,7 +246,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
 }
 
 /// Answers one request, whoever it is for.
-async fn answer(app: Arc<App>, router: axum::Router, request: Request) -> Response {
+async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     if let (Some(rate), Some(peer)) = (&app.rate, peer)
         && let Err(wait) = rate.check(peer.address.ip())
@@ -238,12 +254,7 @@ async fn answer(app: Arc<App>, router: axum::Router, request: Request) -> Respon
         return Problem::too_many_requests(wait).answer_to(request.headers());
     }
     if is_signed(request.headers(), request.uri().query().unwrap_or_default()) {
-        return Problem::new(
-            http::StatusCode::NOT_IMPLEMENTED,
-            "not-implemented",
-            "there is no S3 endpoint yet",
-        )
-        .answer_to(request.headers());
+        return s3.answer(request).await;
     }
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,

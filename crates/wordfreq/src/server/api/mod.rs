@@ -24,6 +24,7 @@ use http::HeaderValue;
 use http::header::CONNECTION;
 
 use super::problem::Problem;
+use super::s3::S3;
 use super::{App, events, metrics};
 
 pub(super) use words::forget_ranking;
@@ -41,7 +42,7 @@ async fn close_after_refusal(request: Request, next: Next) -> Response {
 }
 
 /// Everything that is not S3's.
-pub fn router(app: Arc<App>) -> Router {
+pub fn router(app: Arc<App>, s3: S3) -> Router {
     let api = Router::new()
         .route("/session", get(session::show).post(session::begin).delete(session::end))
         .route("/buckets", get(documents::buckets))
@@ -68,7 +69,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/fleet/metrics", get(fleet::metrics))
         .route("/events", get(events::events))
         .route("/openapi.json", get(description::describe))
-        .merge(subscriptions::router());
+        .merge(subscriptions::router())
+        .fallback(|| async {
+            Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
+        });
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -76,9 +80,8 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/api/v1", api)
         .merge(super::page::router())
         .method_not_allowed_fallback(input::wrong_method)
-        .fallback(|| async {
-            Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
-        })
+        // Everything else is a bucket's or an object's path, and S3 says what is wrong with it.
+        .fallback(move |request: Request| async move { s3.answer(request).await })
         .layer(middleware::from_fn(close_after_refusal))
         .with_state(app)
 }
