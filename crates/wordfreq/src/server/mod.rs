@@ -28,7 +28,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -48,6 +48,9 @@ const THREADS: usize = 2;
 
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// Looks at much at a time.
+const LOOKS: usize = 3;
 
 /// When to try again after a refusal for too many messages.
 const BACKLOG_PASSES: Duration = Duration::from_secs(5);
@@ -70,6 +73,7 @@ pub struct App {
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
     rate: Option<Rate>,
+    looks: Semaphore,
 }
 
 impl App {
@@ -104,6 +108,16 @@ impl App {
                 "the change was interrupted by a fault of this program: try again",
             ))
         })
+    }
+
+    /// Looks at much: a few at a time, and those who wait for their turn hold no thread.
+    pub async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Nobody closes it.
+        let _turn = self.looks.acquire().await.map_err(|_closed| Problem::internal())?;
+        self.blocking(look).await
     }
 
     /// Does what blocks, away from the threads that serve.
@@ -198,6 +212,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
+        looks: Semaphore::new(LOOKS),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

@@ -19,7 +19,6 @@ impl Serving {
         Self::start_with(program, &[&["--preset", "fixed", "--max", "1"], more].concat())
     }
 
-    #[expect(clippy::zombie_processes, reason = "a test that fails here ends the process that would bury it")]
     pub(crate) fn start_with(program: &Program, more: &[&str]) -> Self {
         let args = [&["up", "--listen", "127.0.0.1:0"], more].concat();
         let mut child = program.command(&args).stdout(Stdio::null()).spawn().unwrap();

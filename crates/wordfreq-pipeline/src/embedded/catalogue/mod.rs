@@ -53,9 +53,9 @@ pub struct Examined {
 }
 
 impl Default for Examined {
-    /// About a quarter of a second of either.
+    /// About an eighth of a second of either.
     fn default() -> Self {
-        Self { rows: 50_000, table_bytes: 64 * 1024 * 1024 }
+        Self { rows: 25_000, table_bytes: 16 * 1024 * 1024 }
     }
 }
 
@@ -74,6 +74,8 @@ pub struct FleetView {
 #[derive(Debug)]
 pub struct Catalogue {
     readers: Readers,
+    /// For looks at much, so that those at little never wait for them.
+    long: Readers,
     examined: Examined,
     ranking: Mutex<Option<words::KeptRanking>>,
 }
@@ -88,7 +90,12 @@ fn page<T, C>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Page<
 
 impl Catalogue {
     pub(super) fn new(directory: &Path) -> Self {
-        Self { readers: Readers::new(directory), examined: Examined::default(), ranking: Mutex::default() }
+        Self {
+            readers: Readers::new(directory),
+            long: Readers::new(directory),
+            examined: Examined::default(),
+            ranking: Mutex::default(),
+        }
     }
 
     /// How the queue stands and what passed through it so far.
@@ -132,7 +139,7 @@ impl Catalogue {
         limit: usize,
     ) -> Result<Page<ResultSummary, DocumentId>, BackendError> {
         let found =
-            self.readers.read(|transaction| results::list(transaction, after, limit.saturating_add(1)))?;
+            self.long.read(|transaction| results::list(transaction, after, limit.saturating_add(1)))?;
         Ok(page(found, limit, |summary| summary.document.clone()))
     }
 
@@ -175,7 +182,7 @@ impl Catalogue {
     /// keeps its peak, and what passed through adds up, so that no peak and no message is lost.
     pub fn looks(&self, since: Moment, points: usize) -> Result<Vec<Look>, BackendError> {
         let mut looks = Vec::new();
-        self.readers.read(|transaction| history::visit_looks(transaction, since, |look| looks.push(look)))?;
+        self.long.read(|transaction| history::visit_looks(transaction, since, |look| looks.push(look)))?;
         if looks.len() <= points {
             return Ok(looks);
         }
