@@ -22,6 +22,7 @@ pub mod prices;
 pub mod report;
 pub mod run;
 pub mod signals;
+mod spill;
 pub mod temporary;
 pub mod top;
 pub mod upkeep;
