@@ -303,7 +303,6 @@ impl Random {
 
 /// Every level against the tokenizer, on made-up texts and cuts: 2 MB of them, or as many bytes as FUZZ_BYTES says, from FUZZ_SEED:
 /// `FUZZ_BYTES=1000000000 cargo test --release -p wordfreq-core fuzz -- --nocapture`.
-#[expect(clippy::print_stdout, reason = "what was tried is the result of a search that found nothing")]
 #[test]
 #[expect(
     clippy::disallowed_methods,
