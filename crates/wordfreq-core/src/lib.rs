@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: files, threads, clocks, the environment, logging, and every wire format.
 
+mod characters;
 mod counter;
 mod counts;
 mod kernel;

@@ -53,7 +53,7 @@ pub(super) fn made(transaction: &Transaction<'_>, name: &str, now: Timestamp) ->
     Ok(triggers)
 }
 
-fn kept(transaction: &Transaction<'_>) -> Result<BTreeSet<String>, BackendError> {
+pub(super) fn kept(transaction: &Transaction<'_>) -> Result<BTreeSet<String>, BackendError> {
     let names: String = transaction
         .prepare_cached("SELECT value FROM settings WHERE name = 'kept_buckets'")?
         .query_row([], |row| row.get(0))?;

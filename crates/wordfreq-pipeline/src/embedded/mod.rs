@@ -184,7 +184,7 @@ impl Embedded {
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
             subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
-            access: AccessList::new(durable.clone()),
+            access: AccessList::new(directory, durable.clone()),
             catalogue: Arc::new(Catalogue::new(directory)),
             directory: directory.to_owned(),
             durable,
@@ -209,6 +209,11 @@ impl Embedded {
             self.queue.ring_sent();
         }
         Ok(recounted)
+    }
+
+    /// Which buckets keep their documents uncounted.
+    pub fn kept_buckets(&self) -> Result<BTreeSet<String>, BackendError> {
+        self.durable.read(buckets::kept)
     }
 
     /// Puts in force which buckets keep their documents uncounted; all others trigger. What is in a bucket that begins

@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, ProcessFleet, is_worker_on, make_directory};
+use wordfreq_pipeline::embedded::{
+    Embedded, IfMissing, Lock, ProcessFleet, Rearranged, is_worker_on, make_directory,
+};
 use wordfreq_pipeline::fleet::Clock;
 use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{Progress, Watch};
@@ -65,6 +67,19 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
             documents = recounted,
             profile = profile.fingerprint(),
             "profile changed, counting again"
+        );
+    }
+    let kept = match config.kept_buckets.explicit() {
+        Some(kept) => kept.clone(),
+        None => embedded.kept_buckets()?,
+    };
+    let rearranged = embedded.set_kept_buckets(&kept)?;
+    if rearranged != Rearranged::default() {
+        tracing::info!(
+            counting = rearranged.sent,
+            removing = rearranged.removed,
+            ?kept,
+            "other buckets keep their documents now"
         );
     }
 

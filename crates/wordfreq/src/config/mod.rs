@@ -8,11 +8,12 @@
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
 mod notify;
+mod remote;
 mod server;
 mod settings;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -22,15 +23,18 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
+use wordfreq_pipeline::DocumentId;
 
 use crate::output::Cell;
 pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
+pub use remote::RemoteConfig;
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
-    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN, FLEET_PROTECT,
-    FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH, QUEUE_MAX_RECEIVES,
-    QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE, THREADS, WATCH,
+    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, BUCKETS_KEEP, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN,
+    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MEMORY, MIN_LENGTH, PROFILE,
+    QUEUE_BATCH, QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET,
+    SCALING_SERVICE, THREADS, WATCH,
 };
 pub use settings::{SETTINGS, Setting, reference_table};
 
@@ -173,6 +177,8 @@ pub enum BackendName {
     Embedded,
     /// On S3, SQS and DynamoDB.
     Aws,
+    /// At an `up` elsewhere.
+    Server,
 }
 
 impl fmt::Display for BackendName {
@@ -180,6 +186,7 @@ impl fmt::Display for BackendName {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Aws => "aws",
+            Self::Server => "server",
         })
     }
 }
@@ -191,7 +198,8 @@ impl FromStr for BackendName {
         match name {
             "embedded" => Ok(Self::Embedded),
             "aws" => Ok(Self::Aws),
-            _ => Err("must be embedded or aws".to_owned()),
+            "server" => Ok(Self::Server),
+            _ => Err("must be embedded, aws or server".to_owned()),
         }
     }
 }
@@ -211,6 +219,8 @@ pub struct Flags {
     pub min_length: Option<u32>,
     /// `--threads`
     pub threads: Option<usize>,
+    /// `--memory`
+    pub memory: Option<String>,
     /// `--watch`; empty means not given
     pub watch: Vec<PathBuf>,
     /// `--min`
@@ -227,6 +237,8 @@ pub struct Flags {
     pub service_time: Option<String>,
     /// `--listen`
     pub listen: Option<String>,
+    /// `--server`
+    pub server: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -500,8 +512,12 @@ pub struct Config {
     pub min_length: Sourced<u32>,
     /// Threads of `count`, at least 1.
     pub threads: Sourced<usize>,
+    /// Memory for words in `count`, in bytes.
+    pub memory: Sourced<u64>,
     /// Directories `up` takes documents from.
     pub watch: Sourced<Vec<PathBuf>>,
+    /// Buckets that keep their documents uncounted.
+    pub kept_buckets: Sourced<BTreeSet<String>>,
     /// `[fleet]`
     pub fleet: FleetConfig,
     /// `[scaling]`
@@ -512,6 +528,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[notify]` and `[smtp]`
     pub notify: NotifyConfig,
+    /// An `up` elsewhere; of `[server]` too
+    pub remote: RemoteConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -567,8 +585,13 @@ impl Config {
         let threads = layers
             .resolve(&THREADS, Raw::of(flags.threads), |raw| integer(raw, 1..=1024))?
             .or_default(|| cores);
+        let memory =
+            layers.resolve(&MEMORY, Raw::of(flags.memory.as_deref()), bytes)?.or_default(quarter_of_memory);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
         let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
+        let kept_buckets = layers
+            .resolve(&BUCKETS_KEEP, None, bucket_names)?
+            .or_default(|| BTreeSet::from([BUCKETS_KEEP.default.to_owned()]));
         let queue = QueueConfig {
             visibility_timeout: layers
                 .resolve(&QUEUE_VISIBILITY, None, |raw| {
@@ -585,28 +608,46 @@ impl Config {
         let elsewhere = Layers { environment: &Environment::default(), files: Vec::new() };
         let aws =
             AwsConfig::resolve(if flags.needs_backend { &layers } else { &elsewhere }, &profile, cores)?;
-        let backend = layers
-            .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
-            .0
-            .unwrap_or_else(|| match (&data_dir.origin, aws.origin()) {
-                (Origin::Flag(_), _) => {
-                    Sourced { value: BackendName::Embedded, origin: data_dir.origin.clone() }
-                }
-                (_, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
-                (_, None) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        let remote = RemoteConfig::resolve(&layers, flags)?;
+        let chosen = layers.resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?.0;
+        let backend = match (chosen, &data_dir.origin, &remote.url, aws.origin()) {
+            // A flag says which `up` to ask, so it also says that one is to be asked.
+            (_, _, Sourced { origin: origin @ Origin::Flag(_), .. }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (Some(chosen), ..) => chosen,
+            (None, origin @ Origin::Flag(_), ..) => {
+                Sourced { value: BackendName::Embedded, origin: origin.clone() }
+            }
+            (None, _, Sourced { value: Some(_), origin }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (None, _, _, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
+            (None, ..) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        };
+        if let (BackendName::Server, None) = (backend.value, &remote.url.value) {
+            return Err(Misconfiguration::Value {
+                setting: BACKEND.name,
+                origin: backend.origin,
+                value: backend.value.to_string(),
+                mend: "needs `server.url` beside it, or --server, to say which".into(),
             });
+        }
         Ok(Self {
             backend,
             data_dir,
             profile,
             min_length,
             threads,
+            memory,
             watch,
+            kept_buckets,
             fleet: FleetConfig::resolve(&layers, flags)?,
             scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
             server: ServerConfig::resolve(&layers, flags)?,
             notify: NotifyConfig::resolve(&layers)?,
+            remote,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -641,7 +682,13 @@ impl Config {
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
+            (&MEMORY, Cell::from(format!("{}KiB", self.memory.value >> 10)), &self.memory.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
+            (
+                &BUCKETS_KEEP,
+                Cell::Text(self.kept_buckets.value.iter().cloned().collect::<Vec<_>>().join(",")),
+                &self.kept_buckets.origin,
+            ),
             (&FLEET_MIN, number(fleet.min.value.map(u64::from)), &fleet.min.origin),
             (&FLEET_MAX, number(fleet.max.value.map(u64::from)), &fleet.max.origin),
             (
@@ -694,7 +741,8 @@ impl Config {
         ];
         let row = |(setting, value, origin)| Effective { setting, value, origin };
         let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
-        before.chain(self.server.effective()).chain(self.notify.effective()).chain(after).collect()
+        let before = before.chain(self.server.effective()).chain(self.notify.effective());
+        before.chain(self.remote.effective()).chain(after).collect()
     }
 }
 
@@ -910,6 +958,15 @@ fn duration(raw: &Raw<'_>) -> Result<Duration, String> {
     is_sensible.then_some(time).ok_or_else(|| mend.to_owned())
 }
 
+/// A quarter of the memory of the machine, or of the control group that stands for one.
+fn quarter_of_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let machine = (machine.totalram as u64).saturating_mul(u64::from(machine.mem_unit));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    (machine.min(group) / 4).max(LEAST_WORKER_MEMORY)
+}
+
 /// A size of memory with its binary unit.
 fn bytes(raw: &Raw<'_>) -> Result<u64, String> {
     let text = text(raw).unwrap_or_default();
@@ -964,6 +1021,26 @@ fn directories(raw: &Raw<'_>) -> Result<Vec<PathBuf>, String> {
             paths.iter().map(|path| directory(&Raw::Toml(path))).collect()
         }
         Raw::Toml(_) => Err("must be a list of paths in quotes, such as [\"inbox\"]".to_owned()),
+    }
+}
+
+/// Names of buckets, as a list, or as a text with commas. None at all is a list too.
+fn bucket_names(raw: &Raw<'_>) -> Result<BTreeSet<String>, String> {
+    let mend = "must be a list of bucket names in quotes, such as [\"uploading\", \"archive\"]";
+    let names: BTreeSet<String> = match raw {
+        Raw::Text(text) => {
+            let text = text.to_str().ok_or("must be UTF-8")?;
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        }
+        Raw::Toml(toml::Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned).ok_or_else(|| mend.to_owned()))
+            .collect::<Result<_, _>>()?,
+        Raw::Toml(_) | Raw::Paths(_) => return Err(mend.to_owned()),
+    };
+    match names.iter().find_map(|name| DocumentId::new(name.as_str(), "-").err()) {
+        None => Ok(names),
+        Some(error) => Err(error.to_string()),
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower_http::timeout::TimeoutBody;
 
+use super::s3::S3;
 use super::{App, Peer, answer, api};
 
 /// For the head of a request, from the end of the one before it: an idle connection is closed after this.
@@ -28,6 +30,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Between two pieces of a body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// For the client to take some of an answer.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// For the handshake of TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -59,7 +64,8 @@ pub(super) async fn accept(
     app: Arc<App>,
 ) {
     let places = Arc::new(Semaphore::new(max_connections));
-    let router = api::router(app.clone());
+    let s3 = S3::new(app.clone());
+    let router = api::router(app.clone(), s3.clone());
     let mut ending = app.ending.clone();
     loop {
         let accepted = tokio::select! {
@@ -75,7 +81,13 @@ pub(super) async fn accept(
             }
         };
         let place = places.clone().try_acquire_owned();
-        let connection = Connection { app: app.clone(), router: router.clone(), tls: tls.clone(), address };
+        let connection = Connection {
+            app: app.clone(),
+            s3: s3.clone(),
+            router: router.clone(),
+            tls: tls.clone(),
+            address,
+        };
         tokio::spawn(async move {
             match place {
                 Ok(place) => connection.serve(stream, place).await,
@@ -92,6 +104,7 @@ pub(super) async fn accept(
 
 struct Connection {
     app: Arc<App>,
+    s3: S3,
     router: axum::Router,
     tls: Option<TlsAcceptor>,
     address: SocketAddr,
@@ -116,12 +129,16 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
-        let Self { app, router, tls, address } = self;
+        // Nor does it wait for ever for one who does not read it: this covers a window that stays closed too.
+        if let Err(error) = set_tcp_user_timeout(&stream, READ_WITHIN.as_millis() as u32) {
+            tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+        }
+        let Self { app, s3, router, tls, address } = self;
         let peer = Peer { address, is_tls: tls.is_some() };
         let ending = app.ending.clone();
         let respond = move |mut request: Request| {
             request.extensions_mut().insert(peer);
-            answer(app.clone(), router.clone(), request)
+            answer(app.clone(), s3.clone(), router.clone(), request)
         };
         match tls {
             None => answer_all(stream, ending, respond).await,
@@ -142,7 +159,11 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     respond: impl Fn(Request) -> F,
 ) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let response = respond(request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body))));
+        // A body that is not there stays so for those who ask.
+        let response = respond(request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(TimeoutBody::new(BODY_WITHIN, body)),
+        }));
         Box::pin(async move { Ok::<_, std::convert::Infallible>(response.await) })
     });
     let mut connection = http1::Builder::new()

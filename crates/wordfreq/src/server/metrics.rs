@@ -48,7 +48,7 @@ fn by_state<const N: usize>(states: [(&str, u64); N]) -> Family<StateLabel, Gaug
 ))]
 pub(super) async fn metrics(_: MayRead, State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let (queue, settled, fleet, buckets) = app
-        .blocking(|embedded| {
+        .look(|embedded| {
             let catalogue = &embedded.catalogue;
             Ok((
                 catalogue.queue()?,

@@ -2,12 +2,12 @@
 //! `api_description`; who is let in at all is in `server`.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use http::{HeaderMap, Request, Response};
 use serde_json::{Value, json};
-use ureq::http::Response;
 
 use crate::program::Program;
 use crate::server::Serving;
@@ -26,7 +26,7 @@ pub(crate) struct Client {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) media: String,
-    pub(crate) head: ureq::http::HeaderMap,
+    pub(crate) head: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
@@ -119,8 +119,7 @@ impl Client {
     }
 
     fn send(&self, method: &str, path: &str, media: &str, body: &[u8]) -> Answer {
-        let mut request =
-            ureq::http::Request::builder().method(method).uri(self.url(path)).header("content-type", media);
+        let mut request = Request::builder().method(method).uri(self.url(path)).header("content-type", media);
         if self.token.is_some() {
             request = request.header("authorization", self.bearer());
         }

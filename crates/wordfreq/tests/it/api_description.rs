@@ -11,6 +11,9 @@ use crate::api::Client;
 use crate::program::Program;
 use crate::server::Serving;
 
+/// A family of metrics: its name, its kind, its unit, and its samples with their labels.
+type Family = (String, String, String, Vec<(Value, f64)>);
+
 /// A tool of the virtual environment.
 fn tool(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/venv-api/bin").join(name);
@@ -83,7 +86,7 @@ fn prometheus_reads_the_metrics_and_their_names_are_as_it_wants_them() {
                   \x20           for family in parse(sys.stdin.read())]\n\
                   print(json.dumps(families))\n";
     let parsed = printed(Command::new(tool("python")).args(["-c", script]), &metrics.body);
-    let families: Vec<(String, String, String, Vec<(Value, f64)>)> = serde_json::from_str(&parsed).unwrap();
+    let families: Vec<Family> = serde_json::from_str(&parsed).unwrap();
     let find = |name: &str| {
         families
             .iter()

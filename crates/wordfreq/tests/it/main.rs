@@ -8,6 +8,7 @@ mod count;
 mod fleet;
 mod loadtest;
 mod program;
+mod remote;
 mod server;
 mod simulate;
 mod subscriptions;

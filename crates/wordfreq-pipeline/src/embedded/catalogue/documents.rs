@@ -178,7 +178,7 @@ fn profile_in_force(transaction: &Transaction<'_>) -> Result<Option<i64>, Backen
 impl Catalogue {
     /// The buckets, by name.
     pub fn buckets(&self) -> Result<Vec<BucketSummary>, BackendError> {
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let buckets = transaction
                 .prepare_cached(
                     "SELECT name, triggers, created_at, count(d.id), coalesce(sum(d.bytes), 0) FROM buckets
@@ -215,7 +215,7 @@ impl Catalogue {
             Some(after) if after >= first => (">", after),
             _ => (">=", first),
         };
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let profile = profile_in_force(transaction)?;
             let mut select = transaction.prepare_cached(&format!(
                 "{DOCUMENT} WHERE (d.bucket, d.key) {operator} (?1, ?2) ORDER BY d.bucket, d.key"

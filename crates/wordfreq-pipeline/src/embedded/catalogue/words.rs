@@ -287,7 +287,7 @@ impl Catalogue {
         }
         // Never two at once in memory for longer than somebody reads the old one.
         *kept = None;
-        let ranking = Arc::new(self.readers.read(|transaction| make(transaction, WORDS_AT_MOST))?);
+        let ranking = Arc::new(self.long.read(|transaction| make(transaction, WORDS_AT_MOST))?);
         *kept = Some(KeptRanking { ranking: ranking.clone(), asked: Instant::now() });
         Ok(ranking)
     }
@@ -316,7 +316,7 @@ impl Catalogue {
         let total = if is_whole {
             None
         } else {
-            self.readers.read(|transaction| {
+            self.long.read(|transaction| {
                 let (profile, _) = profile_in_force(transaction)?;
                 let pending = totals::pending(transaction, profile)?;
                 totals::of_word(transaction, profile, &pending, &word)
@@ -344,7 +344,7 @@ impl Catalogue {
         after: Option<&DocumentId>,
         limit: usize,
     ) -> Result<Page<Occurrence, DocumentId>, BackendError> {
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let (profile, _) = profile_in_force(transaction)?;
             let (bucket, key) = after.map_or(("", &[][..]), |after| (after.bucket(), after.key().as_bytes()));
             let mut select = transaction.prepare_cached(

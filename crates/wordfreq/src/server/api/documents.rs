@@ -216,7 +216,7 @@ pub(super) struct Buckets {
 /// Lists the buckets.
 #[utoipa::path(get, path = "/api/v1/buckets", tag = "documents", responses((status = 200, body = Buckets)))]
 pub(super) async fn buckets(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<Buckets>, Problem> {
-    let buckets = app.blocking(|embedded| embedded.catalogue.buckets()).await?;
+    let buckets = app.look(|embedded| embedded.catalogue.buckets()).await?;
     let items = buckets
         .into_iter()
         .map(|bucket| Bucket {

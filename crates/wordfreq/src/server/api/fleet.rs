@@ -417,7 +417,7 @@ pub(super) async fn metrics(
         )));
     }
     let looks = app
-        .blocking(move |embedded| {
+        .look(move |embedded| {
             // By the scaler's clock, which may go faster than ours.
             let now = embedded.catalogue.fleet()?.sizing.map_or(Moment::ZERO, |sizing| sizing.at);
             let since = now.saturating_sub(Duration::from_secs(60) * minutes);

@@ -358,7 +358,7 @@ pub(super) async fn confirm(
     let registrar = app.registrar.clone();
     let found = app.blocking(move |embedded| Ok(registrar.confirm(&embedded.subscriptions, &token))).await?;
     let subscription = found.map_err(not_confirmed)?;
-    tracing::info!(subscription = subscription.id, target = subscription.target, "subscription confirmed");
+    tracing::info!(subscription = subscription.id, "subscription confirmed");
     let is_browser = headers
         .get(ACCEPT)
         .and_then(|accept| accept.to_str().ok())

@@ -100,7 +100,7 @@ pub(super) async fn totals(
     let want = Want::whole(format, raw, &headers);
     let is_list = want.format != ListFormat::Json;
     let limit = table_limit(top, all.or((is_list && top.is_none()).then_some(true)), DEFAULT_TOP)?;
-    let ranking = app.blocking(|embedded| embedded.catalogue.ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.ranking()).await?;
     let sums = ranking.sums();
     let distinct = usize::try_from(sums.distinct).unwrap_or(usize::MAX);
     let wanted = limit.unwrap_or(distinct).min(distinct);
@@ -253,7 +253,7 @@ pub(super) async fn list(
     let want = Want::new(format, raw, limit, cursor, &headers)?;
     let (prefix, containing) =
         (prefix.unwrap_or_default().to_lowercase(), q.unwrap_or_default().to_lowercase());
-    let ranking = app.blocking(|embedded| embedded.catalogue.recent_ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.recent_ranking()).await?;
     let of = ranking.clone();
     // A place is a count and a word, which mean the same in every ranking.
     let fetch = move |_: &Embedded, after: Option<(u64, String)>, limit: usize| {
@@ -264,7 +264,7 @@ pub(super) async fn list(
         return listing::answer(app, want, "words", COLUMNS, fetch).await;
     }
     let (after, limit) = (want.after()?, want.limit());
-    let page = ItemsPage::of(app.blocking(move |embedded| fetch(embedded, after, limit)).await?)?;
+    let page = ItemsPage::of(app.look(move |embedded| fetch(embedded, after, limit)).await?)?;
     let sums = ranking.sums();
     let (words, distinct, documents) = (sums.words, sums.distinct, sums.documents);
     Ok(Json(WordsPage { page, words, distinct, documents, ranked: ranking.len() as u64 }).into_response())
@@ -327,7 +327,7 @@ pub(super) async fn zipf(
     if !(1..=MAX_POINTS).contains(&points) {
         return Err(Problem::bad_request(format!("points must be 1 to {MAX_POINTS}")));
     }
-    let ranking = app.blocking(|embedded| embedded.catalogue.recent_ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.recent_ranking()).await?;
     let points = ranking
         .zipf(points as usize)
         .iter()
@@ -368,7 +368,7 @@ pub(super) async fn word(
     State(app): State<Arc<App>>,
     Params(params): Params<WordParams>,
 ) -> Result<Json<Word>, Problem> {
-    let found = app.blocking(move |embedded| embedded.catalogue.word(&params.word)).await?;
+    let found = app.look(move |embedded| embedded.catalogue.word(&params.word)).await?;
     let per_million = per_million(found.count, found.words);
     let (count, documents, rank) = (found.count, found.documents, found.rank);
     Ok(Json(Word { word: found.word, count, documents, per_million, rank }))
@@ -438,7 +438,7 @@ pub(super) async fn documents(
 ) -> Result<Response, Problem> {
     let OccurrencesParams { word, cursor, limit, format, raw } = params;
     let want = Want::new(format, raw, limit, cursor, &headers)?;
-    let word = app.blocking(move |embedded| embedded.catalogue.as_counted(&word)).await?;
+    let word = app.look(move |embedded| embedded.catalogue.as_counted(&word)).await?;
     let fetch = move |embedded: &Embedded, after: Option<DocumentId>, limit: usize| {
         Ok(embedded.catalogue.documents_of_word(&word, after.as_ref(), limit)?.map(OccurrenceItem::from))
     };
