@@ -40,6 +40,7 @@ use crate::exit::UsageError;
 use access::Access;
 use events::Events;
 use limits::Rate;
+use metrics::{Requests, Service};
 use notify::Registrar;
 use problem::Problem;
 
@@ -68,6 +69,8 @@ pub struct App {
     pub waker: Waker,
     /// Who watches.
     pub events: Events,
+    /// How many requests were answered, and how.
+    pub requests: Requests,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
@@ -209,6 +212,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         embedded,
         waker,
         events: Events::default(),
+        requests: Requests::default(),
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
@@ -248,18 +252,22 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
 /// Answers one request, whoever it is for.
 async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    if let (Some(rate), Some(peer)) = (&app.rate, peer)
+    let is_signed = is_signed(request.headers(), request.uri().query().unwrap_or_default());
+    let (service, method) = (if is_signed { Service::S3 } else { Service::Api }, request.method().clone());
+    let response = if let (Some(rate), Some(peer)) = (&app.rate, peer)
         && let Err(wait) = rate.check(peer.address.ip())
     {
-        return Problem::too_many_requests(wait).answer_to(request.headers());
-    }
-    if is_signed(request.headers(), request.uri().query().unwrap_or_default()) {
-        return s3.answer(request).await;
-    }
-    match router.oneshot(request.map(Body::new)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+        Problem::too_many_requests(wait).answer_to(request.headers())
+    } else if is_signed {
+        s3.answer(request).await
+    } else {
+        match router.oneshot(request.map(Body::new)).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    };
+    app.requests.count(service, &method, response.status());
+    response
 }
 
 /// Whether a request is signed for S3, in its headers or in its query. It may be signed wrongly: that is S3's to say.
