@@ -28,7 +28,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -52,6 +52,12 @@ const BLOCKING_THREADS: usize = 32;
 
 /// Looks at much at a time.
 const LOOKS: usize = 3;
+
+/// Clients who may take a list of all words at a time: each keeps the ranking in memory that was in force when it began.
+const EXPORTS: usize = 4;
+
+/// When to try again after a refusal for too many of them.
+const EXPORT_ENDS: Duration = Duration::from_secs(10);
 
 /// When to try again after a refusal for too many messages.
 const BACKLOG_PASSES: Duration = Duration::from_secs(5);
@@ -77,6 +83,7 @@ pub struct App {
     pub max_backlog: u64,
     rate: Option<Rate>,
     looks: Semaphore,
+    exports: Arc<Semaphore>,
 }
 
 impl App {
@@ -121,6 +128,23 @@ impl App {
         // Nobody closes it.
         let _turn = self.looks.acquire().await.map_err(|_closed| Problem::internal())?;
         self.blocking(look).await
+    }
+
+    /// A place among those who take a list of all words, for as long as it is held.
+    ///
+    /// # Errors
+    /// 503 if there are too many.
+    pub fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.exports.clone().try_acquire_owned().map_err(|_full| {
+            Problem::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-exports",
+                format!(
+                    "{EXPORTS} clients take a list of all words already: try again when one of them has it"
+                ),
+            )
+            .retry_after(EXPORT_ENDS)
+        })
     }
 
     /// Does what blocks, away from the threads that serve.
@@ -217,6 +241,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
         looks: Semaphore::new(LOOKS),
+        exports: Arc::new(Semaphore::new(EXPORTS)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

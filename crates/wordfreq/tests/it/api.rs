@@ -526,6 +526,36 @@ fn many_words_are_answered_piece_by_piece_and_whole() {
 }
 
 #[test]
+fn lists_of_all_words_are_taken_by_a_few_at_a_time_and_the_others_are_told_so() {
+    let program = Program::new();
+    let serving = Serving::start(&program, &[]);
+    let client = Client::of(&serving);
+    // More than all the buffers between the two ends hold, if nobody reads.
+    let text: String = (0..400_000).map(|number| format!("word{number} ")).collect();
+    client.put("processing", "many", text);
+    client.until_idle();
+    let take = |path: &str| {
+        let request = format!("GET /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut stream = serving.send(request.as_bytes());
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+        stream
+    };
+    let held = ["words?format=csv", "words?format=ndjson", "totals?format=csv", "totals?all=true"].map(take);
+    for path in ["words?format=csv", "totals?format=ndjson", "totals?all=true"] {
+        let refused = client.get(path);
+        assert!(refused.problem(503).contains("4 clients"));
+        assert!(refused.head.contains_key("retry-after"));
+    }
+    // Who does not want all of them is answered.
+    client.get("words?limit=1000").json();
+    client.get("totals?top=1000").json();
+    drop(held);
+    client.until("free", || client.get("words?format=csv").status == 200);
+}
+
+#[test]
 fn dead_letters_are_looked_at_redriven_and_purged() {
     let program = Program::new();
     let serving = Serving::start(&program, &["--profile", "go-sample"]);
