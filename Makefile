@@ -49,7 +49,7 @@ test: toolchain moto api-tools
 # The page, in Chromium, against a real `wordfreq up`.
 browser: toolchain chromium $(BROWSER)/installed
 	cargo build $(ALL)
-	$(IN_BROWSER) node --test $(BROWSER_TESTS)/*.test.js
+	$(IN_BROWSER) node --test --test-concurrency=2 $(BROWSER_TESTS)/*.test.js
 
 # Not a test: takes docs/screenshots anew, to be looked at before they are committed.
 screenshots: toolchain chromium $(BROWSER)/installed

@@ -62,6 +62,17 @@ impl Counter {
         }
     }
 
+    /// What has been counted so far.
+    pub fn counts(&self) -> &Counts {
+        &self.tally.counts
+    }
+
+    /// Takes out what has been counted so far, for whoever wants it out of memory; what comes later is counted anew. All
+    /// that was taken out and what [`finish`](Self::finish) gives, merged, are the counts of the document, unless that fails.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.tally.counts)
+    }
+
     /// Ends the document.
     pub fn finish(self) -> Result<Counts, CountError> {
         let Self { engine, mut tally } = self;

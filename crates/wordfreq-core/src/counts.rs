@@ -68,6 +68,12 @@ impl Counts {
         self.table.merge(&other.table);
     }
 
+    /// The bytes of memory these counts take at most while `words` more of other words are added. Tables grow by doubling, and
+    /// the old one is there until its words are in the new one.
+    pub fn memory_with(&self, words: u64) -> u64 {
+        self.table.memory_with(usize::try_from(words).unwrap_or(usize::MAX)) as u64
+    }
+
     /// How often `word`, given as it is counted, occurs; 0 if it does not.
     pub fn get(&self, word: &str) -> u64 {
         self.table.get(word)

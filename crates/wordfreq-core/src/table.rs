@@ -358,6 +358,16 @@ impl Table {
         self.narrow_used + nuls - usize::from(self.narrow_slot(SINK).is_some()) + self.wide_used
     }
 
+    /// The bytes of memory in use, at most, while that many more words are added.
+    pub(crate) fn memory_with(&self, more: usize) -> usize {
+        let of = |len: usize, used: usize, slot: usize| {
+            (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
+        };
+        let narrow = of(self.narrow.len(), self.narrow_used, size_of::<Narrow>());
+        let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
+        narrow.saturating_add(wide).saturating_add(self.arena.capacity())
+    }
+
     /// Adds `count`, which is not 0, occurrences of `word`.
     pub(crate) fn add(&mut self, word: &str, count: u64) {
         self.add_bytes(word.as_bytes(), count);

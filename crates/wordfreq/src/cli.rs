@@ -122,6 +122,10 @@ pub struct CountSettings {
     /// Threads that count [default: the cores available]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory that `count` may take for words, such as 512MiB or 2GiB; with more of them it sorts on disk, where TMPDIR
+    /// says [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
 }
 
 /// Flags that only `up` and `config` take.
@@ -975,6 +979,7 @@ impl Flags {
     fn with_counting(mut self, flags: &CountSettings) -> Self {
         self.min_length = flags.min_length;
         self.threads = flags.threads;
+        self.memory.clone_from(&flags.memory);
         self
     }
 

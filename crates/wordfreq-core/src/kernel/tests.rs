@@ -258,3 +258,119 @@ fn cuts_anywhere_change_nothing() {
     }
     assert_same(text, &(0..text.len()).collect::<Vec<_>>());
 }
+
+/// A small generator of its own, so that a seed says all about a run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// A text of a few units only, in any order, so that each meets each of the others at all distances.
+    fn text(&mut self) -> Vec<u8> {
+        let mut units: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..1 + self.below(9) {
+            units.push(match self.below(10) {
+                0..5 => ASCII[self.below(ASCII.len())].as_bytes().to_vec(),
+                5..8 => OTHER[self.below(OTHER.len())].to_vec(),
+                8 => {
+                    let plane = [0x800, 0x3100, 0xFFFF, 0x3_0000, 0x11_0000][self.below(5)];
+                    char::from_u32(self.below(plane) as u32).unwrap_or('\u{FFFD}').to_string().into_bytes()
+                }
+                _ => vec![self.below(256) as u8],
+            });
+        }
+        let most = [24, 200, 9000][self.below(16).saturating_sub(13)];
+        let len = self.below(most);
+        let mut text = b"y".repeat(self.below(2) * self.below(70));
+        while text.len() < len {
+            text.extend_from_slice(&units[self.below(units.len())]);
+            if self.below(6) == 0 {
+                text.push(b' ');
+            }
+        }
+        text
+    }
+}
+
+/// Every level against the tokenizer, on made-up texts and cuts: 2 MB of them, or as many bytes as FUZZ_BYTES says, from FUZZ_SEED:
+/// `FUZZ_BYTES=1000000000 cargo test --release -p wordfreq-core fuzz -- --nocapture`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the size of a test run is no setting of the product")]
+fn fuzz() {
+    let number = |name, default| match std::env::var(name) {
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{name} must be a number")),
+        Err(_) => default,
+    };
+    let (bytes, seed) = (number("FUZZ_BYTES", 2_000_000_u64), number("FUZZ_SEED", 1));
+    let mut random = Random(seed);
+    let (mut done, mut texts) = (0, 0_u64);
+    while done < bytes {
+        let text = random.text();
+        let mut cuts: Vec<usize> = (0..random.below(4)).map(|_| random.below(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        assert_same(&text, &cuts);
+        done += text.len() as u64;
+        texts += 1;
+    }
+    let levels: Vec<_> = Level::available().collect();
+    println!("{done} bytes in {texts} texts from seed {seed}: {levels:?} count as the tokenizers do");
+}
+
+/// What has gone wrong somewhere, or could.
+const NASTY: &[&str] = &[
+    "can't",
+    "a.b.c",
+    "1,234.56",
+    "a:b 1:2",
+    "__a__ ___",
+    "l’été d’œuvre",
+    "“Dürer’s”",
+    "naïve—coöperate",
+    "a\u{2003} \u{64B}b",
+    "x \u{93E} y",
+    "\u{3000}中文、字",
+    "カタカナ_ー",
+    "ひらがな漢字カナ",
+    "שלום\"ה' ט",
+    "हिन्दी क्षत्रिय",
+    "\u{1F1E6}\u{1F1E7}\u{1F1E8}",
+    "👩\u{200D}👩 ❤\u{FE0F}",
+    "ΟΔΥΣΣΕΥΣ Σ",
+    "İstanbul \u{212A}",
+    "e\u{301}e\u{323}\u{301}",
+    "a\u{AD}b\u{200E}",
+    "٣٬٤ 3\u{2044}4",
+    "don.'t a..b 1.,2",
+    "\r\n\t \u{85}\u{2028}",
+    "ABCDEFGHIJKL ABCDEFGHIJKLM ABCDEFGHIJKLMNOP ABCDEFGHIJKLMNOPQ",
+];
+
+/// Each nasty text at every offset in a block, behind and before letters, blanks and symbols; and cut at every byte.
+#[test]
+fn nasty_texts_count_the_same_at_every_offset_and_cut() {
+    let step = if cfg!(debug_assertions) { 7 } else { 1 };
+    for text in NASTY {
+        for (before, after) in [("a", "b"), (" ", " "), ("\n", ""), ("-", "'"), ("é", "é")] {
+            for offset in (0..66).step_by(step) {
+                let text = [&before.repeat(offset), *text, after].concat();
+                assert_same(text.as_bytes(), &[]);
+            }
+            for offset in [0, 61] {
+                let text = [&before.repeat(offset), *text, after].concat();
+                for cut in (0..text.len()).step_by(step) {
+                    assert_same(text.as_bytes(), &[cut]);
+                    assert_same(text.as_bytes(), &[cut, (cut + 1).min(text.len())]);
+                }
+            }
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
     AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, BUCKETS_KEEP, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN,
-    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH,
+    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MEMORY, MIN_LENGTH, PROFILE, QUEUE_BATCH,
     QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE,
     THREADS, WATCH,
 };
@@ -219,6 +219,8 @@ pub struct Flags {
     pub min_length: Option<u32>,
     /// `--threads`
     pub threads: Option<usize>,
+    /// `--memory`
+    pub memory: Option<String>,
     /// `--watch`; empty means not given
     pub watch: Vec<PathBuf>,
     /// `--min`
@@ -510,6 +512,8 @@ pub struct Config {
     pub min_length: Sourced<u32>,
     /// Threads of `count`, at least 1.
     pub threads: Sourced<usize>,
+    /// Memory for words in `count`, in bytes.
+    pub memory: Sourced<u64>,
     /// Directories `up` takes documents from.
     pub watch: Sourced<Vec<PathBuf>>,
     /// Buckets that keep their documents uncounted.
@@ -581,6 +585,8 @@ impl Config {
         let threads = layers
             .resolve(&THREADS, Raw::of(flags.threads), |raw| integer(raw, 1..=1024))?
             .or_default(|| cores);
+        let memory =
+            layers.resolve(&MEMORY, Raw::of(flags.memory.as_deref()), bytes)?.or_default(quarter_of_memory);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
         let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
         let kept_buckets = layers
@@ -633,6 +639,7 @@ impl Config {
             profile,
             min_length,
             threads,
+            memory,
             watch,
             kept_buckets,
             fleet: FleetConfig::resolve(&layers, flags)?,
@@ -675,6 +682,7 @@ impl Config {
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
+            (&MEMORY, Cell::from(format!("{}KiB", self.memory.value >> 10)), &self.memory.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
             (
                 &BUCKETS_KEEP,
@@ -948,6 +956,15 @@ fn duration(raw: &Raw<'_>) -> Result<Duration, String> {
     let time = humantime::parse_duration(&text(raw).map_err(|_| mend)?).map_err(|_| mend)?;
     let is_sensible = (Duration::from_millis(1)..=Duration::from_secs(14 * 24 * 3600)).contains(&time);
     is_sensible.then_some(time).ok_or_else(|| mend.to_owned())
+}
+
+/// A quarter of the memory of the machine, or of the control group that stands for one.
+fn quarter_of_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let machine = (machine.totalram as u64).saturating_mul(u64::from(machine.mem_unit));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    (machine.min(group) / 4).max(LEAST_WORKER_MEMORY)
 }
 
 /// A size of memory with its binary unit.

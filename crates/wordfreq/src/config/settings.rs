@@ -53,6 +53,14 @@ pub(super) const THREADS: Setting = Setting {
     default: "the cores available",
     doc: "threads of `wordfreq count`, and of a worker for a large document, 1 to 1024",
 };
+pub(super) const MEMORY: Setting = Setting {
+    name: "memory",
+    environment: "WORDFREQ_MEMORY",
+    flag: Some("--memory"),
+    default: "a quarter of the machine's",
+    doc: "memory that `wordfreq count` may take for words, such as 512MiB or 2GiB, from 64MiB; with more words than that it \
+          sorts on disk, in temporary files without names, where TMPDIR says",
+};
 pub(super) const WATCH: Setting = Setting {
     name: "watch",
     environment: "WORDFREQ_WATCH",
@@ -371,12 +379,13 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 49] = [
+pub const SETTINGS: [&Setting; 50] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
     &MIN_LENGTH,
     &THREADS,
+    &MEMORY,
     &WATCH,
     &BUCKETS_KEEP,
     &FLEET_MIN,

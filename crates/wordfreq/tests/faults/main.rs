@@ -11,5 +11,8 @@ mod lifecycle;
 mod notify;
 mod oracle;
 mod poison;
+mod s3;
 mod schema;
+#[path = "../s3/sdk.rs"]
+mod sdk;
 mod system;

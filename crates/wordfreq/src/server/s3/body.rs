@@ -11,6 +11,7 @@ use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders, s3_error};
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use wordfreq_pipeline::embedded::{Bucket, ChecksumAlgorithm, Staged, Staging};
 
 use super::checksum::{self, Claim, Hasher};
@@ -171,7 +172,7 @@ async fn receive_large(
 ) -> S3Result<Received> {
     let begin = tokio::task::spawn_blocking(move || bucket.begin_staging().map_err(failed));
     let staging = begin.await.map_err(panicked)??;
-    let mut writing = Writing::Idle(staging, hashers);
+    let mut writing = Writing::Idle(Box::new((staging, hashers)));
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     let mut arrived = 0;
     while let Some(bytes) = body.next().await {
@@ -190,30 +191,30 @@ async fn receive_large(
             }
         }
     }
-    let (staging, hashers) = writing.write(piece).await?.finish().await?;
+    let (staging, hashers) = *writing.write(piece).await?.finish().await?;
     let received = tokio::task::spawn_blocking(move || check(staging.finish(), hashers, &expected));
     received.await.map_err(panicked)?
 }
 
 /// A file that is being written away from the threads that serve.
 enum Writing {
-    Idle(Staging, Hashers),
-    Busy(tokio::task::JoinHandle<S3Result<(Staging, Hashers)>>),
+    Idle(Box<(Staging, Hashers)>),
+    Busy(JoinHandle<S3Result<Box<(Staging, Hashers)>>>),
 }
 
 impl Writing {
     async fn write(self, piece: Vec<u8>) -> S3Result<Self> {
-        let (mut staging, mut hashers) = self.finish().await?;
+        let mut writing = self.finish().await?;
         Ok(Self::Busy(tokio::task::spawn_blocking(move || {
-            hashers.update(&piece);
-            staging.write(&piece).map_err(failed)?;
-            Ok((staging, hashers))
+            writing.1.update(&piece);
+            writing.0.write(&piece).map_err(failed)?;
+            Ok(writing)
         })))
     }
 
-    async fn finish(self) -> S3Result<(Staging, Hashers)> {
+    async fn finish(self) -> S3Result<Box<(Staging, Hashers)>> {
         match self {
-            Self::Idle(staging, hashers) => Ok((staging, hashers)),
+            Self::Idle(writing) => Ok(writing),
             Self::Busy(write) => write.await.map_err(panicked)?,
         }
     }

@@ -17,7 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use axum::body::Body;
 use futures_util::TryStreamExt as _;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Request, Response};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -33,9 +36,6 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp};
 
 use super::App;
 use body::Intake;
-
-/// The longest body in XML. A thousand keys of 1,024 bytes to delete, or 10,000 parts to complete, fit.
-const MAX_XML_BYTES: usize = 2 * 1024 * 1024;
 
 /// Who owns everything, as S3 wants it told.
 const OWNER: &str = "wordfreq";
@@ -60,7 +60,7 @@ impl S3 {
         builder.set_auth(Keys(app.clone()));
         builder.set_access(Keys(app));
         let mut config = S3Config::default();
-        config.xml_max_body_size = MAX_XML_BYTES;
+        config.xml_max_body_size = guard::MAX_XML_BYTES;
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
         Self { service: builder.build() }
     }
@@ -71,7 +71,12 @@ impl S3 {
         let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
             Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
             Ok(()) => {
-                let body = if guard::is_chunked(&parts.headers) {
+                let has_body =
+                    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| parts.headers.contains_key(name));
+                let body = if !has_body {
+                    // To s3s this is not the same as one whose length nobody knows.
+                    s3s::Body::empty()
+                } else if guard::is_chunked(&parts.headers) {
                     let chunks = guard::Chunks::new(body.into_data_stream());
                     s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
                 } else {

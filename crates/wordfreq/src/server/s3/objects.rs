@@ -311,7 +311,7 @@ impl Store {
         let mut output = shown!(GetObjectOutput, &object, bytes, input.checksum_mode);
         output.body = Some(match content {
             Content::Read(bytes) => StreamingBlob::from(s3s::Body::from(Bytes::from(bytes))),
-            Content::ToRead(file) => StreamingBlob::new(file),
+            Content::ToRead(file) => StreamingBlob::new(*file),
         });
         Ok(output)
     }
@@ -340,14 +340,16 @@ impl Store {
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let object = self.look(move |embedded| embedded.bucket.object(&id)).await?;
-        let is_asked = |name: &str| input.object_attributes.iter().any(|asked| asked.as_str() == name);
+        let asked = input.object_attributes.iter().flat_map(|asked| asked.as_str().split(','));
+        let asked: Vec<_> = asked.map(str::trim).collect();
+        let is_asked = |name: &str| asked.contains(&name);
         let stored = object.attributes.checksum.as_ref();
         let sizes = &object.attributes.part_bytes;
         Ok(GetObjectAttributesOutput {
             e_tag: is_asked(ObjectAttributes::ETAG).then(|| ETag::Strong(object.etag.clone())),
-            object_size: is_asked(ObjectAttributes::OBJECT_SIZE).then(|| object.bytes as i64),
+            object_size: is_asked(ObjectAttributes::OBJECT_SIZE).then_some(object.bytes as i64),
             storage_class: is_asked(ObjectAttributes::STORAGE_CLASS)
-                .then(|| StorageClass::from_static(StorageClass::STANDARD)),
+                .then_some(StorageClass::from_static(StorageClass::STANDARD)),
             checksum: stored.filter(|_| is_asked(ObjectAttributes::CHECKSUM)).map(|stored| {
                 let mut shown =
                     Checksum { checksum_type: Some(checksum::type_of(stored.kind)), ..Checksum::default() };
@@ -460,7 +462,7 @@ struct Opened {
 
 enum Content {
     Read(Vec<u8>),
-    ToRead(FileBody),
+    ToRead(Box<FileBody>),
 }
 
 fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Wanted) -> S3Result<Opened> {
@@ -487,14 +489,14 @@ fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Want
         Content::Read(read)
     } else {
         let digest = bytes.is_none().then(|| (blake3::Hasher::new(), object.digest));
-        Content::ToRead(FileBody {
+        Content::ToRead(Box::new(FileBody {
             id: id.clone(),
             digest,
             left: length,
             to_read: length,
             file: Some(file),
             reading: None,
-        })
+        }))
     };
     Ok(Opened { object, bytes, content })
 }
@@ -508,6 +510,9 @@ fn damaged(id: &DocumentId) -> BackendError {
     )
 }
 
+/// A piece that is being read; the file comes back with it.
+type Reading = JoinHandle<io::Result<(File, Vec<u8>)>>;
+
 /// The bytes of a file, read ahead by one piece. A whole object is checked on the way; if it is damaged its last piece is
 /// held back and the connection ends, so that nobody takes it for whole.
 struct FileBody {
@@ -518,7 +523,7 @@ struct FileBody {
     /// Not asked for yet.
     to_read: u64,
     file: Option<File>,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<Reading>,
 }
 
 impl FileBody {
