@@ -10,5 +10,6 @@ mod kill;
 mod lifecycle;
 mod oracle;
 mod poison;
+mod processor;
 mod schema;
 mod system;
