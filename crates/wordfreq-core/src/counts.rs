@@ -40,6 +40,11 @@ impl Counts {
         self.table.add(word, count);
     }
 
+    /// Makes room for that many different words, as a guess.
+    pub(crate) fn expect_words(&mut self, words: usize) {
+        self.table.reserve_narrow(words);
+    }
+
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
