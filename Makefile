@@ -10,6 +10,10 @@ PYTHON       := python3
 VENV         := target/venv
 REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt crates/wordfreq/tests/requirements.txt
 
+# What holds the API against its description, in one of its own.
+API_VENV         := target/venv-api
+API_REQUIREMENTS := crates/wordfreq/tests/api-requirements.txt
+
 # Everything a test may reach: AWS, the named places to kill a process at, and the suites every adapter must pass.
 FEATURES := --features wordfreq/aws,wordfreq/failpoints,wordfreq-pipeline/conformance
 # The page is tested in a real browser, driven from Node by modules installed into target.
@@ -24,13 +28,13 @@ ALL      := $(LOCKED) --workspace $(FEATURES)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: moto build test browser screenshots chromium lint bench style dependencies toolchain cargo-deny
+.PHONY: moto api-tools build test browser screenshots chromium lint bench style dependencies toolchain cargo-deny
 
 build: toolchain
 	cargo build $(LOCKED) --release
 
 # Warnings are denied by the linter alone: the same compiler flags everywhere mean one set of build products.
-test: toolchain moto
+test: toolchain moto api-tools
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run $(ALL) --no-fail-fast; \
 	else \
@@ -45,7 +49,7 @@ test: toolchain moto
 # The page, in Chromium, against a real `wordfreq up`.
 browser: toolchain chromium $(BROWSER)/installed
 	cargo build $(ALL)
-	$(IN_BROWSER) node --test $(BROWSER_TESTS)/*.test.js
+	$(IN_BROWSER) node --test --test-concurrency=2 $(BROWSER_TESTS)/*.test.js
 
 # Not a test: takes docs/screenshots anew, to be looked at before they are committed.
 screenshots: toolchain chromium $(BROWSER)/installed
@@ -71,6 +75,15 @@ $(VENV)/installed: $(REQUIREMENTS)
 	    echo 'the tests on AWS need Python 3.10 or newer with venv, for the emulator moto: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
+	@touch $@
+
+api-tools: $(API_VENV)/installed
+
+$(API_VENV)/installed: $(API_REQUIREMENTS)
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	    echo 'the tests of the API need Python 3.10 or newer with venv, for schemathesis: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
+	$(PYTHON) -m venv $(API_VENV)
+	$(API_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 lint: style dependencies

@@ -40,6 +40,11 @@ impl Counts {
         self.table.add(word, count);
     }
 
+    /// Makes room for that many different words, as a guess.
+    pub(crate) fn expect_words(&mut self, words: usize) {
+        self.table.reserve_narrow(words);
+    }
+
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
@@ -66,6 +71,12 @@ impl Counts {
         self.words = self.words.saturating_add(other.words);
         self.add_totals(other.bytes, other.over_long);
         self.table.merge(&other.table);
+    }
+
+    /// The bytes of memory these counts take at most while `words` more of other words are added. Tables grow by doubling, and
+    /// the old one is there until its words are in the new one.
+    pub fn memory_with(&self, words: u64) -> u64 {
+        self.table.memory_with(usize::try_from(words).unwrap_or(usize::MAX)) as u64
     }
 
     /// How often `word`, given as it is counted, occurs; 0 if it does not.

@@ -1,11 +1,14 @@
-//! The fast path of `unicode` and `whitespace`: whole windows of ASCII by bit masks, everything else by the rules of
+//! The fast path of `unicode` and `whitespace`: whole windows by bit masks, and what is too rare for them by the rules of
 //! `tokenize`.
 //!
-//! An *atom* is a maximal run of bytes other than ASCII white space. What `unicode` and `whitespace` find in an atom of
-//! ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. An atom with another byte
+//! An *atom* is a maximal run of bytes other than ASCII white space. What `unicode` and `whitespace` find in an atom that begins
+//! with ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. Characters beyond ASCII
+//! are looked up one by one, and put into the same masks with all their bytes. An atom with one that needs more than that
 //! goes to the tokenizer, together with the blanks around it where a mark could join one (WB4), and so does the atom that
-//! a chunk leaves open. Not here: how bytes are classified (`simd`), and how words are counted (`table`).
+//! a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do (`characters`), and how words are
+//! counted (`table`).
 
+use crate::characters::{self, Characters, Class};
 use crate::profile::ProfileName;
 use crate::simd::{self, Level, Mask, Masks, PLACES, WINDOW};
 use crate::table::Batch;
@@ -17,6 +20,7 @@ use crate::counter::Tally;
 pub(crate) struct Kernel {
     unicode: bool,
     level: Level,
+    characters: &'static Characters,
     tokenizer: Tokenizer,
     /// Whether the tokenizer has had the bytes up to here; else a certain boundary is here.
     open: bool,
@@ -27,6 +31,10 @@ pub(crate) struct Kernel {
     /// Where words start and end, in turn.
     edges: [u16; PLACES],
     batch: Batch,
+    /// Words that touch others, so that no mask can show them.
+    alone: Vec<[u16; 2]>,
+    /// Characters beyond ASCII that may join what is around them.
+    mids: Vec<(u16, u8, Class)>,
 }
 
 impl Kernel {
@@ -35,6 +43,7 @@ impl Kernel {
         Self {
             unicode: rule == ProfileName::Unicode,
             level,
+            characters: Characters::of(rule),
             tokenizer: Tokenizer::new(rule),
             open: false,
             masks: Masks::new(),
@@ -42,6 +51,8 @@ impl Kernel {
             lowered: [0; WINDOW + 64],
             edges: [0; PLACES],
             batch: Batch::new(),
+            alone: Vec::new(),
+            mids: Vec::new(),
         }
     }
 
@@ -55,8 +66,8 @@ impl Kernel {
         while at < tail {
             at = self.window(chunk, at, tail, tally);
         }
-        if at < chunk.len() {
-            self.slowly(chunk, at, tally);
+        while at < chunk.len() {
+            at = self.slowly(chunk, at, tally);
         }
     }
 
@@ -114,28 +125,160 @@ impl Kernel {
                 None => return self.slowly(chunk, with_blanks(chunk, at), tally),
             }
         }
+        let has_others = next_bit(&self.masks.non_ascii, 0, cut).is_some();
+        let to = if has_others { self.look_up_others(chunk, at, cut, tally) } else { cut };
         let underscores =
             if self.unicode { self.unicode_words(blocks) } else { self.whitespace_words(blocks) };
+        if has_others {
+            self.join_mids();
+        }
         let blocks = cut.div_ceil(64);
         if !cut.is_multiple_of(64) {
             self.words[blocks - 1] &= (1 << (cut % 64)) - 1;
         }
         self.words[blocks] = 0;
+        self.count_words(blocks, underscores, has_others, tally);
+        at + to.max(cut)
+    }
 
-        let mut to = cut;
+    /// Puts the characters beyond ASCII of the window before `cut` into the masks, or their atoms to the tokenizer. Returns how far that
+    /// came, which may be beyond the window.
+    fn look_up_others(&mut self, chunk: &[u8], at: usize, cut: usize, tally: &mut Tally) -> usize {
+        self.alone.clear();
+        self.mids.clear();
         let mut from = 0;
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
-            let start = last_bit(&self.masks.space, other).map_or(0, |space| space + 1);
-            to = self.slowly(chunk, with_blanks(chunk, at + start), tally) - at;
-            clear(&mut self.words, start, to.min(cut));
-            from = to;
-            if to >= cut {
+            from = match self.look_up_run(other, cut) {
+                Ok(end) => end,
+                Err(Slow) => {
+                    let start = last_bit(&self.masks.space, other).map_or(0, |space| space + 1);
+                    let end = self.slowly(chunk, with_blanks(chunk, at + start), tally) - at;
+                    self.forget(start, end.min(cut));
+                    end
+                }
+            };
+            if from >= cut {
                 break;
             }
-            to = cut;
         }
-        self.count_words(blocks, underscores, tally);
-        at + to.max(cut)
+        from
+    }
+
+    /// Looks up a character at `place`, and those that follow it as long as they are not ASCII. Returns where they end.
+    fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
+        // What has no boundary between since `start`, and is of this class.
+        let (mut start, mut run) = (place, self.class_before(place));
+        let mut after_mark = false;
+        loop {
+            let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow) };
+            let character = characters::place(bytes).ok_or(Slow)?;
+            let end = place + character.len;
+            if end > cut {
+                return Err(Slow);
+            }
+            let of = self.characters.at(character);
+            if of.lower[0] != 0 {
+                let len = character.len.min(3);
+                self.lowered[place..place + len].copy_from_slice(&of.lower[..len]);
+            }
+            let next = self.lowered[end];
+            match of.class {
+                Class::Letter if run == Run::Letter => {}
+                Class::Mark if after_mark => return Err(Slow),
+                // To `whitespace` a mark is as good as a letter.
+                Class::Joined | Class::Mark if !self.unicode => {}
+                Class::Joined | Class::Mark if matches!(run, Run::Letter | Run::Digit) && !is_quote(next) => {
+                }
+                Class::Katakana if run == Run::Katakana && next != b'_' => match self.alone.last_mut() {
+                    Some([from, to]) if end - usize::from(*from) <= MAX_WORD_BYTES => *to = end as u16,
+                    _ => return Err(Slow),
+                },
+                class => {
+                    self.put(run, start, place);
+                    start = place;
+                    run = match class {
+                        Class::Letter => Run::Letter,
+                        Class::Hebrew if !is_quote(next) => Run::Letter,
+                        Class::Digit => Run::Digit,
+                        Class::Break | Class::MidBoth | Class::MidLetter | Class::MidDigit => Run::Other,
+                        Class::Alone => Run::Other,
+                        Class::Katakana
+                            if next != b'_' && (place == 0 || self.lowered[place - 1] != b'_') =>
+                        {
+                            Run::Katakana
+                        }
+                        Class::Hebrew | Class::Katakana | Class::Slow | Class::Joined | Class::Mark => {
+                            return Err(Slow);
+                        }
+                    };
+                    let word = [place as u16, end as u16];
+                    match class {
+                        Class::Break if !self.unicode => set(&mut self.masks.space, place, end),
+                        Class::MidBoth | Class::MidLetter | Class::MidDigit => {
+                            self.mids.push((word[0], character.len as u8, class));
+                        }
+                        Class::Alone | Class::Katakana => self.alone.push(word),
+                        _ => {}
+                    }
+                }
+            }
+            after_mark = of.class == Class::Mark;
+            place = end;
+            if next.is_ascii() || end >= cut {
+                self.put(run, start, end);
+                return Ok(end);
+            }
+        }
+    }
+
+    /// What the character before `place` makes of a mark there.
+    fn class_before(&self, place: usize) -> Run {
+        match place.checked_sub(1) {
+            Some(before) if self.unicode && has(&self.masks.letter, before) => Run::Letter,
+            Some(before) if self.unicode && has(&self.masks.digit, before) => Run::Digit,
+            _ => Run::Other,
+        }
+    }
+
+    /// Puts a run that ends before `end` into its mask.
+    #[inline(always)]
+    fn put(&mut self, run: Run, start: usize, end: usize) {
+        if self.unicode && start < end {
+            match run {
+                Run::Letter => set(&mut self.masks.letter, start, end),
+                Run::Digit => set(&mut self.masks.digit, start, end),
+                Run::Katakana | Run::Other => {}
+            }
+        }
+    }
+
+    /// Takes what is from `start` to before `end` out of everything: the tokenizer has it.
+    fn forget(&mut self, start: usize, end: usize) {
+        if self.unicode {
+            for mask in [&mut self.masks.letter, &mut self.masks.digit, &mut self.masks.underscore] {
+                clear(mask, start, end);
+            }
+        } else {
+            set(&mut self.masks.space, start, end);
+        }
+        while self.alone.pop_if(|[from, _]| usize::from(*from) >= start).is_some() {}
+        while self.mids.pop_if(|(from, ..)| usize::from(*from) >= start).is_some() {}
+    }
+
+    /// WB6, WB7, WB11 and WB12 for what stands between two letters or two digits with more bytes than one.
+    fn join_mids(&mut self) {
+        for &(place, len, class) in &self.mids {
+            let (start, end) = (usize::from(place), usize::from(place) + usize::from(len));
+            let within = |mask: &Mask| start > 0 && has(mask, start - 1) && has(mask, end);
+            let joins = match class {
+                Class::MidLetter => within(&self.masks.letter),
+                Class::MidDigit => within(&self.masks.digit),
+                _ => within(&self.masks.letter) || within(&self.masks.digit),
+            };
+            if joins {
+                set(&mut self.words, start, end);
+            }
+        }
     }
 
     fn whitespace_words(&mut self, blocks: usize) -> bool {
@@ -167,7 +310,7 @@ impl Kernel {
 
     /// Counts the runs of bits in `words`; if there are `underscores`, not those of nothing else.
     #[inline]
-    fn count_words(&mut self, blocks: usize, underscores: bool, tally: &mut Tally) {
+    fn count_words(&mut self, blocks: usize, underscores: bool, has_others: bool, tally: &mut Tally) {
         let mut edges: Mask = [0; simd::BLOCKS + 2];
         let (mut before, mut longish) = (0, false);
         for (edges, &words) in edges.iter_mut().zip(&self.words[..=blocks]) {
@@ -182,7 +325,26 @@ impl Kernel {
             words = drop_words(words, &self.lowered, underscores, tally);
         }
         tally.counts.add_words(&mut self.batch, &self.lowered, words);
+        if has_others && !self.alone.is_empty() {
+            let mut words = &mut self.alone[..];
+            if tally.min_length > 1 {
+                words = drop_words(words, &self.lowered, false, tally);
+            }
+            tally.counts.add_words(&mut self.batch, &self.lowered, words);
+        }
     }
+}
+
+/// The tokenizer has to be asked.
+struct Slow;
+
+/// What the characters since some place have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Letter,
+    Digit,
+    Katakana,
+    Other,
 }
 
 /// Keeps those of `words`, by their starts and ends in `text`, that are neither too short nor too long and, if there are
@@ -197,7 +359,8 @@ fn drop_words<'a>(
     for at in 0..words.len() {
         let [start, end] = words[at];
         let word = &text[usize::from(start)..usize::from(end)];
-        if word.len() < tally.min_length || underscores && word.iter().all(|&byte| byte == b'_') {
+        let is_short = || word.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() < tally.min_length;
+        if tally.min_length > 1 && is_short() || underscores && word.iter().all(|&byte| byte == b'_') {
             continue;
         }
         if word.len() > MAX_WORD_BYTES {
@@ -215,6 +378,12 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ')
 }
 
+/// What may join a Hebrew letter and no other.
+#[inline]
+fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'\'' | b'"')
+}
+
 /// White space that a mark right after it joins (WB4): to UAX #29 a tab is like any symbol. The rest ends a line, and is a boundary
 /// on both sides.
 #[inline]
@@ -225,15 +394,27 @@ fn is_blank(byte: u8) -> bool {
 /// Where the last atom of `chunk` starts if it is open, with the blanks before it; or the blanks at the end.
 fn tail(chunk: &[u8]) -> usize {
     let atom = chunk.iter().rposition(|&byte| is_space(byte)).map_or(0, |space| space + 1);
-    chunk[..atom].iter().rposition(|&byte| !is_blank(byte)).map_or(0, |other| other + 1)
+    before_blanks(&chunk[..atom])
 }
 
 /// Where the atom at `start` starts with the blanks before it, if it starts with a byte that could join them.
 fn with_blanks(chunk: &[u8], start: usize) -> usize {
-    if chunk[start].is_ascii() {
-        return start;
+    if chunk[start].is_ascii() { start } else { before_blanks(&chunk[..start]) }
+}
+
+/// Where the blanks start that `text` ends with: a space joins any other there is, too (WB3d).
+fn before_blanks(text: &[u8]) -> usize {
+    let mut end = text.len();
+    loop {
+        end = match &text[..end] {
+            [.., last] if is_blank(*last) => end - 1,
+            [.., 0xE1, 0x9A, 0x80]
+            | [.., 0xE2, 0x80, 0x80..=0x8A]
+            | [.., 0xE2, 0x81, 0x9F]
+            | [.., 0xE3, 0x80, 0x80] => end - 3,
+            _ => return end,
+        };
     }
-    chunk[..start].iter().rposition(|&byte| !is_blank(byte)).map_or(0, |other| other + 1)
 }
 
 /// The last bit before `end`.
@@ -261,6 +442,25 @@ fn next_bit(mask: &Mask, from: usize, end: usize) -> Option<usize> {
         bits = mask[block];
     }
     Some(block * 64 + bits.trailing_zeros() as usize).filter(|&bit| bit < end)
+}
+
+#[inline]
+fn has(mask: &Mask, bit: usize) -> bool {
+    mask[bit / 64] >> (bit % 64) & 1 == 1
+}
+
+/// Sets the bits from `from` to before `to`, which is later.
+#[inline(always)]
+fn set(mask: &mut Mask, from: usize, to: usize) {
+    let (first, last) = (from / 64, (to - 1) / 64);
+    let (above, below) = (u64::MAX << (from % 64), u64::MAX >> (63 - (to - 1) % 64));
+    if first == last {
+        mask[first] |= above & below;
+    } else {
+        mask[first] |= above;
+        mask[first + 1..last].fill(u64::MAX);
+        mask[last] |= below;
+    }
 }
 
 /// Clears the bits from `from` to before `to`.

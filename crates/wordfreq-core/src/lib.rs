@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: files, threads, clocks, the environment, logging, and every wire format.
 
+mod characters;
 mod counter;
 mod counts;
 mod kernel;
@@ -27,5 +28,7 @@ pub mod simulation;
 pub use counter::{CountError, Counter, certain_boundary, count};
 pub use counts::{Counts, WordCount};
 pub use profile::{Profile, ProfileName, UnknownProfile};
+#[doc(hidden)]
+pub use simd::limit_processor;
 pub use tokenize::{MAX_TOKEN_BYTES, MAX_WORD_BYTES};
 pub use top::Top;

@@ -153,7 +153,7 @@ fn count(
         Err(ReadError::Stopped) => Err(JobError::LeaseLost),
         Err(ReadError::Replaced) => Ok(Outcome::Superseded),
         Err(ReadError::Count(error)) => Err(JobError::Poison(error.to_string())),
-        Err(error @ (ReadError::Io { .. } | ReadError::Shortened)) => {
+        Err(error @ (ReadError::Io { .. } | ReadError::Shortened | ReadError::Spill(_))) => {
             let reason = format!("the document's bytes: {error}");
             Err(if is_remote { JobError::Busy(reason) } else { JobError::Retry(reason) })
         }
@@ -185,13 +185,13 @@ fn count_content(
                 hasher.update_reader(file)?;
                 Ok::<_, std::io::Error>(hasher)
             });
-            let counted = count_file(file, bytes, profile, threads, &|_| held());
+            let counted = count_file(file, bytes, profile, threads, None, &|_| held());
             let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             hasher = hashed.map_err(|source| ReadError::Io { offset: 0, source })?;
             counted
         })?
     } else {
-        count_reader(&mut file, profile, |piece| {
+        count_reader(&mut file, profile, None, |piece| {
             hasher.update(piece);
             held()
         })?

@@ -25,6 +25,28 @@ const PARTS_PER_THREAD: u64 = 4;
 /// A smaller file is not worth a second thread.
 pub const LARGE_BYTES: u64 = 2 * SHORTEST_PART_BYTES;
 
+/// How much memory counts may take, and where they go when it is not enough.
+pub struct Budget<'a> {
+    /// For the counts of one thread, in bytes.
+    pub bytes: u64,
+    /// Takes counts out of memory; they are part of the document's.
+    pub spill: &'a (dyn Fn(Counts) -> io::Result<()> + Sync),
+}
+
+impl Budget<'_> {
+    /// Makes room in `counter` for the words of another `bytes` bytes.
+    fn make_room(&self, counter: &mut Counter, bytes: usize) -> Result<(), ReadError> {
+        // A word and what ends it take two bytes.
+        if counter.counts().memory_with(bytes as u64 / 2 + 1) > self.bytes.max(LEAST_BUDGET) {
+            (self.spill)(counter.take_counts()).map_err(ReadError::Spill)?;
+        }
+        Ok(())
+    }
+}
+
+/// A smaller budget is taken for this one: what a table takes that holds the words of one buffer, and some more.
+const LEAST_BUDGET: u64 = 8 * 1024 * 1024;
+
 /// Why a document was not counted.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -42,6 +64,9 @@ pub enum ReadError {
     /// It is not as long as it was said to be.
     #[error("it became shorter while it was read: count it when nobody writes it")]
     Shortened,
+    /// Its counts do not fit memory, nor the disk.
+    #[error("counts that take more than their memory could not be put on disk: {0}")]
+    Spill(io::Error),
     /// Its profile refuses it.
     #[error("{0}")]
     Count(#[from] CountError),
@@ -55,7 +80,7 @@ impl ReadError {
     fn offset(&self) -> u64 {
         match self {
             Self::Io { offset, .. } | Self::Count(CountError::TokenTooLong { offset }) => *offset,
-            Self::Replaced | Self::Shortened | Self::Stopped => u64::MAX,
+            Self::Replaced | Self::Shortened | Self::Spill(_) | Self::Stopped => u64::MAX,
         }
     }
 }
@@ -64,6 +89,7 @@ impl ReadError {
 pub fn count_reader(
     reader: &mut dyn Read,
     profile: &Profile,
+    budget: Option<&Budget<'_>>,
     mut observe: impl FnMut(&[u8]) -> bool,
 ) -> Result<Counts, ReadError> {
     let mut counter = Counter::new(profile);
@@ -75,6 +101,9 @@ pub fn count_reader(
             Ok(read) => {
                 if !observe(&buffer[..read]) {
                     return Err(ReadError::Stopped);
+                }
+                if let Some(budget) = budget {
+                    budget.make_room(&mut counter, read)?;
                 }
                 counter.feed(&buffer[..read]);
                 offset += read as u64;
@@ -92,11 +121,12 @@ pub fn count_file(
     bytes: u64,
     profile: &Profile,
     threads: usize,
+    budget: Option<&Budget<'_>>,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Counts, ReadError> {
     let part_bytes = bytes / (threads as u64 * PARTS_PER_THREAD).max(1);
     let part_bytes = part_bytes.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES);
-    count_in_parts(file, bytes, part_bytes, profile, threads, observe)
+    count_in_parts(file, bytes, part_bytes, profile, threads, budget, observe)
 }
 
 fn count_in_parts(
@@ -105,6 +135,7 @@ fn count_in_parts(
     part_bytes: u64,
     profile: &Profile,
     threads: usize,
+    budget: Option<&Budget<'_>>,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Counts, ReadError> {
     let parts = bytes.div_ceil(part_bytes).max(1);
@@ -121,8 +152,11 @@ fn count_in_parts(
             }
             let nominal = Part { start: part * part_bytes, end: ((part + 1) * part_bytes).min(bytes), bytes };
             let read = read_part(file, nominal, &mut buffer, |offset, piece| {
+                if let Some(budget) = budget {
+                    budget.make_room(&mut share.counter, piece.len())?;
+                }
                 share.feed(offset, piece);
-                observe(piece.len() as u64)
+                if observe(piece.len() as u64) { Ok(()) } else { Err(ReadError::Stopped) }
             });
             if let Err(error) = read {
                 break Err(error);
@@ -142,7 +176,7 @@ fn count_in_parts(
         );
         outcomes
     });
-    merge(outcomes)
+    merge(outcomes, budget)
 }
 
 /// Counts a document that arrives in pieces, with up to `threads` threads; the counts do not depend on their number.
@@ -211,18 +245,23 @@ pub fn count_pieces(
             drop(to_share);
             share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        let counted = merge(counted.collect());
+        let counted = merge(counted.collect(), None);
         ended.and(counted)
     })
 }
 
-/// All shares together, or the failure that is first in the text.
-fn merge(shares: Vec<Result<Counts, ReadError>>) -> Result<Counts, ReadError> {
+/// All shares together, but those that are too many for memory, or the failure that is first in the text.
+fn merge(shares: Vec<Result<Counts, ReadError>>, budget: Option<&Budget<'_>>) -> Result<Counts, ReadError> {
     let mut counts = Counts::new();
     let mut first_error: Option<ReadError> = None;
     for share in shares {
         match share {
-            Ok(share) => counts.merge(share),
+            Ok(share) => match budget {
+                Some(budget) if counts.memory_with(share.distinct()) > budget.bytes => {
+                    (budget.spill)(share).map_err(ReadError::Spill)?;
+                }
+                _ => counts.merge(share),
+            },
             Err(error) if first_error.as_ref().is_none_or(|first| error.offset() < first.offset()) => {
                 first_error = Some(error);
             }
@@ -283,7 +322,7 @@ fn read_part(
     file: &File,
     part: Part,
     buffer: &mut [u8],
-    mut feed: impl FnMut(u64, &[u8]) -> bool,
+    mut feed: impl FnMut(u64, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let is_last = part.end == part.bytes;
     // A boundary exactly at a nominal bound shows in the byte before it.
@@ -311,9 +350,7 @@ fn read_part(
         if window.is_empty() {
             return Ok(());
         }
-        if !feed(position, window) {
-            return Err(ReadError::Stopped);
-        }
+        feed(position, window)?;
         if boundary.is_some() {
             return Ok(());
         }
@@ -371,7 +408,7 @@ mod tests {
                 read_part(&file, part, &mut buffer, |position, piece| {
                     assert_eq!(&bytes[position as usize..][..piece.len()], piece, "{part:?}");
                     text.extend(piece);
-                    true
+                    Ok(())
                 })
                 .unwrap();
                 text
@@ -422,9 +459,16 @@ mod tests {
             let expected = count(&profile, text.as_bytes()).unwrap();
             for part_bytes in [1, 7, 64, 1000, 1 << 20] {
                 for threads in [1, 2, 5] {
-                    let counts =
-                        count_in_parts(&file, text.len() as u64, part_bytes, &profile, threads, &|_| true)
-                            .unwrap();
+                    let counts = count_in_parts(
+                        &file,
+                        text.len() as u64,
+                        part_bytes,
+                        &profile,
+                        threads,
+                        None,
+                        &|_| true,
+                    )
+                    .unwrap();
                     assert_eq!(counts, expected, "{name} {part_bytes} {threads}");
                 }
             }
@@ -469,7 +513,7 @@ mod tests {
     #[test]
     fn a_file_that_became_shorter_is_an_error() {
         let file = file_of(b"a\nb\nc\n");
-        let error = count_file(&file, 100, &Profile::default(), 2, &|_| true).unwrap_err();
+        let error = count_file(&file, 100, &Profile::default(), 2, None, &|_| true).unwrap_err();
         assert!(matches!(error, ReadError::Shortened), "{error}");
     }
 
@@ -483,8 +527,8 @@ mod tests {
         let profile = Profile::new(ProfileName::GoSample);
         let file = file_of(&text);
         for threads in [1, 2, 4] {
-            let error =
-                count_in_parts(&file, text.len() as u64, 40_000, &profile, threads, &|_| true).unwrap_err();
+            let error = count_in_parts(&file, text.len() as u64, 40_000, &profile, threads, None, &|_| true)
+                .unwrap_err();
             assert!(
                 matches!(error, ReadError::Count(CountError::TokenTooLong { offset }) if offset == first),
                 "{threads}: {error}"
@@ -495,7 +539,7 @@ mod tests {
     #[test]
     fn observing_can_stop_it() {
         let file = file_of(b"a\nb\n");
-        let error = count_file(&file, 4, &Profile::default(), 1, &|_| false).unwrap_err();
+        let error = count_file(&file, 4, &Profile::default(), 1, None, &|_| false).unwrap_err();
         assert!(matches!(error, ReadError::Stopped));
     }
 }

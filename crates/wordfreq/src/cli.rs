@@ -94,10 +94,23 @@ pub struct BackendFlags {
     /// Where the data is.
     #[command(flatten)]
     pub data_dir: DataDirFlag,
-    /// Where buckets, queue and results are: embedded (the data directory) or aws [default: aws if an aws setting such
-    /// as WORKER_QUEUE_URL is set and --data-dir is not given, else embedded]
+    /// Where buckets, queue and results are: embedded (the data directory), aws, or server (the `up` of the setting
+    /// server.url) [default: embedded if --data-dir is given, server if server.url is set, aws if an aws setting such as
+    /// WORKER_QUEUE_URL is, else embedded]
     #[arg(long, value_name = "NAME", value_parser = backend_parser())]
     pub backend: Option<BackendName>,
+}
+
+/// Flags that choose where buckets, queue and results are, of commands that can also ask an `up` elsewhere.
+#[derive(Debug, Default, Args)]
+pub struct AnywhereFlags {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// Ask the `up` that is there, such as https://wordfreq.example.org; its token comes from WORDFREQ_TOKEN or from the
+    /// file of the setting server.token_file
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "backend"])]
+    pub server: Option<String>,
 }
 
 /// Flags that only `count` and `config` take.
@@ -109,6 +122,10 @@ pub struct CountSettings {
     /// Threads that count [default: the cores available]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Memory that `count` may take for words, such as 512MiB or 2GiB; with more of them it sorts on disk, where TMPDIR
+    /// says [default: a quarter of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
 }
 
 /// Flags that only `up` and `config` take.
@@ -264,7 +281,7 @@ pub struct UploadArgs {
     pub timeout: Option<Duration>,
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
 }
 
 /// `wordfreq delete`
@@ -275,7 +292,7 @@ pub struct DeleteArgs {
     pub documents: Vec<String>,
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
 }
 
 /// `wordfreq results`
@@ -318,7 +335,7 @@ impl ResultsCommand {
 pub struct ResultsOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// How much is printed.
     #[command(flatten)]
     pub limit: LimitFlags,
@@ -506,7 +523,7 @@ impl QueueCommand {
 pub struct QueueOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -568,7 +585,7 @@ impl FleetCommand {
 pub struct FleetOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -916,11 +933,11 @@ impl Command {
             Self::Up(args) => {
                 none.with_data_dir(&args.data_dir).with_profile(&args.profile).with_up(&args.settings)
             }
-            Self::Upload(args) => none.with_backend(&args.backend),
-            Self::Delete(args) => none.with_backend(&args.backend),
-            Self::Results(args) => none.with_backend(&args.command.output().backend),
-            Self::Queue(args) => none.with_backend(&args.command.output().backend),
-            Self::Fleet(args) => none.with_backend(&args.command.output().backend),
+            Self::Upload(args) => none.with_anywhere(&args.backend),
+            Self::Delete(args) => none.with_anywhere(&args.backend),
+            Self::Results(args) => none.with_anywhere(&args.command.output().backend),
+            Self::Queue(args) => none.with_anywhere(&args.command.output().backend),
+            Self::Fleet(args) => none.with_anywhere(&args.command.output().backend),
             Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
@@ -949,6 +966,11 @@ impl Flags {
         self.with_data_dir(&flags.data_dir)
     }
 
+    fn with_anywhere(mut self, flags: &AnywhereFlags) -> Self {
+        self.server.clone_from(&flags.server);
+        self.with_backend(&flags.backend)
+    }
+
     fn with_profile(mut self, flag: &ProfileFlag) -> Self {
         self.profile = flag.profile;
         self
@@ -957,6 +979,7 @@ impl Flags {
     fn with_counting(mut self, flags: &CountSettings) -> Self {
         self.min_length = flags.min_length;
         self.threads = flags.threads;
+        self.memory.clone_from(&flags.memory);
         self
     }
 
@@ -1038,7 +1061,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn backend_parser() -> impl TypedValueParser<Value = BackendName> {
-    PossibleValuesParser::new(["embedded", "aws"]).try_map(|name| name.parse::<BackendName>())
+    PossibleValuesParser::new(["embedded", "aws", "server"]).try_map(|name| name.parse::<BackendName>())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use wordfreq_core::{Counts, Profile, ProfileName};
 
+use crate::spill::Totals;
+
 /// The forms of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
@@ -61,6 +63,21 @@ pub struct CountReport {
 }
 
 impl CountReport {
+    /// The report of counts that are not in memory, with these totals, and without their ranking.
+    pub(crate) fn of_totals(profile: &Profile, documents: u64, totals: Totals) -> Self {
+        let Totals { bytes, words, distinct, over_long } = totals;
+        Self {
+            profile: profile.name,
+            fingerprint: profile.fingerprint(),
+            documents,
+            bytes,
+            words,
+            distinct,
+            over_long,
+            counts: Vec::new(),
+        }
+    }
+
     /// The report of `counts`, with the `limit` first of the ranking, or all of it.
     pub fn new(profile: &Profile, documents: u64, counts: &Counts, limit: Option<usize>) -> Self {
         let ranked = limit.map_or_else(|| counts.ranked(), |limit| counts.top(limit));
@@ -91,12 +108,13 @@ fn profile_name<S: Serializer>(profile: &ProfileName, serializer: S) -> Result<S
     serializer.collect_str(profile)
 }
 
+#[derive(Serialize)]
+struct Row<'a> {
+    word: &'a str,
+    count: u64,
+}
+
 fn ranking<S: Serializer>(counts: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        word: &'a str,
-        count: u64,
-    }
     serializer.collect_seq(counts.iter().map(|(word, count)| Row { word, count: *count }))
 }
 
@@ -149,22 +167,62 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 /// # Errors
 /// Those of `out`.
 pub fn write_count(out: &mut dyn Write, report: &CountReport, style: Style) -> io::Result<()> {
+    let rows = report.counts.iter().map(|(word, count)| Ok((word.as_str(), *count)));
     match style.format {
-        Format::Table => write_count_table(out, report),
+        Format::Json => write_json(out, report),
+        _ => write_rows(out, report, rows, style),
+    }
+}
+
+/// Writes one count whose ranking comes row by row; what `report` has of it is left out.
+///
+/// # Errors
+/// Those of `out` and of the ranking.
+pub fn write_ranking(
+    out: &mut dyn Write,
+    report: &CountReport,
+    rows: impl Iterator<Item = io::Result<(String, u64)>>,
+    style: Style,
+) -> io::Result<()> {
+    match style.format {
+        Format::Json => {
+            // All but the rows, up to where they go: `counts` is the last there is.
+            let head = serde_json::to_string(&CountReport { counts: Vec::new(), ..report.clone() })?;
+            out.write_all(head.strip_suffix("]}").unwrap_or(&head).as_bytes())?;
+            for (number, row) in rows.enumerate() {
+                let (word, count) = row?;
+                out.write_all(if number == 0 { b"" } else { b"," })?;
+                serde_json::to_writer(&mut *out, &Row { word: &word, count })?;
+            }
+            out.write_all(b"]}\n")
+        }
+        _ => write_rows(out, report, rows, style),
+    }
+}
+
+fn write_rows<W: AsRef<str>>(
+    out: &mut dyn Write,
+    report: &CountReport,
+    mut rows: impl Iterator<Item = io::Result<(W, u64)>>,
+    style: Style,
+) -> io::Result<()> {
+    match style.format {
+        Format::Table | Format::Json => write_count_table(out, report, rows),
         Format::Tsv => {
             out.write_all(b"word\tcount\n")?;
             // No profile has white space in a word, so it needs no escaping.
-            report.counts.iter().try_for_each(|(word, count)| writeln!(out, "{word}\t{count}"))
+            rows.try_for_each(|row| row.and_then(|(word, count)| writeln!(out, "{}\t{count}", word.as_ref())))
         }
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(["word", "count"]).map_err(csv_error)?;
-            for (word, count) in &report.counts {
-                csv.write_record([&*csv_cell(word, style), &count.to_string()]).map_err(csv_error)?;
+            for row in rows {
+                let (word, count) = row?;
+                csv.write_record([&*csv_cell(word.as_ref(), style), &count.to_string()])
+                    .map_err(csv_error)?;
             }
             csv.flush()
         }
-        Format::Json => write_json(out, report),
     }
 }
 
@@ -184,7 +242,8 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
                     writeln!(out)?;
                 }
                 writeln!(out, "{}", escaped(&file.path))?;
-                write_count_table(out, &file.report)?;
+                let rows = file.report.counts.iter().map(|(word, count)| Ok((word, *count)));
+                write_count_table(out, &file.report, rows)?;
             }
             Ok(())
         }
@@ -216,7 +275,11 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
 
 /// Count first and unpadded word last: nothing has to be measured, so a million rows need no memory, and a word of
 /// any script and width cannot spoil a column.
-fn write_count_table(out: &mut dyn Write, report: &CountReport) -> io::Result<()> {
+fn write_count_table<W: AsRef<str>>(
+    out: &mut dyn Write,
+    report: &CountReport,
+    rows: impl Iterator<Item = io::Result<(W, u64)>>,
+) -> io::Result<()> {
     let CountReport { fingerprint, documents, bytes, words, distinct, over_long, .. } = report;
     let plural = |number: u64| if number == 1 { "" } else { "s" };
     write!(out, "{documents} document{}, {bytes} byte{}", plural(*documents), plural(*bytes))?;
@@ -225,13 +288,18 @@ fn write_count_table(out: &mut dyn Write, report: &CountReport) -> io::Result<()
         write!(out, ", {over_long} over-long word{} left out", plural(*over_long))?;
     }
     writeln!(out, "\nprofile {fingerprint}")?;
-    if report.counts.is_empty() {
-        return Ok(());
-    }
-    let largest = report.counts.iter().map(|(_, count)| *count).max().unwrap_or(0);
+    let mut rows = rows.peekable();
+    let largest = match rows.peek() {
+        // The first of a ranking has the highest count.
+        Some(Ok((_, count))) => *count,
+        Some(Err(_)) => 0,
+        None => return Ok(()),
+    };
     let width = largest.to_string().len().max("count".len());
     writeln!(out, "\n{:>width$}  word", "count")?;
-    for (word, count) in &report.counts {
+    for row in rows {
+        let (word, count) = row?;
+        let word = word.as_ref();
         // The go-sample profile counts an empty word.
         let shown = if word.is_empty() { Cow::Borrowed("\"\"") } else { escaped(word) };
         writeln!(out, "{count:>width$}  {shown}")?;
@@ -334,18 +402,18 @@ impl<const N: usize> Serialize for Rows<'_, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut rows = serializer.serialize_seq(Some(self.0.rows.len()))?;
         for row in &self.0.rows {
-            rows.serialize_element(&Row { columns: &self.0.columns, row })?;
+            rows.serialize_element(&ListingRow { columns: &self.0.columns, row })?;
         }
         rows.end()
     }
 }
 
-struct Row<'a, const N: usize> {
+struct ListingRow<'a, const N: usize> {
     columns: &'a [&'static str; N],
     row: &'a [Cell; N],
 }
 
-impl<const N: usize> Serialize for Row<'_, N> {
+impl<const N: usize> Serialize for ListingRow<'_, N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.columns.iter().zip(self.row))
     }

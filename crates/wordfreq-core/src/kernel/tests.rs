@@ -97,30 +97,87 @@ const ASCII: &[&str] = &[
     "@",
     "/",
 ];
+/// Letters of one, two, three and four bytes with and without a plain lower case, everything that joins or does not, marks with and
+/// without an order, what composes, white space, and what is not UTF-8.
 const OTHER: &[&[u8]] = &[
     "é".as_bytes(),
+    "É".as_bytes(),
+    "Жук".as_bytes(),
+    "Ώρα".as_bytes(),
+    "한글".as_bytes(),
+    "\u{1100}\u{1161}".as_bytes(),
+    "ＡＢ".as_bytes(),
+    "\u{10400}".as_bytes(),
+    "\u{20000}".as_bytes(),
+    "\u{30000}".as_bytes(),
+    "ª".as_bytes(),
+    "²".as_bytes(),
+    "ǅ".as_bytes(),
+    "Ⱥ".as_bytes(),
     "E\u{301}".as_bytes(),
     "’".as_bytes(),
     "·".as_bytes(),
+    "\u{387}".as_bytes(),
+    "\u{2024}".as_bytes(),
+    "\u{60C}".as_bytes(),
+    "\u{66C}".as_bytes(),
+    "٣".as_bytes(),
+    "“".as_bytes(),
+    "”".as_bytes(),
+    "—".as_bytes(),
+    "…".as_bytes(),
+    "\u{AD}".as_bytes(),
     "\u{85}".as_bytes(),
     "\u{A0}".as_bytes(),
+    "\u{202F}".as_bytes(),
     "\u{2003}".as_bytes(),
+    "\u{2028}".as_bytes(),
     "\u{3000}".as_bytes(),
+    "א".as_bytes(),
     "א\"".as_bytes(),
+    "ב\u{5B0}".as_bytes(),
     "カ".as_bytes(),
+    "タカナ".as_bytes(),
+    "ー".as_bytes(),
+    "ﾊﾞ".as_bytes(),
+    "\u{309B}".as_bytes(),
+    "か".as_bytes(),
+    "か\u{3099}".as_bytes(),
     "中".as_bytes(),
+    "文字".as_bytes(),
+    "ก".as_bytes(),
+    "ก\u{E31}".as_bytes(),
+    "हि".as_bytes(),
+    "क्ष".as_bytes(),
+    "क\u{93C}".as_bytes(),
     "\u{301}".as_bytes(),
+    "\u{64B}".as_bytes(),
+    "\u{64E}\u{651}".as_bytes(),
+    "\u{651}\u{64E}".as_bytes(),
     "\u{93E}".as_bytes(),
+    "\u{94D}".as_bytes(),
+    "\u{200C}".as_bytes(),
     "\u{200D}".as_bytes(),
+    "\u{200E}".as_bytes(),
     "👩".as_bytes(),
+    "❤\u{FE0F}".as_bytes(),
+    "Ⓜ".as_bytes(),
     "🇦".as_bytes(),
     "\u{212A}".as_bytes(),
     "İ".as_bytes(),
+    "ẞ".as_bytes(),
     "Σ".as_bytes(),
+    "ς".as_bytes(),
+    "\u{37A}".as_bytes(),
+    "\u{2C2}".as_bytes(),
+    "\u{F900}".as_bytes(),
+    "\u{203F}".as_bytes(),
     "\u{FFFD}".as_bytes(),
     b"\xFF",
     b"\xC3",
     b"\xE2\x80",
+    b"\xF0\x9F",
+    b"\xED\xA0\x80",
     b"\xA9",
 ];
 
@@ -128,6 +185,8 @@ fn units(most: usize, other: u32) -> impl Strategy<Value = Vec<u8>> {
     let unit = prop_oneof![
         20 => prop::sample::select(ASCII).prop_map(|unit| unit.as_bytes().to_vec()),
         other => prop::sample::select(OTHER).prop_map(|unit| unit.to_vec()),
+        other.div_ceil(8) => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+        other.div_ceil(8) => prop::char::range('\u{80}', '\u{3100}').prop_map(|c| c.to_string().into_bytes()),
     ];
     prop::collection::vec(unit, 0..most).prop_map(|units| units.concat())
 }
@@ -137,7 +196,7 @@ proptest! {
 
     #[test]
     fn short_texts_count_as_by_the_tokenizer(
-        bytes in prop_oneof![units(40, 1), units(40, 20), units(12, 60)],
+        bytes in prop_oneof![units(40, 1), units(40, 20), units(12, 60), units(30, 200)],
         cuts in prop::collection::vec(any::<Index>(), 0..5),
     ) {
         assert_same(&bytes, &sorted(&cuts, bytes.len()));
@@ -150,7 +209,7 @@ proptest! {
     /// Several windows, with what stands in them at any offset.
     #[test]
     fn long_texts_count_as_by_the_tokenizer(
-        bytes in prop_oneof![units(6000, 0), units(6000, 1), units(4000, 10)],
+        bytes in prop_oneof![units(6000, 1), units(4000, 10), units(1500, 100)],
         shift in 0..200_usize,
         longest in 0..6000_usize,
         place in any::<Index>(),
@@ -198,4 +257,124 @@ fn cuts_anywhere_change_nothing() {
         assert_same(text, &[a, (a + 1).min(text.len())]);
     }
     assert_same(text, &(0..text.len()).collect::<Vec<_>>());
+}
+
+/// A small generator of its own, so that a seed says all about a run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ mixed >> 31
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// A text of a few units only, in any order, so that each meets each of the others at all distances.
+    fn text(&mut self) -> Vec<u8> {
+        let mut units: Vec<Vec<u8>> = Vec::new();
+        for _ in 0..1 + self.below(9) {
+            units.push(match self.below(10) {
+                0..5 => ASCII[self.below(ASCII.len())].as_bytes().to_vec(),
+                5..8 => OTHER[self.below(OTHER.len())].to_vec(),
+                8 => {
+                    let plane = [0x800, 0x3100, 0xFFFF, 0x3_0000, 0x11_0000][self.below(5)];
+                    char::from_u32(self.below(plane) as u32).unwrap_or('\u{FFFD}').to_string().into_bytes()
+                }
+                _ => vec![self.below(256) as u8],
+            });
+        }
+        let most = [24, 200, 9000][self.below(16).saturating_sub(13)];
+        let len = self.below(most);
+        let mut text = b"y".repeat(self.below(2) * self.below(70));
+        while text.len() < len {
+            text.extend_from_slice(&units[self.below(units.len())]);
+            if self.below(6) == 0 {
+                text.push(b' ');
+            }
+        }
+        text
+    }
+}
+
+/// Every level against the tokenizer, on made-up texts and cuts: 2 MB of them, or as many bytes as FUZZ_BYTES says, from FUZZ_SEED:
+/// `FUZZ_BYTES=1000000000 cargo test --release -p wordfreq-core fuzz -- --nocapture`.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the size of a test run is no setting of the product"
+)]
+fn fuzz() {
+    let number = |name, default| match std::env::var(name) {
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{name} must be a number")),
+        Err(_) => default,
+    };
+    let (bytes, seed) = (number("FUZZ_BYTES", 2_000_000_u64), number("FUZZ_SEED", 1));
+    let mut random = Random(seed);
+    let (mut done, mut texts) = (0, 0_u64);
+    while done < bytes {
+        let text = random.text();
+        let mut cuts: Vec<usize> = (0..random.below(4)).map(|_| random.below(text.len() + 1)).collect();
+        cuts.sort_unstable();
+        assert_same(&text, &cuts);
+        done += text.len() as u64;
+        texts += 1;
+    }
+    let levels: Vec<_> = Level::available().collect();
+    println!("{done} bytes in {texts} texts from seed {seed}: {levels:?} count as the tokenizers do");
+}
+
+/// What has gone wrong somewhere, or could.
+const NASTY: &[&str] = &[
+    "can't",
+    "a.b.c",
+    "1,234.56",
+    "a:b 1:2",
+    "__a__ ___",
+    "l’été d’œuvre",
+    "“Dürer’s”",
+    "naïve—coöperate",
+    "a\u{2003} \u{64B}b",
+    "x \u{93E} y",
+    "\u{3000}中文、字",
+    "カタカナ_ー",
+    "ひらがな漢字カナ",
+    "שלום\"ה' ט",
+    "हिन्दी क्षत्रिय",
+    "\u{1F1E6}\u{1F1E7}\u{1F1E8}",
+    "👩\u{200D}👩 ❤\u{FE0F}",
+    "ΟΔΥΣΣΕΥΣ Σ",
+    "İstanbul \u{212A}",
+    "e\u{301}e\u{323}\u{301}",
+    "a\u{AD}b\u{200E}",
+    "٣٬٤ 3\u{2044}4",
+    "don.'t a..b 1.,2",
+    "\r\n\t \u{85}\u{2028}",
+    "ABCDEFGHIJKL ABCDEFGHIJKLM ABCDEFGHIJKLMNOP ABCDEFGHIJKLMNOPQ",
+];
+
+/// Each nasty text at every offset in a block, behind and before letters, blanks and symbols; and cut at every byte.
+#[test]
+fn nasty_texts_count_the_same_at_every_offset_and_cut() {
+    let step = if cfg!(debug_assertions) { 7 } else { 1 };
+    for text in NASTY {
+        for (before, after) in [("a", "b"), (" ", " "), ("\n", ""), ("-", "'"), ("é", "é")] {
+            for offset in (0..66).step_by(step) {
+                let text = [&before.repeat(offset), *text, after].concat();
+                assert_same(text.as_bytes(), &[]);
+            }
+            for offset in [0, 61] {
+                let text = [&before.repeat(offset), *text, after].concat();
+                for cut in (0..text.len()).step_by(step) {
+                    assert_same(text.as_bytes(), &[cut]);
+                    assert_same(text.as_bytes(), &[cut, (cut + 1).min(text.len())]);
+                }
+            }
+        }
+    }
 }

@@ -32,7 +32,7 @@ export function DeadLetters() {
         ${may('write') && html`<button onClick=${() => redrive({ all: true })}>Redrive all</button>`}
         ${may('admin') && html`<button class="danger" onClick=${() => setAsking(true)}>Purge</button>`}`}>
       <${ProblemNote} problem=${list.problem} retry=${list.reload} />
-      ${!any && !list.loading && !list.problem &&
+      ${!any && !list.next && !list.loading && !list.problem &&
       html`<${Empty} title="There are no dead letters.">
         <p>A document that cannot be counted lands here with its reason, and its neighbours go on. Put right what is wrong, then redrive it.</p><//>`}
       <ol class="letters">

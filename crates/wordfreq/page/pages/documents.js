@@ -46,7 +46,7 @@ export function Documents() {
         </label>
       </div>
       <${ProblemNote} problem=${list.problem ?? buckets.problem} retry=${list.reload} />
-      ${list.items.length === 0 && !list.loading && !list.problem
+      ${list.items.length === 0 && !list.next && !list.loading && !list.problem
         ? filtered
           ? html`<${Empty} title="No document is like that.">
               <button onClick=${() => refine({ q: null, bucket: null, state: null })}>Show all documents</button><//>`

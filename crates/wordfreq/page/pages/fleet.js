@@ -122,7 +122,7 @@ function Activities() {
   return html`
     <${Section} title="Activity log" id="activities">
       <${ProblemNote} problem=${list.problem} retry=${list.reload} />
-      ${list.items.length === 0 && !list.loading && html`<p class="quiet">Nothing was launched or terminated yet.</p>`}
+      ${list.items.length === 0 && !list.next && !list.loading && html`<p class="quiet">Nothing was launched or terminated yet.</p>`}
       <ol class="log">
         ${list.items.map(
           (one) => html`<li key=${`${one.instance}${one.started_at}${one.description}`}>
@@ -144,7 +144,7 @@ function AlarmHistory() {
   return html`
     <${Section} title="Alarm history" id="alarm-history">
       <${ProblemNote} problem=${list.problem} retry=${list.reload} />
-      ${list.items.length === 0 && !list.loading && html`<p class="quiet">No alarm has changed its state yet.</p>`}
+      ${list.items.length === 0 && !list.next && !list.loading && html`<p class="quiet">No alarm has changed its state yet.</p>`}
       <ol class="log">
         ${list.items.map(
           (one) => html`<li key=${`${one.alarm}${one.at}`}>

@@ -42,7 +42,7 @@ export function Words() {
         </div>
         ${answer && html`<p class="muted">${plural(answer.words, 'word')}, ${integer(answer.distinct)} distinct, in ${plural(answer.documents, 'document')}</p>`}
         <${ProblemNote} problem=${list.problem} retry=${list.reload} />
-        ${list.items.length === 0 && !list.loading && !list.problem
+        ${list.items.length === 0 && !list.next && !list.loading && !list.problem
           ? filtered
             ? html`<${Empty} title="No word is like that."><button onClick=${() => refine({ prefix: null, q: null })}>Show all words</button><//>`
             : html`<${Empty} title="No words have been counted yet."><p>Put documents on <a href=${href('documents')}>Documents</a>; the list grows as they are counted.</p><//>`

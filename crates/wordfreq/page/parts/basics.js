@@ -79,7 +79,7 @@ export function More({ list, what }) {
   const last = list.first + list.items.length;
   return html`
     <div class="more">
-      <span>${what} ${(list.first + 1).toLocaleString('en')} to ${last.toLocaleString('en')}</span>
+      <span>${last > list.first ? `${what} ${(list.first + 1).toLocaleString('en')} to ${last.toLocaleString('en')}` : 'Nothing found so far'}</span>
       ${list.frozen && html`<button onClick=${list.restart}>Back to the newest</button>`}
       ${list.next &&
       html`<button onClick=${list.more} disabled=${list.loadingMore}>${list.loadingMore ? 'Loading' : 'Load more'}</button>`}

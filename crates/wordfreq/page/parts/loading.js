@@ -9,6 +9,8 @@ import { generation, on } from '../live.js';
 /** So many rows are shown at once; "more" then goes on instead of adding to them. */
 const MOST_ROWS = 1000;
 const REFRESH_MS = 1500;
+/** What took long to answer rests for so many times as long before it is asked for again. */
+const REST = 4;
 
 /**
  * What `load(signal)` answers: `{data, problem, loading, reload}`. Asked again when one of `deps` changes, after a lost
@@ -18,13 +20,15 @@ export function useLoaded(load, deps) {
   const [state, setState] = useState({ data: null, problem: null, loading: true });
   const [round, setRound] = useState(0);
   const connected = useCell(generation);
-  const running = useRef({ busy: false, again: false });
+  const running = useRef({ busy: false, again: false, took: 0, ended: 0, timer: null });
 
   useEffect(() => {
     const abort = new AbortController();
     const run = running.current;
+    clearTimeout(run.timer);
     run.busy = true;
     run.again = false;
+    const began = performance.now();
     setState((before) => ({ ...before, loading: true }));
     load(abort.signal)
       .then(
@@ -33,22 +37,42 @@ export function useLoaded(load, deps) {
       )
       .then((next) => {
         if (abort.signal.aborted) return;
-        run.busy = false;
+        Object.assign(run, { busy: false, ended: performance.now(), took: performance.now() - began });
         setState(next);
-        if (run.again) setRound((n) => n + 1);
+        if (run.again) reload();
       });
-    return () => abort.abort();
+    return () => {
+      abort.abort();
+      clearTimeout(run.timer);
+    };
   }, [...deps, round, connected]);
 
   // A request under way is not thrown away for a newer one: on a busy server that would never show anything.
   const reload = useCallback(() => {
-    if (running.current.busy) running.current.again = true;
-    else setRound((n) => n + 1);
+    const run = running.current;
+    if (run.busy) {
+      run.again = true;
+      return;
+    }
+    clearTimeout(run.timer);
+    run.timer = setTimeout(() => setRound((n) => n + 1), Math.max(0, run.ended + run.took * REST - performance.now()));
   }, []);
   return { ...state, reload };
 }
 
 const stay = () => {};
+
+/** A search through much may find nothing for a while: so many pages without an item are passed over unasked. */
+const EMPTY_PAGES = 20;
+
+/** The next page that has anything on it. */
+async function pageAfter(path, query, cursor, signal) {
+  let page = await get(path, { ...query, cursor }, signal);
+  for (let i = 1; i < EMPTY_PAGES && page.items.length === 0 && page.next_cursor; i += 1) {
+    page = await get(path, { ...query, cursor: page.next_cursor }, signal);
+  }
+  return page;
+}
 
 /** One answer of the API by path and query. */
 export function useAnswer(path, query) {
@@ -61,24 +85,26 @@ export function useAnswer(path, query) {
  */
 export function useList(path, query, limit = 100) {
   const asked = JSON.stringify([path, query, limit]);
-  const [later, setLater] = useState({ asked, items: [], next: null, first: 0, problem: null, loading: false });
-  const head = useLoaded((signal) => get(path, { ...query, limit }, signal), [asked]);
+  const nothing = { asked, pages: 0, items: [], next: null, first: 0, problem: null, loading: false };
+  const [later, setLater] = useState(nothing);
+  const head = useLoaded((signal) => pageAfter(path, { ...query, limit }, null, signal), [asked]);
   // Pages after the first belong to one question; to another one they say nothing.
-  const tail = later.asked === asked ? later : { items: [], next: null, first: 0, problem: null, loading: false };
+  const tail = later.asked === asked ? later : nothing;
 
   const items = tail.first > 0 ? tail.items : [...(head.data?.items ?? []), ...tail.items];
-  const next = tail.items.length > 0 ? tail.next : (head.data?.next_cursor ?? null);
+  const next = tail.pages > 0 ? tail.next : (head.data?.next_cursor ?? null);
 
   // Pages that follow one another by cursor would not fit together if only the first were asked for again.
-  const frozen = tail.items.length > 0;
+  const frozen = tail.pages > 0;
 
   const more = async () => {
-    setLater({ ...tail, asked, loading: true, problem: null });
+    setLater({ ...tail, loading: true, problem: null });
     try {
-      const page = await get(path, { ...query, limit, cursor: next });
+      const page = await pageAfter(path, { ...query, limit }, next);
       const full = items.length + page.items.length > MOST_ROWS;
       setLater({
         asked,
+        pages: tail.pages + 1,
         items: full ? page.items : [...tail.items, ...page.items],
         next: page.next_cursor,
         first: full ? tail.first + items.length : tail.first,
@@ -86,11 +112,11 @@ export function useList(path, query, limit = 100) {
         loading: false,
       });
     } catch (problem) {
-      setLater({ ...tail, asked, problem, loading: false });
+      setLater({ ...tail, problem, loading: false });
     }
   };
   const restart = () => {
-    setLater({ asked, items: [], next: null, first: 0, problem: null, loading: false });
+    setLater(nothing);
     head.reload();
   };
   return {

@@ -1,25 +1,27 @@
 //! `wordfreq count`: files, directories or standard input, counted here and now on several threads.
 //!
-//! A document counts as a whole or, if anything is wrong with it, not at all.
+//! A document counts as a whole or, if anything is wrong with it, not at all. Counts that outgrow `--memory` go to disk.
 //!
-//! Not here: what a word is (`wordfreq-core`), how a file is read and cut (`wordfreq_pipeline::reading`), and the
-//! printed forms (`output`).
+//! Not here: what a word is (`wordfreq-core`), how a file is read and cut (`wordfreq_pipeline::reading`), counts on disk
+//! (`spill`), and the printed forms (`output`).
 
 use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal as _, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use walkdir::WalkDir;
 use wordfreq_core::{Counts, Profile};
-use wordfreq_pipeline::reading::{LARGE_BYTES, ReadError, count_file, count_reader};
+use wordfreq_pipeline::reading::{Budget, LARGE_BYTES, ReadError, count_file, count_reader};
 
 use crate::cli::CountArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, CountReport, FileReport};
+use crate::spill::Runs;
 
 /// Work of this size is sure to last long enough for a progress bar; any other gets one after [`PROGRESS_AFTER`].
 const PROGRESS_BYTES: u64 = 64 * 1024 * 1024;
@@ -35,10 +37,11 @@ pub fn run(args: &CountArgs, config: &Config) -> anyhow::Result<Exit> {
         documents: &plan.documents,
         profile: &profile,
         num_threads: config.threads.value,
+        memory: config.memory.value,
         per_file: args.per_file.then_some(limit),
         progress: Progress::new(&plan.documents),
     };
-    let tally = job.count();
+    let mut tally = job.count()?;
 
     let has_failures = plan.num_failed + tally.num_failed > 0;
     if tally.num_documents == 0 && (has_failures || plan.num_links > 0) {
@@ -51,9 +54,14 @@ pub fn run(args: &CountArgs, config: &Config) -> anyhow::Result<Exit> {
         files.sort_unstable_by_key(|(document, _)| *document);
         let files: Vec<FileReport> = files.into_iter().map(|(_, file)| file).collect();
         output::to_stdout(|out| output::write_files(out, &files, style))?;
-    } else {
+    } else if tally.runs.is_empty() {
         let report = CountReport::new(&profile, tally.num_documents, &tally.counts, limit);
         output::to_stdout(|out| output::write_count(out, &report, style))?;
+    } else {
+        tally.runs.spill(&std::mem::take(&mut tally.counts))?;
+        let (totals, ranking) = tally.runs.rank(limit, job.memory)?;
+        let report = CountReport::of_totals(&profile, tally.num_documents, totals);
+        output::to_stdout(|out| output::write_ranking(out, &report, ranking, style))?;
     }
     Ok(if has_failures { Exit::Partly } else { Exit::Done })
 }
@@ -171,6 +179,8 @@ fn failure_message(path: &Path, cause: &str) -> String {
 #[derive(Default)]
 struct Tally {
     counts: Counts,
+    /// The counts that went to disk.
+    runs: Runs,
     num_documents: u64,
     num_failed: u64,
     /// Reports by document number, if each file is to be reported by itself.
@@ -178,11 +188,20 @@ struct Tally {
 }
 
 impl Tally {
-    fn merge(&mut self, other: Self) {
-        self.counts.merge(other.counts);
+    fn merge(&mut self, other: Self, memory: u64) -> io::Result<()> {
         self.num_documents += other.num_documents;
         self.num_failed += other.num_failed;
         self.files.extend(other.files);
+        self.add(other.counts, other.runs, memory)
+    }
+
+    /// Adds counts, as long as there is memory for them.
+    fn add(&mut self, counts: Counts, runs: Runs, memory: u64) -> io::Result<()> {
+        if self.counts.memory_with(counts.distinct()) > memory {
+            self.runs.spill(&std::mem::take(&mut self.counts))?;
+        }
+        self.counts.merge(counts);
+        self.runs.append(runs)
     }
 }
 
@@ -190,6 +209,8 @@ struct Job<'a> {
     documents: &'a [Document],
     profile: &'a Profile,
     num_threads: usize,
+    /// For all tables of words together, in bytes.
+    memory: u64,
     /// When each file is reported by itself: how many words of it, as in [`CountReport::new`].
     per_file: Option<Option<usize>>,
     progress: Progress,
@@ -198,71 +219,104 @@ struct Job<'a> {
 impl Job<'_> {
     /// Counts every document; each one that fails is named on standard error. Large files come first, one after the
     /// other with every thread; the others are shared out, one thread each.
-    fn count(&self) -> Tally {
+    fn count(&self) -> io::Result<Tally> {
         let is_large = |number: &usize| matches!(self.documents[*number].source, Source::File { len } if len >= LARGE_BYTES && self.num_threads > 1);
         let (large, others): (Vec<usize>, Vec<usize>) = (0..self.documents.len()).partition(is_large);
         let mut total = Tally::default();
         for number in large {
-            self.settle(number, self.count_document(number, self.num_threads), &mut total);
+            self.settle(number, self.num_threads, &mut total)?;
         }
         let next = AtomicUsize::new(0);
         let work = || {
             let mut tally = Tally::default();
             while let Some(&number) = others.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.settle(number, self.count_document(number, 1), &mut tally);
+                self.settle(number, 1, &mut tally)?;
             }
-            tally
+            Ok::<_, io::Error>(tally)
         };
         std::thread::scope(|scope| {
             let num_helping = self.num_threads.min(others.len()).saturating_sub(1);
             let helping: Vec<_> = (0..num_helping).map(|_| scope.spawn(work)).collect();
-            total.merge(work());
+            total.merge(work()?, self.table_memory())?;
             for thread in helping {
-                total.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                let tally = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                total.merge(tally, self.table_memory())?;
             }
-        });
+            Ok::<_, io::Error>(())
+        })?;
         self.progress.finish();
-        total
+        Ok(total)
     }
 
-    fn count_document(&self, number: usize, num_threads: usize) -> Result<Counts, ReadError> {
+    /// What one table of words may take: a thread has one of the document in hand and, if there are several, one of those before.
+    fn table_memory(&self) -> u64 {
+        self.memory / (self.num_threads.max(1) as u64 * if self.documents.len() > 1 { 2 } else { 1 })
+    }
+
+    fn count_document(
+        &self,
+        number: usize,
+        num_threads: usize,
+        runs: &Mutex<Runs>,
+    ) -> Result<Counts, ReadError> {
         let document = &self.documents[number];
         let observe = |num_bytes: u64| {
             self.progress.advance(num_bytes);
             true
         };
-        let count_stream =
-            |stream: &mut dyn Read| count_reader(stream, self.profile, |piece| observe(piece.len() as u64));
+        let spill = |counts: Counts| {
+            let mut run = Runs::default();
+            run.spill(&counts)?;
+            drop(counts);
+            runs.lock().unwrap_or_else(PoisonError::into_inner).append(run)
+        };
+        let budget = Some(Budget { bytes: self.table_memory(), spill: &spill });
+        let count_stream = |stream: &mut dyn Read| {
+            count_reader(stream, self.profile, budget.as_ref(), |piece| observe(piece.len() as u64))
+        };
         let open = || File::open(&document.path).map_err(|source| ReadError::Io { offset: 0, source });
         match document.source {
             Source::Stdin => count_stream(&mut io::stdin().lock()),
             Source::File { len } if num_threads > 1 => {
-                count_file(&open()?, len, self.profile, num_threads, &observe)
+                count_file(&open()?, len, self.profile, num_threads, budget.as_ref(), &observe)
             }
             Source::File { .. } | Source::Stream => count_stream(&mut open()?),
         }
     }
 
-    /// A document is through: counts it in, or names it as failed.
-    fn settle(&self, number: usize, outcome: Result<Counts, ReadError>, tally: &mut Tally) {
+    /// Counts a document in, or names it as failed.
+    ///
+    /// # Errors
+    /// When there is no room for counts: no other document would fare better.
+    fn settle(&self, number: usize, num_threads: usize, tally: &mut Tally) -> io::Result<()> {
         let path = &self.documents[number].path;
+        let runs = Mutex::default();
+        let outcome = self.count_document(number, num_threads, &runs);
+        let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
         match outcome {
             Ok(counts) => {
                 tally.num_documents += 1;
-                match self.per_file {
-                    Some(limit) => {
-                        let path = path.to_string_lossy().into_owned();
-                        let report = CountReport::new(self.profile, 1, &counts, limit);
-                        tally.files.push((number, FileReport { path, report }));
-                    }
-                    None => tally.counts.merge(counts),
-                }
+                let Some(limit) = self.per_file else {
+                    return tally.add(counts, runs, self.table_memory());
+                };
+                let path = path.to_string_lossy().into_owned();
+                let report = if runs.is_empty() {
+                    CountReport::new(self.profile, 1, &counts, limit)
+                } else {
+                    runs.spill(&counts)?;
+                    let (totals, ranking) = runs.rank(limit, self.table_memory())?;
+                    let counts = ranking.collect::<io::Result<_>>()?;
+                    CountReport { counts, ..CountReport::of_totals(self.profile, 1, totals) }
+                };
+                tally.files.push((number, FileReport { path, report }));
             }
+            Err(ReadError::Spill(error)) => return Err(error),
             Err(error) => {
                 tally.num_failed += 1;
                 self.progress.suspend(|| output::remark(failure_message(path, &error.to_string())));
             }
         }
+        Ok(())
     }
 }
 

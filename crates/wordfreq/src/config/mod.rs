@@ -8,6 +8,7 @@
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
 mod notify;
+mod remote;
 mod server;
 mod settings;
 
@@ -26,13 +27,14 @@ use wordfreq_pipeline::DocumentId;
 
 use crate::output::Cell;
 pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
+pub use remote::RemoteConfig;
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
     AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, BUCKETS_KEEP, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN,
-    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MIN_LENGTH, PROFILE, QUEUE_BATCH,
-    QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE,
-    THREADS, WATCH,
+    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MEMORY, MIN_LENGTH, PROFILE,
+    QUEUE_BATCH, QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET,
+    SCALING_SERVICE, THREADS, WATCH,
 };
 pub use settings::{SETTINGS, Setting, reference_table};
 
@@ -175,6 +177,8 @@ pub enum BackendName {
     Embedded,
     /// On S3, SQS and DynamoDB.
     Aws,
+    /// At an `up` elsewhere.
+    Server,
 }
 
 impl fmt::Display for BackendName {
@@ -182,6 +186,7 @@ impl fmt::Display for BackendName {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Aws => "aws",
+            Self::Server => "server",
         })
     }
 }
@@ -193,7 +198,8 @@ impl FromStr for BackendName {
         match name {
             "embedded" => Ok(Self::Embedded),
             "aws" => Ok(Self::Aws),
-            _ => Err("must be embedded or aws".to_owned()),
+            "server" => Ok(Self::Server),
+            _ => Err("must be embedded, aws or server".to_owned()),
         }
     }
 }
@@ -213,6 +219,8 @@ pub struct Flags {
     pub min_length: Option<u32>,
     /// `--threads`
     pub threads: Option<usize>,
+    /// `--memory`
+    pub memory: Option<String>,
     /// `--watch`; empty means not given
     pub watch: Vec<PathBuf>,
     /// `--min`
@@ -229,6 +237,8 @@ pub struct Flags {
     pub service_time: Option<String>,
     /// `--listen`
     pub listen: Option<String>,
+    /// `--server`
+    pub server: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -502,6 +512,8 @@ pub struct Config {
     pub min_length: Sourced<u32>,
     /// Threads of `count`, at least 1.
     pub threads: Sourced<usize>,
+    /// Memory for words in `count`, in bytes.
+    pub memory: Sourced<u64>,
     /// Directories `up` takes documents from.
     pub watch: Sourced<Vec<PathBuf>>,
     /// Buckets that keep their documents uncounted.
@@ -516,6 +528,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[notify]` and `[smtp]`
     pub notify: NotifyConfig,
+    /// An `up` elsewhere; of `[server]` too
+    pub remote: RemoteConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -571,6 +585,8 @@ impl Config {
         let threads = layers
             .resolve(&THREADS, Raw::of(flags.threads), |raw| integer(raw, 1..=1024))?
             .or_default(|| cores);
+        let memory =
+            layers.resolve(&MEMORY, Raw::of(flags.memory.as_deref()), bytes)?.or_default(quarter_of_memory);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
         let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
         let kept_buckets = layers
@@ -592,22 +608,38 @@ impl Config {
         let elsewhere = Layers { environment: &Environment::default(), files: Vec::new() };
         let aws =
             AwsConfig::resolve(if flags.needs_backend { &layers } else { &elsewhere }, &profile, cores)?;
-        let backend = layers
-            .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
-            .0
-            .unwrap_or_else(|| match (&data_dir.origin, aws.origin()) {
-                (Origin::Flag(_), _) => {
-                    Sourced { value: BackendName::Embedded, origin: data_dir.origin.clone() }
-                }
-                (_, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
-                (_, None) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        let remote = RemoteConfig::resolve(&layers, flags)?;
+        let chosen = layers.resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?.0;
+        let backend = match (chosen, &data_dir.origin, &remote.url, aws.origin()) {
+            // A flag says which `up` to ask, so it also says that one is to be asked.
+            (_, _, Sourced { origin: origin @ Origin::Flag(_), .. }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (Some(chosen), ..) => chosen,
+            (None, origin @ Origin::Flag(_), ..) => {
+                Sourced { value: BackendName::Embedded, origin: origin.clone() }
+            }
+            (None, _, Sourced { value: Some(_), origin }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (None, _, _, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
+            (None, ..) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        };
+        if let (BackendName::Server, None) = (backend.value, &remote.url.value) {
+            return Err(Misconfiguration::Value {
+                setting: BACKEND.name,
+                origin: backend.origin,
+                value: backend.value.to_string(),
+                mend: "needs `server.url` beside it, or --server, to say which".into(),
             });
+        }
         Ok(Self {
             backend,
             data_dir,
             profile,
             min_length,
             threads,
+            memory,
             watch,
             kept_buckets,
             fleet: FleetConfig::resolve(&layers, flags)?,
@@ -615,6 +647,7 @@ impl Config {
             queue,
             server: ServerConfig::resolve(&layers, flags)?,
             notify: NotifyConfig::resolve(&layers)?,
+            remote,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -649,6 +682,7 @@ impl Config {
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
             (&MIN_LENGTH, Cell::from(u64::from(self.min_length.value)), &self.min_length.origin),
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
+            (&MEMORY, Cell::from(format!("{}KiB", self.memory.value >> 10)), &self.memory.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
             (
                 &BUCKETS_KEEP,
@@ -707,7 +741,8 @@ impl Config {
         ];
         let row = |(setting, value, origin)| Effective { setting, value, origin };
         let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
-        before.chain(self.server.effective()).chain(self.notify.effective()).chain(after).collect()
+        let before = before.chain(self.server.effective()).chain(self.notify.effective());
+        before.chain(self.remote.effective()).chain(after).collect()
     }
 }
 
@@ -921,6 +956,15 @@ fn duration(raw: &Raw<'_>) -> Result<Duration, String> {
     let time = humantime::parse_duration(&text(raw).map_err(|_| mend)?).map_err(|_| mend)?;
     let is_sensible = (Duration::from_millis(1)..=Duration::from_secs(14 * 24 * 3600)).contains(&time);
     is_sensible.then_some(time).ok_or_else(|| mend.to_owned())
+}
+
+/// A quarter of the memory of the machine, or of the control group that stands for one.
+fn quarter_of_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    let machine = (machine.totalram as u64).saturating_mul(u64::from(machine.mem_unit));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|bytes| bytes.trim().parse::<u64>().ok()).unwrap_or(u64::MAX);
+    (machine.min(group) / 4).max(LEAST_WORKER_MEMORY)
 }
 
 /// A size of memory with its binary unit.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::Context as _;
@@ -66,7 +66,7 @@ impl FromStr for SmtpTls {
 
 /// A password, never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
+pub struct Password(pub(super) String);
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -100,19 +100,43 @@ impl SmtpConfig {
         if let Some(Password(password)) = &self.password.value {
             return Ok(Some(password.clone()));
         }
-        let Some(path) = &self.password_file.value else { return Ok(None) };
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read {} (setting smtp.password_file)", path.display()))?;
-        let password = text.trim_end_matches(['\r', '\n']);
-        let is_sensible =
-            (1..=MAX_PASSWORD_BYTES).contains(&password.len()) && !password.contains(char::is_control);
-        anyhow::ensure!(
-            is_sensible,
-            "{} is to hold one line with a password (setting smtp.password_file)",
-            path.display()
-        );
-        Ok(Some(password.to_owned()))
+        self.password_file.value.as_deref().map(|path| secret(path, &SMTP_PASSWORD_FILE)).transpose()
     }
+}
+
+/// The secret that a file holds, which is its only line.
+///
+/// # Errors
+/// When the file cannot be read, or holds no secret.
+pub(super) fn secret(path: &Path, setting: &'static Setting) -> anyhow::Result<String> {
+    let (shown, name) = (path.display(), setting.name);
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {shown} (setting {name})"))?;
+    let secret = text.trim_end_matches(['\r', '\n']);
+    let is_sensible = (1..=MAX_PASSWORD_BYTES).contains(&secret.len()) && !secret.contains(char::is_control);
+    anyhow::ensure!(is_sensible, "{shown} is to hold one line with nothing but the secret (setting {name})");
+    Ok(secret.to_owned())
+}
+
+/// Refuses a secret in a configuration file, before it is read as others are, whose values are shown when they are refused.
+pub(super) fn refuse_in_files(
+    layers: &Layers<'_>,
+    setting: &'static Setting,
+    of_file: &'static Setting,
+) -> Result<(), Misconfiguration> {
+    let Some((file, _)) = layers.files.iter().find(|(_, values)| values.contains_key(setting.name)) else {
+        return Ok(());
+    };
+    Err(Misconfiguration::Value {
+        setting: setting.name,
+        origin: Origin::File(file.clone()),
+        value: "(not shown)".into(),
+        mend: format!(
+            "a secret does not belong into a configuration file: put it into a file of its own and name that with `{}`, or \
+             set {}",
+            of_file.name, setting.environment
+        ),
+    })
 }
 
 /// Settings of notifications.
@@ -136,21 +160,7 @@ impl NotifyConfig {
         let path = |setting| -> Result<Sourced<Option<PathBuf>>, Misconfiguration> {
             Ok(layers.resolve(setting, None, |raw| directory(raw).map(Some))?.or_default(|| None))
         };
-        // Before it is read as others are, whose values are shown when they are refused.
-        if let Some((file, _)) =
-            layers.files.iter().find(|(_, values)| values.contains_key(SMTP_PASSWORD.name))
-        {
-            return Err(Misconfiguration::Value {
-                setting: SMTP_PASSWORD.name,
-                origin: Origin::File(file.clone()),
-                value: "(not shown)".into(),
-                mend: format!(
-                    "a password does not belong into a configuration file: put it into a file of its own and name that with \
-                     `{}`, or set {}",
-                    SMTP_PASSWORD_FILE.name, SMTP_PASSWORD.environment
-                ),
-            });
-        }
+        refuse_in_files(layers, &SMTP_PASSWORD, &SMTP_PASSWORD_FILE)?;
         let tls = layers.resolve(&SMTP_TLS, None, name::<SmtpTls>)?.or_default(SmtpTls::default);
         let usual = tls.value.port();
         let smtp = SmtpConfig {
@@ -292,8 +302,8 @@ fn mailbox(raw: &Raw<'_>) -> Result<Mailbox, String> {
 }
 
 /// A URL others reach the server by, without the slash at its end.
-fn public_url(raw: &Raw<'_>) -> Result<String, String> {
-    let mend = "must be how others reach this server, such as https://wordfreq.example.org";
+pub(super) fn public_url(raw: &Raw<'_>) -> Result<String, String> {
+    let mend = "must be how to reach the server, such as https://wordfreq.example.org";
     let text = text(raw)?;
     let url: Uri = text.parse().map_err(|_| mend)?;
     let is_plain = matches!(url.scheme_str(), Some("http" | "https"))

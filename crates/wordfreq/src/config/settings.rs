@@ -20,8 +20,9 @@ pub(super) const BACKEND: Setting = Setting {
     name: "backend",
     environment: "WORDFREQ_BACKEND",
     flag: Some("--backend"),
-    default: "aws if a queue or the table of `[aws]` is set and --data-dir is not given, else embedded",
-    doc: "where buckets, queue and results are: embedded (the data directory) or aws",
+    default: "embedded if --data-dir is given, server if `server.url` is set, aws if a queue or the table of `[aws]` is, else \
+              embedded",
+    doc: "where buckets, queue and results are: embedded (the data directory), aws, or server (an `up` elsewhere)",
 };
 pub(super) const DATA_DIR: Setting = Setting {
     name: "data_dir",
@@ -51,6 +52,14 @@ pub(super) const THREADS: Setting = Setting {
     flag: Some("--threads"),
     default: "the cores available",
     doc: "threads of `wordfreq count`, and of a worker for a large document, 1 to 1024",
+};
+pub(super) const MEMORY: Setting = Setting {
+    name: "memory",
+    environment: "WORDFREQ_MEMORY",
+    flag: Some("--memory"),
+    default: "a quarter of the machine's",
+    doc: "memory that `wordfreq count` may take for words, such as 512MiB or 2GiB, from 64MiB; with more words than that it \
+          sorts on disk, in temporary files without names, where TMPDIR says",
 };
 pub(super) const WATCH: Setting = Setting {
     name: "watch",
@@ -276,6 +285,35 @@ pub(super) const SMTP_PASSWORD: Setting = Setting {
     default: "none",
     doc: "the password itself; in the environment only",
 };
+pub(super) const REMOTE_URL: Setting = Setting {
+    name: "server.url",
+    environment: "WORDFREQ_SERVER",
+    flag: Some("--server"),
+    default: "none",
+    doc: "an `up` elsewhere that `upload`, `delete`, `results`, `queue` and `fleet` ask in place of a data directory, such as \
+          https://wordfreq.example.org",
+};
+pub(super) const REMOTE_CA_FILE: Setting = Setting {
+    name: "server.ca_file",
+    environment: "WORDFREQ_SERVER_CA_FILE",
+    flag: None,
+    default: "those that browsers know",
+    doc: "file of the certificates, in PEM, of the authorities that vouch for it; its own, where it vouches for itself",
+};
+pub(super) const REMOTE_TOKEN_FILE: Setting = Setting {
+    name: "server.token_file",
+    environment: "WORDFREQ_TOKEN_FILE",
+    flag: None,
+    default: "none",
+    doc: "file with the token to show it (`wordfreq token create`), its only line",
+};
+pub(super) const REMOTE_TOKEN: Setting = Setting {
+    name: "server.token",
+    environment: "WORDFREQ_TOKEN",
+    flag: None,
+    default: "none",
+    doc: "the token itself; in the environment only",
+};
 pub(super) const AWS_QUEUE_URL: Setting = Setting {
     name: "aws.queue_url",
     environment: "WORKER_QUEUE_URL",
@@ -341,12 +379,13 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 45] = [
+pub const SETTINGS: [&Setting; 50] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
     &MIN_LENGTH,
     &THREADS,
+    &MEMORY,
     &WATCH,
     &BUCKETS_KEEP,
     &FLEET_MIN,
@@ -378,6 +417,10 @@ pub const SETTINGS: [&Setting; 45] = [
     &SMTP_USER,
     &SMTP_PASSWORD_FILE,
     &SMTP_PASSWORD,
+    &REMOTE_URL,
+    &REMOTE_CA_FILE,
+    &REMOTE_TOKEN_FILE,
+    &REMOTE_TOKEN,
     &AWS_QUEUE_URL,
     &AWS_RESULT_QUEUE_URL,
     &AWS_RESULT_TABLE,

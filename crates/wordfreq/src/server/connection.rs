@@ -10,11 +10,12 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -30,11 +31,17 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Between two pieces of a body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
 
+/// For the client to take some of an answer.
+const READ_WITHIN: Duration = Duration::from_secs(60);
+
 /// For the handshake of TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// The longest head of a request. S3 allows 8 KB; a key of 1,024 bytes is up to 3 KB when it is percent-encoded.
 const HEAD_BYTES: usize = 64 * 1024;
+
+/// For the other side to take notice that an answer was the last.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// For what is being answered, when the server is to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -122,6 +129,10 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
+        // Nor does it wait for ever for one who does not read it: this covers a window that stays closed too.
+        if let Err(error) = set_tcp_user_timeout(&stream, READ_WITHIN.as_millis() as u32) {
+            tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+        }
         let Self { app, s3, router, tls, address } = self;
         let peer = Peer { address, is_tls: tls.is_some() };
         let ending = app.ending.clone();
@@ -148,7 +159,11 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     respond: impl Fn(Request) -> F,
 ) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let response = respond(request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body))));
+        // A body that is not there stays so for those who ask.
+        let response = respond(request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(TimeoutBody::new(BODY_WITHIN, body)),
+        }));
         Box::pin(async move { Ok::<_, std::convert::Infallible>(response.await) })
     });
     let mut connection = http1::Builder::new()
@@ -182,6 +197,13 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     }
     // The other side may be gone.
     drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
+    // It may also still send a body that nobody wants, and the system would throw away an answer that meets such bytes.
+    let mut unwanted = [0; 8 * 1024];
+    let linger = async { while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {} };
+    tokio::select! {
+        _ = timeout(LINGER, linger) => {}
+        () = ended(&mut ending) => {}
+    }
 }
 
 async fn ended(ending: &mut watch::Receiver<bool>) {
@@ -192,7 +214,7 @@ async fn ended(ending: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse as _;
-    use tokio::io::{AsyncReadExt as _, DuplexStream};
+    use tokio::io::DuplexStream;
 
     use super::*;
 

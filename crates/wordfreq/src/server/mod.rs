@@ -21,14 +21,14 @@ mod tls;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::extract::Request;
-use axum::response::Response;
-use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::{oneshot, watch};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -40,6 +40,7 @@ use crate::exit::UsageError;
 use access::Access;
 use events::Events;
 use limits::Rate;
+use metrics::{Requests, Service};
 use notify::Registrar;
 use problem::Problem;
 
@@ -48,6 +49,18 @@ const THREADS: usize = 2;
 
 /// Threads for what blocks.
 const BLOCKING_THREADS: usize = 32;
+
+/// Looks at much at a time.
+const LOOKS: usize = 3;
+
+/// For how long the length of the queue is taken as known.
+const BACKLOG_KNOWN_FOR: Duration = Duration::from_millis(500);
+
+/// Clients who may take a list of all words at a time: each keeps the ranking in memory that was in force when it began.
+const EXPORTS: usize = 4;
+
+/// When to try again after a refusal for too many of them.
+const EXPORT_ENDS: Duration = Duration::from_secs(10);
 
 /// When to try again after a refusal for too many messages.
 const BACKLOG_PASSES: Duration = Duration::from_secs(5);
@@ -65,11 +78,21 @@ pub struct App {
     pub waker: Waker,
     /// Who watches.
     pub events: Events,
+    /// How many requests were answered, and how.
+    pub requests: Requests,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
+    /// Whether too many messages waited, a moment ago.
+    backlog: Mutex<Option<(Instant, bool)>>,
+    /// How ready everything was, a moment ago.
+    readiness: api::LastLook,
+    /// Whether clients reach the server by TLS, its own or a proxy's.
+    is_encrypted: bool,
     rate: Option<Rate>,
+    looks: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 impl App {
@@ -79,7 +102,17 @@ impl App {
     /// 503, and when to try again.
     pub async fn admit(self: &Arc<Self>) -> Result<(), Problem> {
         let most = self.max_backlog;
-        if self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await? {
+        let mut known = self.backlog.lock().await;
+        let is_full = match *known {
+            Some((at, is_full)) if at.elapsed() < BACKLOG_KNOWN_FOR => is_full,
+            _ => {
+                let is_full = self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await?;
+                *known = Some((Instant::now(), is_full));
+                is_full
+            }
+        };
+        drop(known);
+        if is_full {
             return Err(Problem::new(
                 http::StatusCode::SERVICE_UNAVAILABLE,
                 "backlog",
@@ -103,6 +136,38 @@ impl App {
                 ErrorKind::Other,
                 "the change was interrupted by a fault of this program: try again",
             ))
+        })
+    }
+
+    /// Looks at much: a few at a time, and those who wait for their turn hold no thread.
+    pub async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        // Nobody closes it.
+        let turn = self.looks.clone().acquire_owned().await.map_err(|_closed| Problem::internal())?;
+        self.blocking(move |embedded| {
+            // Who asked may be gone before the look is over: its turn is not.
+            let _turn = turn;
+            look(embedded)
+        })
+        .await
+    }
+
+    /// A place among those who take a list of all words, for as long as it is held.
+    ///
+    /// # Errors
+    /// 503 if there are too many.
+    pub fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.exports.clone().try_acquire_owned().map_err(|_full| {
+            Problem::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-exports",
+                format!(
+                    "{EXPORTS} clients take a list of all words already: try again when one of them has it"
+                ),
+            )
+            .retry_after(EXPORT_ENDS)
         })
     }
 
@@ -187,17 +252,22 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     listener.set_nonblocking(true).context("cannot listen")?;
     let address = listener.local_addr().context("cannot listen")?;
     let (end, ending) = watch::channel(false);
-    let registrar =
-        Registrar::new(&config.notify, &embedded.subscriptions, public_url(config, Some(address)))?;
+    let public_url = public_url(config, Some(address));
     let app = Arc::new(App {
-        registrar,
-        access: Access::new(embedded.access.clone(), is_local),
+        is_encrypted: public_url.starts_with("https:"),
+        backlog: Mutex::default(),
+        readiness: api::LastLook::default(),
+        registrar: Registrar::new(&config.notify, &embedded.subscriptions, public_url)?,
+        access: Access::open(embedded.access.clone(), is_local)?,
         embedded,
         waker,
         events: Events::default(),
+        requests: Requests::default(),
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
+        looks: Arc::new(Semaphore::new(LOOKS)),
+        exports: Arc::new(Semaphore::new(EXPORTS)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -215,6 +285,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         });
         let ended = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(access::keep_known(app.clone()));
             tokio::spawn(events::publish(app.clone()));
             tokio::spawn(api::forget_ranking(app.clone()));
             connection::accept(listener, tls, max_connections, app).await;
@@ -233,18 +304,25 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
 /// Answers one request, whoever it is for.
 async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
-    if let (Some(rate), Some(peer)) = (&app.rate, peer)
-        && let Err(wait) = rate.check(peer.address.ip())
-    {
-        return Problem::too_many_requests(wait).answer_to(request.headers());
+    let is_signed = is_signed(request.headers(), request.uri().query().unwrap_or_default());
+    let (service, method) = (if is_signed { Service::S3 } else { Service::Api }, request.method().clone());
+    let has_body = !request.body().is_end_stream();
+    let too_early = app.rate.as_ref().zip(peer).and_then(|(rate, peer)| rate.check(peer.address.ip()).err());
+    let mut response = match (too_early, is_signed) {
+        (Some(_), true) => s3::slow_down(),
+        (Some(wait), false) => Problem::too_many_requests(wait).into_response(),
+        (None, true) => s3.answer(request).await,
+        (None, false) => match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        },
+    };
+    // What nobody has read of a body stands in the way of the next request.
+    if has_body && (response.status().is_client_error() || response.status().is_server_error()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    if is_signed(request.headers(), request.uri().query().unwrap_or_default()) {
-        return s3.answer(request).await;
-    }
-    match router.oneshot(request.map(Body::new)).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    }
+    app.requests.count(service, &method, response.status());
+    response
 }
 
 /// Whether a request is signed for S3, in its headers or in its query. It may be signed wrongly: that is S3's to say.

@@ -7,8 +7,8 @@ import { eachView, seeded } from './seed.js';
 import { DESKTOP, PHONE, accessibility, closeBrowser, dataDirectory, eventually, open, up, wordfreq } from './system.js';
 
 let url;
-const ends = [];
-const suite = { after: (end) => ends.unshift(end) };
+let end;
+const suite = { after: (all) => (end = all) };
 
 before(async () => {
   const system = await seeded(suite);
@@ -20,7 +20,7 @@ before(async () => {
 });
 
 after(async () => {
-  for (const end of ends) await end();
+  await end();
   await closeBrowser();
 });
 

@@ -1,12 +1,13 @@
 // A system that has something to show on every page: the documents of testdata/library in many scripts, one that cannot be
 // counted, a bucket's worth of letters, and a fleet that scales within seconds.
 
-import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { LIBRARY, dataDirectory, up, wordfreq } from './system.js';
+import { LIBRARY, beside, dataDirectory, up, wordfreq } from './system.js';
 
-/** A plan that looks every ten seconds, the most often that an alarm may. */
+/** A plan that looks every ten seconds, the most often that an alarm may, and acts again a minute later. */
 export const QUICK_PLAN = `
 min = 1
 max = 4
@@ -25,45 +26,58 @@ comparison_operator = "LessThanThreshold"
 threshold = 5
 period = "10s"
 
-[[simple_scaling]]
-name = "add-one"
+[[step_scaling]]
+name = "add"
 alarm = "backlog-high"
-adjustment_type = "ChangeInCapacity"
-adjustment = 1
-cooldown = "1s"
+steps = [{ lower = 0, upper = 50, adjustment = 1 }, { lower = 50, adjustment = 2 }]
+warmup = "1s"
 
 [[simple_scaling]]
 name = "remove-one"
 alarm = "backlog-low"
 adjustment_type = "ChangeInCapacity"
-adjustment = -1
+adjustment = -2
 cooldown = "1s"
 `;
 
-/** Puts `number` small documents below `burst/`. */
+/** Puts `number` small documents, numbered from 1, below `name/`. */
 export async function burst(directory, name, number) {
-  const folder = join(directory, name);
+  const folder = beside(directory, name);
   await mkdir(folder);
   const text = (i) => `Letter ${i} of the ferry to the tide clerk: the boat leaves at ${i % 24} o'clock.\n`;
   await Promise.all(
     Array.from({ length: number }, (_, i) => writeFile(join(folder, `${String(i + 1).padStart(4, '0')}.txt`), text(i + 1))),
   );
-  await wordfreq(['upload', folder, '--bucket', 'processing'], directory);
+  await wordfreq(['upload', folder, '--bucket', 'processing', '--prefix', `${name}/`], directory);
+}
+
+/**
+ * Puts `scans/ward-round.txt` into an empty data directory, whose bytes then change on the disk: no retry helps, so that it
+ * becomes a dead letter. Answers the function that mends it.
+ */
+export async function damagedScan(directory) {
+  const file = beside(directory, 'ward-round.txt');
+  const text = 'Ward round, Tuesday. The patient slept well and asks for tea.\n';
+  await writeFile(file, text);
+  await wordfreq(['upload', file, '--bucket', 'processing', '--prefix', 'scans/'], directory);
+  const stored = await readdir(join(directory, 'objects'), { recursive: true, withFileTypes: true });
+  const objects = stored.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  assert.equal(objects.length, 1);
+  // Stored objects are read-only.
+  const overwrite = async (bytes) => {
+    await chmod(objects[0], 0o600);
+    await writeFile(objects[0], bytes);
+  };
+  await overwrite(text.replaceAll('t', '\u0007'));
+  return () => overwrite(text);
 }
 
 /** A running system with all of that: `{url, directory}`. */
 export async function seeded(t, args = []) {
   const directory = await dataDirectory(t);
-  // Its bytes change on the disk after they were put: no retry helps, so it becomes a dead letter.
-  const damaged = join(directory, 'damaged-scan.txt');
-  await writeFile(damaged, 'Ward round, Tuesday. The patient slept well and asks for tea.\n');
-  await wordfreq(['upload', damaged, '--bucket', 'processing', '--prefix', 'scans/'], directory);
-  const objects = join(directory, 'objects');
-  for (const entry of await readdir(objects, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) await writeFile(join(entry.parentPath, entry.name), 'Ward round, Tuesday. The pat\u0000ent slept well and asks for tea.\n');
-  }
+  await damagedScan(directory);
   await wordfreq(['upload', LIBRARY, '--bucket', 'processing'], directory);
-  const plan = join(directory, 'plan.toml');
+  const plan = beside(directory, 'quick.toml');
   await writeFile(plan, QUICK_PLAN);
   const { url } = await up(t, directory, ['--plan', plan, ...args]);
   return { url, directory };
@@ -83,11 +97,12 @@ const VIEWS = {
   subscriptions: ['#/subscriptions', 'Subscriptions', '[aria-labelledby="subscriptions"] .empty'],
 };
 
-/** Goes through all views; `look(name)` is called in each of them once it is whole. */
+/** Goes through all views; `look(name, content)` is called in each of them once it is whole. */
 export async function eachView(page, url, look) {
   for (const [name, [view, heading, content]] of Object.entries(VIEWS)) {
     await page.goto(`${url}/${view}`);
-    await page.locator(`main:has(h1:text-is("${heading}")) ${content}`).first().waitFor();
-    await look(name);
+    const found = page.locator(`main:has(h1:text-is("${heading}")) ${content}`).first();
+    await found.waitFor();
+    await look(name, found);
   }
 }

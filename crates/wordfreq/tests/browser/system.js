@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
@@ -40,20 +40,36 @@ export async function wordfreq(args, directory) {
 
 /** Nothing of whoever runs the tests, or their own settings would be tested. */
 function environment(directory) {
-  return { PATH: process.env.PATH, HOME: directory };
+  return { PATH: process.env.PATH, HOME: dirname(directory) };
 }
 
-/** An empty data directory, which goes with the test. */
-export async function dataDirectory(t) {
-  const directory = await mkdtemp(join(tmpdir(), 'wordfreq-browser-'));
-  t.after(() => rm(directory, { recursive: true, force: true }));
-  return directory;
+const ends = new WeakMap();
+
+/** Does `end` after the test, what came last first; the runner's own order is the other one. */
+function afterwards(t, end) {
+  if (!ends.has(t)) {
+    ends.set(t, []);
+    t.after(async () => {
+      for (const each of ends.get(t).reverse()) await each();
+    });
+  }
+  ends.get(t).push(end);
 }
+
+/** A data directory that is not there yet, in a folder of its own; both go with the test. */
+export async function dataDirectory(t) {
+  const folder = await mkdtemp(join(tmpdir(), 'wordfreq-browser-'));
+  afterwards(t, () => rm(folder, { recursive: true, force: true }));
+  return join(folder, 'data');
+}
+
+/** A place for a file that is not part of the data directory, and goes with it. */
+export const beside = (directory, name) => join(dirname(directory), name);
 
 /** Starts `wordfreq up`: `{url, stop}`. It drains when its standard input ends, so it never outlives the tests. */
 export async function up(t, directory, args = [], listen = '127.0.0.1:0') {
   const child = spawn(BINARY, ['up', '--supervised', '--data-dir', directory, '--listen', listen, ...args], {
-    cwd: directory,
+    cwd: dirname(directory),
     env: environment(directory),
     stdio: ['pipe', 'ignore', 'pipe'],
   });
@@ -77,7 +93,7 @@ export async function up(t, directory, args = [], listen = '127.0.0.1:0') {
     clearTimeout(late);
     assert.deepEqual(end, { code: 0, signal: null }, `wordfreq up did not end in order:\n${log.slice(-20).join('\n')}`);
   };
-  t.after(stop);
+  afterwards(t, stop);
   return { url, stop };
 }
 
@@ -120,7 +136,7 @@ export async function open(t, url, view = '', { theme = 'light', size = DESKTOP,
     const { origin, protocol } = new URL(request.url());
     if (origin !== new URL(url).origin && !['data:', 'blob:'].includes(protocol)) wrong.push(`a request to ${request.url()}`);
   });
-  t.after(async () => {
+  afterwards(t, async () => {
     await context.close();
     assert.deepEqual(wrong.filter((one) => !expected?.test(one)), []);
   });

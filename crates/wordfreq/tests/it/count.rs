@@ -367,3 +367,42 @@ fn the_place_of_an_endless_word_is_the_same_on_any_number_of_threads() {
         );
     }
 }
+
+/// A million words are too many for the smallest memory: what is printed must not show that they were sorted on disk, and nothing
+/// of it may stay there.
+#[test]
+fn words_that_do_not_fit_memory_are_counted_exactly() {
+    const WORDS: usize = 1_200_000;
+    let scratch = tempfile::tempdir().unwrap();
+    let program = Program::new().with_variable("TMPDIR", scratch.path().to_str().unwrap());
+    let mut text = String::new();
+    let mut expected: Vec<(String, usize)> = Vec::with_capacity(WORDS);
+    for number in 0..WORDS {
+        let word = format!("{:06x}w", (number * 7_654_321) % 0xFF_FFFD);
+        // In every hundredth line once more, far from the others.
+        expected.push((word, 1 + usize::from(number % 100 == 0)));
+    }
+    expected.iter().for_each(|(word, _)| text.extend([word, "\n"]));
+    expected.iter().filter(|(_, count)| *count == 2).for_each(|(word, _)| text.extend([word, " "]));
+    program.write("text", &text);
+    expected.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let mut tsv = "word\tcount\n".to_owned();
+    expected.iter().for_each(|(word, count)| tsv.push_str(&format!("{word}\t{count}\n")));
+
+    let found = program
+        .run(&["count", "text", "--memory", "64MiB", "--threads", "1", "--all", "--format", "tsv"])
+        .done();
+    assert!(found == tsv, "{} bytes, not {}", found.len(), tsv.len());
+    let two = program
+        .run(&["count", "text", "text", "--memory", "64MiB", "--threads", "2", "--format", "json"])
+        .json();
+    assert_eq!(two["words"], 2 * (WORDS + WORDS / 100));
+    assert_eq!(two["distinct"], WORDS);
+    assert_eq!(two["counts"][0], json!({"word": expected[0].0, "count": 4}));
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+
+    let nowhere = Program::new().with_variable("TMPDIR", "/nowhere");
+    nowhere.write("text", &text);
+    let error = nowhere.run(&["count", "text", "--memory", "64MiB", "--threads", "1"]).ended(1);
+    assert!(error.contains("TMPDIR") && error.contains("/nowhere"), "{error}");
+}

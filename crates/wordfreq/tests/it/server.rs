@@ -15,21 +15,26 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    #[expect(clippy::zombie_processes, reason = "a test that fails here ends the process that would bury it")]
     pub(crate) fn start(program: &Program, more: &[&str]) -> Self {
-        let args = [&["up", "--listen", "127.0.0.1:0", "--preset", "fixed", "--max", "1"], more].concat();
+        Self::start_with(program, &[&["--preset", "fixed", "--max", "1"], more].concat())
+    }
+
+    pub(crate) fn start_with(program: &Program, more: &[&str]) -> Self {
+        let args = [&["up", "--listen", "127.0.0.1:0"], more].concat();
         let mut child = program.command(&args).stdout(Stdio::null()).spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Self { child, log, url: String::new() };
         let mut seen = String::new();
-        loop {
+        while serving.url.is_empty() {
             let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).unwrap(), 0, "`up` ended: {seen}");
+            assert_ne!(serving.log.read_line(&mut line).unwrap(), 0, "`up` ended: {seen}");
             seen.push_str(&line);
             let value: serde_json::Value = serde_json::from_str(&line).unwrap();
             if value["message"] == "ready" {
-                return Self { child, log, url: value["server"].as_str().unwrap().to_owned() };
+                value["server"].as_str().unwrap().clone_into(&mut serving.url);
             }
         }
+        serving
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

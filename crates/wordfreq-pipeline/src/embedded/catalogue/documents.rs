@@ -178,7 +178,7 @@ fn profile_in_force(transaction: &Transaction<'_>) -> Result<Option<i64>, Backen
 impl Catalogue {
     /// The buckets, by name.
     pub fn buckets(&self) -> Result<Vec<BucketSummary>, BackendError> {
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let buckets = transaction
                 .prepare_cached(
                     "SELECT name, triggers, created_at, count(d.id), coalesce(sum(d.bytes), 0) FROM buckets
@@ -215,7 +215,7 @@ impl Catalogue {
             Some(after) if after >= first => (">", after),
             _ => (">=", first),
         };
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let profile = profile_in_force(transaction)?;
             let mut select = transaction.prepare_cached(&format!(
                 "{DOCUMENT} WHERE (d.bucket, d.key) {operator} (?1, ?2) ORDER BY d.bucket, d.key"
@@ -260,7 +260,7 @@ impl Catalogue {
         self.readers.read(|transaction| {
             let profile = profile_in_force(transaction)?;
             let counted = transaction
-                .prepare_cached("SELECT count(*) FROM results WHERE profile_id = ?1")?
+                .prepare_cached("SELECT coalesce(max(documents), 0) FROM profiles WHERE id = ?1")?
                 .query_row([profile], |row| row.get(0))?;
             let committed = latest(
                 transaction,

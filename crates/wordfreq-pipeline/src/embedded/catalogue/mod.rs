@@ -53,9 +53,9 @@ pub struct Examined {
 }
 
 impl Default for Examined {
-    /// About a quarter of a second of either.
+    /// About an eighth of a second of either.
     fn default() -> Self {
-        Self { rows: 50_000, table_bytes: 64 * 1024 * 1024 }
+        Self { rows: 25_000, table_bytes: 16 * 1024 * 1024 }
     }
 }
 
@@ -74,6 +74,8 @@ pub struct FleetView {
 #[derive(Debug)]
 pub struct Catalogue {
     readers: Readers,
+    /// For looks at much, so that those at little never wait for them.
+    long: Readers,
     examined: Examined,
     ranking: Mutex<Option<words::KeptRanking>>,
 }
@@ -88,7 +90,12 @@ fn page<T, C>(mut items: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Page<
 
 impl Catalogue {
     pub(super) fn new(directory: &Path) -> Self {
-        Self { readers: Readers::new(directory), examined: Examined::default(), ranking: Mutex::default() }
+        Self {
+            readers: Readers::new(directory),
+            long: Readers::new(directory),
+            examined: Examined::default(),
+            ranking: Mutex::default(),
+        }
     }
 
     /// How the queue stands and what passed through it so far.
@@ -132,7 +139,7 @@ impl Catalogue {
         limit: usize,
     ) -> Result<Page<ResultSummary, DocumentId>, BackendError> {
         let found =
-            self.readers.read(|transaction| results::list(transaction, after, limit.saturating_add(1)))?;
+            self.long.read(|transaction| results::list(transaction, after, limit.saturating_add(1)))?;
         Ok(page(found, limit, |summary| summary.document.clone()))
     }
 
@@ -175,7 +182,7 @@ impl Catalogue {
     /// keeps its peak, and what passed through adds up, so that no peak and no message is lost.
     pub fn looks(&self, since: Moment, points: usize) -> Result<Vec<Look>, BackendError> {
         let mut looks = Vec::new();
-        self.readers.read(|transaction| history::visit_looks(transaction, since, |look| looks.push(look)))?;
+        self.long.read(|transaction| history::visit_looks(transaction, since, |look| looks.push(look)))?;
         if looks.len() <= points {
             return Ok(looks);
         }
@@ -207,4 +214,80 @@ fn joined(sum: Look, look: &Look) -> Look {
     sum.deleted += look.deleted;
     sum.in_service = sum.in_service.max(look.in_service);
     Look { observation: sum, desired }
+}
+
+#[cfg(test)]
+mod tests {
+    use wordfreq_core::{Profile, ProfileName};
+
+    use super::*;
+    use crate::drain::Drain;
+    use crate::embedded::{Embedded, IfMissing, Options, StagedPut};
+    use crate::queue::Queue as _;
+    use crate::worker::{Backend, WorkerOptions, run};
+
+    /// Nine documents, of which every third has the word.
+    fn embedded(directory: &Path) -> Embedded {
+        let embedded = Embedded::open(directory, IfMissing::Create, Options::default()).unwrap();
+        embedded.set_profile(&Profile::default()).unwrap();
+        for number in 0..9 {
+            let text = if number % 3 == 2 { "needle" } else { "hay" };
+            let id = DocumentId::new("processing", format!("{text}{number}")).unwrap();
+            let staged = embedded.bucket.stage(&mut text.as_bytes()).unwrap();
+            embedded.bucket.put(vec![StagedPut { id, staged, watched: None }]).unwrap();
+        }
+        embedded
+    }
+
+    /// What the pages of a list hold, one after the other.
+    fn pages<T, C>(mut get: impl FnMut(Option<&C>) -> Page<T, C>) -> Vec<usize> {
+        let (mut sizes, mut after) = (Vec::new(), None);
+        loop {
+            let page = get(after.as_ref());
+            sizes.push(page.items.len());
+            after = page.next;
+            if after.is_none() {
+                return sizes;
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_looks_at_so_much_and_no_more_and_the_next_goes_on_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = std::sync::Arc::new(embedded(directory.path()));
+        let drain = Drain::new();
+        let worker = {
+            let (embedded, drain) = (embedded.clone(), drain.clone());
+            std::thread::spawn(move || {
+                let options = WorkerOptions::embedded(Duration::from_secs(30), 64, 1, 5);
+                run(&Backend::embedded(embedded), &options, &drain)
+            })
+        };
+        let mut seen = embedded.settled_so_far();
+        while !embedded.queue.is_idle().unwrap() {
+            seen = embedded.wait_settled(seen, Duration::from_secs(2));
+        }
+        drain.request();
+        worker.join().unwrap().unwrap();
+        let narrow = |rows, table_bytes| Catalogue {
+            examined: Examined { rows, table_bytes },
+            ..Catalogue::new(directory.path())
+        };
+        let catalogue = narrow(2, usize::MAX);
+        let needles = Selection { containing: "needle".into(), ..Selection::default() };
+        // In the order of their names the needles come last: two rows a page.
+        assert_eq!(pages(|after| catalogue.documents(&needles, after, 10).unwrap()), [0, 0, 0, 2, 1]);
+        assert_eq!(pages(|after| catalogue.documents_of_word("needle", after, 10).unwrap()), [0, 0, 0, 2, 1]);
+        // Each table is longer than a byte: one a page.
+        let catalogue = narrow(usize::MAX, 1);
+        let found = pages(|after| catalogue.documents_of_word("needle", after, 10).unwrap());
+        assert_eq!(found, [0, 0, 0, 0, 0, 0, 1, 1, 1]);
+        // None was counted by another profile yet, and none is passed for nothing.
+        embedded.set_profile(&Profile::new(ProfileName::Whitespace)).unwrap();
+        let catalogue = narrow(2, usize::MAX);
+        let found = pages(|after| catalogue.documents_of_word("needle", after, 10).unwrap());
+        assert_eq!(found, [0, 0, 0, 0, 0]);
+        assert_eq!(embedded.queue.depth().unwrap().dead_letters, 0);
+    }
 }

@@ -287,7 +287,7 @@ impl Catalogue {
         }
         // Never two at once in memory for longer than somebody reads the old one.
         *kept = None;
-        let ranking = Arc::new(self.readers.read(|transaction| make(transaction, WORDS_AT_MOST))?);
+        let ranking = Arc::new(self.long.read(|transaction| make(transaction, WORDS_AT_MOST))?);
         *kept = Some(KeptRanking { ranking: ranking.clone(), asked: Instant::now() });
         Ok(ranking)
     }
@@ -316,7 +316,7 @@ impl Catalogue {
         let total = if is_whole {
             None
         } else {
-            self.readers.read(|transaction| {
+            self.long.read(|transaction| {
                 let (profile, _) = profile_in_force(transaction)?;
                 let pending = totals::pending(transaction, profile)?;
                 totals::of_word(transaction, profile, &pending, &word)
@@ -344,12 +344,14 @@ impl Catalogue {
         after: Option<&DocumentId>,
         limit: usize,
     ) -> Result<Page<Occurrence, DocumentId>, BackendError> {
-        self.readers.read(|transaction| {
+        self.long.read(|transaction| {
             let (profile, _) = profile_in_force(transaction)?;
             let (bucket, key) = after.map_or(("", &[][..]), |after| (after.bucket(), after.key().as_bytes()));
             let mut select = transaction.prepare_cached(
-                "SELECT bucket, key, words, encoded FROM results JOIN count_tables ON result_id = id
-                 WHERE (bucket, key) > (?1, ?2) AND profile_id = ?3 ORDER BY bucket, key",
+                // Every row, also one of a removed document or another profile: passing it is work too.
+                "SELECT bucket, key, words, CASE WHEN profile_id = ?3 THEN
+                     (SELECT encoded FROM count_tables WHERE result_id = id) END
+                 FROM results WHERE (bucket, key) > (?1, ?2) ORDER BY bucket, key",
             )?;
             let mut rows = select.query(params![bucket, key, profile])?;
             let (mut items, mut examined, mut bytes, mut full) = (Vec::new(), 0, 0, None);
@@ -357,10 +359,11 @@ impl Catalogue {
                 if full.is_some() {
                     return Ok(Page { items, next: full });
                 }
-                let encoded = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-                let count = encoding::count_of(encoded, word.as_bytes())?;
-                (examined, bytes) = (examined + 1, bytes + encoded.len());
-                if let Some(count) = count {
+                let encoded = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+                (examined, bytes) = (examined + 1, bytes + encoded.map_or(0, <[u8]>::len));
+                if let Some(encoded) = encoded
+                    && let Some(count) = encoding::count_of(encoded, word.as_bytes())?
+                {
                     items.push(Occurrence { id: document_id(row, 0)?, count, words: row.get(2)? });
                 }
                 if items.len() >= limit

@@ -216,7 +216,7 @@ pub(super) struct Buckets {
 /// Lists the buckets.
 #[utoipa::path(get, path = "/api/v1/buckets", tag = "documents", responses((status = 200, body = Buckets)))]
 pub(super) async fn buckets(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<Buckets>, Problem> {
-    let buckets = app.blocking(|embedded| embedded.catalogue.buckets()).await?;
+    let buckets = app.look(|embedded| embedded.catalogue.buckets()).await?;
     let items = buckets
         .into_iter()
         .map(|bucket| Bucket {
@@ -356,7 +356,7 @@ pub(super) async fn show(
     let is_list = want.format != ListFormat::Json;
     let limit = table_limit(top, all.or((is_list && top.is_none()).then_some(true)), DEFAULT_TOP)?;
     let document = listed(&app, &id).await?;
-    let result = app.blocking(move |embedded| embedded.catalogue.result(&id, limit)).await?;
+    let result = app.look(move |embedded| embedded.catalogue.result(&id, limit)).await?;
     let counts = word_counts(result.map(|result| result.counts).unwrap_or_default());
     if is_list {
         return listing::answer_whole(&want, "words", COUNT_COLUMNS, &counts);
@@ -426,15 +426,14 @@ pub(super) async fn content(
     });
     let name = id.key().rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("document");
     let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-    let media = info.content_type.and_then(|media| HeaderValue::from_str(&media).ok());
     let mut response = Body::from_stream(pieces).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, media.unwrap_or(HeaderValue::from_static("application/octet-stream")));
+    // Whatever its own type is: nothing from here is to be shown, let alone run.
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename*=UTF-8''{name}")) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    // It is anyone's, and not to act as ours.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     Ok(response)
@@ -494,7 +493,7 @@ pub(super) async fn put(
     {
         return Err(conflict(&refused));
     }
-    let staged = staging.finish();
+    let staged = app.blocking(move |_| staging.finish()).await?;
     app.change(|bucket, done| bucket.put_object(staged, object, done))
         .await?
         .map_err(|refused| conflict(&refused))?;

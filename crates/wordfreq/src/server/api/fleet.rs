@@ -132,9 +132,14 @@ fn not_begun() -> Problem {
     .retry_after(Duration::from_secs(1))
 }
 
+/// What the present scaler has put down; what is there before it has begun is its predecessor's.
+async fn view(app: &Arc<App>) -> Result<FleetView, Problem> {
+    app.waker.since_last_pass().ok_or_else(not_begun)?;
+    app.blocking(|embedded| embedded.catalogue.fleet()).await
+}
+
 async fn fleet(app: &Arc<App>) -> Result<FleetStatus, Problem> {
-    let view = app.blocking(|embedded| embedded.catalogue.fleet()).await?;
-    FleetStatus::new(&view).ok_or_else(not_begun)
+    FleetStatus::new(&view(app).await?).ok_or_else(not_begun)
 }
 
 /// Tells how the fleet stands.
@@ -281,8 +286,7 @@ pub(super) struct Alarms {
 /// Lists the alarms.
 #[utoipa::path(get, path = "/api/v1/fleet/alarms", tag = "fleet", responses((status = 200, body = Alarms)))]
 pub(super) async fn alarms(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<Alarms>, Problem> {
-    let view = app.blocking(|embedded| embedded.catalogue.fleet()).await?;
-    let sizing = view.sizing.ok_or_else(not_begun)?;
+    let sizing = view(&app).await?.sizing.ok_or_else(not_begun)?;
     let alarm = |(rule, status): (AlarmRule, wordfreq_core::scaling::AlarmStatus)| Alarm {
         name: status.name,
         state: status.state.as_str().to_owned(),
@@ -413,7 +417,7 @@ pub(super) async fn metrics(
         )));
     }
     let looks = app
-        .blocking(move |embedded| {
+        .look(move |embedded| {
             // By the scaler's clock, which may go faster than ours.
             let now = embedded.catalogue.fleet()?.sizing.map_or(Moment::ZERO, |sizing| sizing.at);
             let since = now.saturating_sub(Duration::from_secs(60) * minutes);

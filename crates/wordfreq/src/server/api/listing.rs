@@ -161,7 +161,7 @@ where
     let limit = if want.format == ListFormat::Json { want.limit() } else { MAX_LIMIT as usize };
     let get = move |app: Arc<App>, after: Option<C>| {
         let fetch = fetch.clone();
-        async move { app.blocking(move |embedded| fetch(embedded, after, limit)).await }
+        async move { app.look(move |embedded| fetch(embedded, after, limit)).await }
     };
     // The first page before anything is answered: what is wrong shows there.
     let first = get(app.clone(), after).await?;

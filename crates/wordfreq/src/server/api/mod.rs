@@ -9,24 +9,32 @@ mod listing;
 pub(super) mod queue;
 mod results;
 mod session;
+mod subscriptions;
 mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::routing::{get, post, put};
 
 use super::problem::Problem;
 use super::s3::S3;
 use super::{App, events, metrics};
 
+pub(super) use health::LastLook;
 pub(super) use words::forget_ranking;
+
+/// The longest body that is not a document: some thousand ids of dead letters.
+const MAX_JSON_BYTES: usize = 64 * 1024;
 
 /// Everything that is not S3's.
 pub fn router(app: Arc<App>, s3: S3) -> Router {
     let api = Router::new()
-        .route("/session", get(session::show).post(session::begin).delete(session::end))
+        .route(
+            "/session",
+            get(session::show).post(session::begin).delete(session::end).layer(DefaultBodyLimit::max(4096)),
+        )
         .route("/buckets", get(documents::buckets))
         .route("/documents", get(documents::list))
         .route("/document", get(documents::show).put(documents::put).delete(documents::delete))
@@ -51,6 +59,7 @@ pub fn router(app: Arc<App>, s3: S3) -> Router {
         .route("/fleet/metrics", get(fleet::metrics))
         .route("/events", get(events::events))
         .route("/openapi.json", get(description::describe))
+        .merge(subscriptions::router())
         .fallback(|| async {
             Problem::not_found("there is nothing at this path: /api/v1/openapi.json lists what there is")
         });
@@ -63,5 +72,6 @@ pub fn router(app: Arc<App>, s3: S3) -> Router {
         .method_not_allowed_fallback(input::wrong_method)
         // Everything else is a bucket's or an object's path, and S3 says what is wrong with it.
         .fallback(move |request: Request| async move { s3.answer(request).await })
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .with_state(app)
 }

@@ -100,7 +100,7 @@ pub(super) async fn totals(
     let want = Want::whole(format, raw, &headers);
     let is_list = want.format != ListFormat::Json;
     let limit = table_limit(top, all.or((is_list && top.is_none()).then_some(true)), DEFAULT_TOP)?;
-    let ranking = app.blocking(|embedded| embedded.catalogue.ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.ranking()).await?;
     let sums = ranking.sums();
     let distinct = usize::try_from(sums.distinct).unwrap_or(usize::MAX);
     let wanted = limit.unwrap_or(distinct).min(distinct);
@@ -116,7 +116,9 @@ pub(super) async fn totals(
         ));
     }
     if is_list {
+        let place = Arc::new(app.export()?);
         let fetch = move |_: &Embedded, from: Option<usize>, limit: usize| {
+            let _held = &place;
             let from = from.unwrap_or(0);
             let end = wanted.min(from + limit);
             let words = (from..end).filter_map(|index| ranking.get(index));
@@ -141,28 +143,30 @@ pub(super) async fn totals(
             (0..wanted).filter_map(|index| ranking.get(index)).map(|ranked| word_count(&ranked)).collect();
         return Ok(Json(Totals { counts, ..head }).into_response());
     }
+    let place = app.export()?;
     let head = serde_json::to_string(&head).map_err(unwritable)?;
     // The words are the last of its fields; they go out piece by piece, so that a million of them need no memory.
     let head = head.strip_suffix("]}").map(str::to_owned).ok_or_else(Problem::internal)?;
-    let pieces = stream::try_unfold((ranking, 0, Some(head)), move |(ranking, from, head)| async move {
-        if from > wanted {
-            return Ok::<_, std::io::Error>(None);
-        }
-        let mut text = head.unwrap_or_default();
-        let end = wanted.min(from + WORDS_AT_ONCE);
-        for ranked in (from..end).filter_map(|index| ranking.get(index)) {
-            if ranked.rank > 1 {
-                text.push(',');
+    let pieces =
+        stream::try_unfold((ranking, place, 0, Some(head)), move |(ranking, place, from, head)| async move {
+            if from > wanted {
+                return Ok::<_, std::io::Error>(None);
             }
-            text.push_str(&serde_json::to_string(&word_count(&ranked))?);
-        }
-        if end == wanted {
-            text.push_str("]}");
-        }
-        // Past the end, once it was reached.
-        let next = if end == wanted { wanted + 1 } else { end };
-        Ok(Some((Bytes::from(text), (ranking, next, None))))
-    });
+            let mut text = head.unwrap_or_default();
+            let end = wanted.min(from + WORDS_AT_ONCE);
+            for ranked in (from..end).filter_map(|index| ranking.get(index)) {
+                if ranked.rank > 1 {
+                    text.push(',');
+                }
+                text.push_str(&serde_json::to_string(&word_count(&ranked))?);
+            }
+            if end == wanted {
+                text.push_str("]}");
+            }
+            // Past the end, once it was reached.
+            let next = if end == wanted { wanted + 1 } else { end };
+            Ok(Some((Bytes::from(text), (ranking, place, next, None))))
+        });
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
 }
 
@@ -253,7 +257,7 @@ pub(super) async fn list(
     let want = Want::new(format, raw, limit, cursor, &headers)?;
     let (prefix, containing) =
         (prefix.unwrap_or_default().to_lowercase(), q.unwrap_or_default().to_lowercase());
-    let ranking = app.blocking(|embedded| embedded.catalogue.recent_ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.recent_ranking()).await?;
     let of = ranking.clone();
     // A place is a count and a word, which mean the same in every ranking.
     let fetch = move |_: &Embedded, after: Option<(u64, String)>, limit: usize| {
@@ -261,10 +265,15 @@ pub(super) async fn list(
         Ok(selected(&of, from, &prefix, &containing, limit))
     };
     if want.format != ListFormat::Json {
+        let place = Arc::new(app.export()?);
+        let fetch = move |embedded: &Embedded, after, limit| {
+            let _held = &place;
+            fetch(embedded, after, limit)
+        };
         return listing::answer(app, want, "words", COLUMNS, fetch).await;
     }
     let (after, limit) = (want.after()?, want.limit());
-    let page = ItemsPage::of(app.blocking(move |embedded| fetch(embedded, after, limit)).await?)?;
+    let page = ItemsPage::of(app.look(move |embedded| fetch(embedded, after, limit)).await?)?;
     let sums = ranking.sums();
     let (words, distinct, documents) = (sums.words, sums.distinct, sums.documents);
     Ok(Json(WordsPage { page, words, distinct, documents, ranked: ranking.len() as u64 }).into_response())
@@ -327,7 +336,7 @@ pub(super) async fn zipf(
     if !(1..=MAX_POINTS).contains(&points) {
         return Err(Problem::bad_request(format!("points must be 1 to {MAX_POINTS}")));
     }
-    let ranking = app.blocking(|embedded| embedded.catalogue.recent_ranking()).await?;
+    let ranking = app.look(|embedded| embedded.catalogue.recent_ranking()).await?;
     let points = ranking
         .zipf(points as usize)
         .iter()
@@ -368,7 +377,7 @@ pub(super) async fn word(
     State(app): State<Arc<App>>,
     Params(params): Params<WordParams>,
 ) -> Result<Json<Word>, Problem> {
-    let found = app.blocking(move |embedded| embedded.catalogue.word(&params.word)).await?;
+    let found = app.look(move |embedded| embedded.catalogue.word(&params.word)).await?;
     let per_million = per_million(found.count, found.words);
     let (count, documents, rank) = (found.count, found.documents, found.rank);
     Ok(Json(Word { word: found.word, count, documents, per_million, rank }))
@@ -438,7 +447,7 @@ pub(super) async fn documents(
 ) -> Result<Response, Problem> {
     let OccurrencesParams { word, cursor, limit, format, raw } = params;
     let want = Want::new(format, raw, limit, cursor, &headers)?;
-    let word = app.blocking(move |embedded| embedded.catalogue.as_counted(&word)).await?;
+    let word = app.look(move |embedded| embedded.catalogue.as_counted(&word)).await?;
     let fetch = move |embedded: &Embedded, after: Option<DocumentId>, limit: usize| {
         Ok(embedded.catalogue.documents_of_word(&word, after.as_ref(), limit)?.map(OccurrenceItem::from))
     };

@@ -7,6 +7,8 @@
 
 pub mod confirmation;
 pub mod mail;
+mod registrar;
+mod schedule;
 pub mod target;
 pub mod webhook;
 
@@ -20,15 +22,16 @@ use http::Uri;
 use lettre::Address;
 use serde_json::value::RawValue;
 use wordfreq_pipeline::embedded::{
-    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Embedded, Event, NewSubscription, Ready, Rest, Secret,
-    Subscription, Subscriptions,
+    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Embedded, Event, Ready, Rest,
 };
-use wordfreq_pipeline::{BackendError, DocumentId, Drain, ErrorKind, Timestamp, failpoint};
+use wordfreq_pipeline::{BackendError, Drain, ErrorKind, Timestamp, failpoint};
 
 use crate::config::NotifyConfig;
-use confirmation::{Confirmations, NotConfirmed};
 use mail::Mailer;
-use target::{Allowed, Target};
+pub use registrar::Registrar;
+pub use schedule::Pace;
+use schedule::{back_off, given_up_before, next_try};
+use target::Target;
 use webhook::Webhooks;
 
 /// How many targets are spoken to at once.
@@ -37,9 +40,6 @@ const TURNS_AT_ONCE: usize = 16;
 /// How long a turn goes on taking deliveries, and how many.
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 const TURN_AT_MOST: usize = 256;
-
-/// The most events in one mail.
-const MAIL_AT_MOST: usize = 1000;
 
 /// However much happens, the outbox is looked into this often at most.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -56,54 +56,11 @@ const TURNS_END_WITHIN: Duration = Duration::from_secs(2);
 /// A target may ask to be left alone for so long at most.
 const LONGEST_ASKED_FOR: Duration = Duration::from_secs(3600);
 
-/// What is waited for after each try; the last one again and again.
-const RETRY_AFTER: [Duration; 6] = [
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-    Duration::from_secs(2 * 60),
-    Duration::from_secs(10 * 60),
-    Duration::from_secs(3600),
-    Duration::from_secs(6 * 3600),
-];
-
-/// After this long an event is given up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(24 * 3600);
-
 /// What happens within this time becomes one mail.
 const DIGEST: Duration = Duration::from_secs(60);
 
 /// How long the queue must rest to be said to: between two documents of one batch it may be empty for a moment.
 const REST: Duration = Duration::from_secs(2);
-
-/// How many times as fast as it should everything here waits. A test passes more than 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace(pub f64);
-
-impl Pace {
-    fn of(self, time: Duration) -> Duration {
-        time.div_f64(self.0.max(1.0))
-    }
-}
-
-/// How long to wait after the `tried`-th try, with a random part so that many do not come at once; `chance` is from 0 to
-/// 1.
-fn back_off(tried: u32, chance: f64, pace: Pace) -> Duration {
-    let last = RETRY_AFTER.len() - 1;
-    let index = usize::try_from(tried).map_or(last, |tried| tried.saturating_sub(1).min(last));
-    pace.of(RETRY_AFTER[index].mul_f64(0.8 + 0.4 * chance))
-}
-
-/// When to try again what was tried for the `tried`-th time at `now`; `None` gives it up.
-fn next_try(created_at: Timestamp, now: Timestamp, tried: u32, chance: f64, pace: Pace) -> Option<Timestamp> {
-    let next = now.plus(back_off(tried, chance, pace));
-    (next < created_at.plus(pace.of(GIVE_UP_AFTER))).then_some(next)
-}
-
-/// What is given up because it waited too long.
-fn given_up_before(now: Timestamp, pace: Pace) -> Timestamp {
-    let age = i64::try_from(pace.of(GIVE_UP_AFTER).as_millis()).unwrap_or(i64::MAX);
-    Timestamp(now.0.saturating_sub(age))
-}
 
 /// The body of a webhook.
 ///
@@ -126,97 +83,6 @@ fn payload(subscription: &str, delivery: &Delivery, data: &str) -> Result<String
         subscription,
         data: serde_json::from_str(data)?,
     })
-}
-
-/// Takes subscriptions, and knows what a subscription must look like.
-#[derive(Clone, Debug)]
-pub struct Registrar {
-    allowed: Allowed,
-    has_mail: bool,
-    confirmations: Confirmations,
-    public_url: String,
-}
-
-impl Registrar {
-    /// One by these settings; `public_url` is how others reach this server.
-    ///
-    /// # Errors
-    /// Those of the data directory.
-    pub fn new(
-        config: &NotifyConfig,
-        subscriptions: &Subscriptions,
-        public_url: String,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            allowed: config.allow.value.clone(),
-            has_mail: config.smtp.host.value.is_some(),
-            confirmations: Confirmations::of(subscriptions)?,
-            public_url,
-        })
-    }
-
-    /// Makes a subscription, and tells its secret, which signs what a webhook gets.
-    ///
-    /// # Errors
-    /// `Invalid` for a target, an event or a bucket that cannot be; those of the data directory.
-    pub fn subscribe(
-        &self,
-        subscriptions: &Subscriptions,
-        target: &str,
-        events: &[String],
-        bucket: Option<&str>,
-    ) -> anyhow::Result<(Subscription, Option<String>)> {
-        let invalid = |why: String| BackendError::new(ErrorKind::Invalid, why);
-        let parsed = Target::parse(target, &self.allowed).map_err(invalid)?;
-        let is_webhook = matches!(parsed, Target::Webhook(_));
-        if !is_webhook && !self.has_mail {
-            return Err(
-                invalid("there is no mail server to send by: set smtp.host and smtp.from".into()).into()
-            );
-        }
-        if let Some(bucket) = bucket {
-            DocumentId::new(bucket, "any")?;
-        }
-        let now = Timestamp::now();
-        let new = NewSubscription {
-            id: confirmation::new_id(now)?,
-            target: target.to_owned(),
-            events: events.iter().map(|event| event.parse()).collect::<Result<_, _>>()?,
-            bucket: bucket.map(str::to_owned),
-            secret: Secret(confirmation::random()?),
-        };
-        let made = subscriptions.create(&new, now)?;
-        Ok((made, is_webhook.then(|| webhook::shown_secret(&new.secret))))
-    }
-
-    /// Confirms the subscription of a token.
-    ///
-    /// # Errors
-    /// [`NotConfirmed`]
-    pub fn confirm(&self, subscriptions: &Subscriptions, token: &str) -> Result<Subscription, NotConfirmed> {
-        let id = self.confirmations.subscription(token).ok_or(NotConfirmed::Unknown)?;
-        subscriptions.confirm(id, Timestamp::now()).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => NotConfirmed::Unknown,
-            _ => error.into(),
-        })
-    }
-
-    /// The subscription that a token would confirm.
-    ///
-    /// # Errors
-    /// [`NotConfirmed`]
-    pub fn confirms(&self, subscriptions: &Subscriptions, token: &str) -> Result<Subscription, NotConfirmed> {
-        let id = self.confirmations.subscription(token).ok_or(NotConfirmed::Unknown)?;
-        subscriptions.get(id).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => NotConfirmed::Unknown,
-            _ => error.into(),
-        })
-    }
-
-    /// The address that confirms, for whoever has this token.
-    fn url(&self, token: &str) -> String {
-        format!("{}/api/v1/subscriptions/confirm?token={token}", self.public_url)
-    }
 }
 
 /// What an `up` does with its outbox when it ends.
@@ -290,20 +156,16 @@ impl Notifier {
             let until = [rest, due, Some(LOOK_AT_LEAST_EVERY)].into_iter().flatten().min();
             self.embedded.wait_settled(seen, until.unwrap_or(LOOK_AT_LEAST_EVERY));
         }
-        let within = match ending {
-            Ending::AtOnce => {
-                turns_end.request();
-                TURNS_END_WITHIN
-            }
-            Ending::LastWords => {
-                self.announce_the_end();
-                LAST_WORDS_WITHIN
-            }
-        };
+        // One that is stopped before its work is done leaves the telling to the next too.
+        let has_last_words = ending == Ending::LastWords && report(self.announce_the_end()) == Some(true);
+        let within = if has_last_words { LAST_WORDS_WITHIN } else { TURNS_END_WITHIN };
+        if !has_last_words {
+            turns_end.request();
+        }
         let deadline = Instant::now() + within;
         loop {
             let seen = self.embedded.settled_so_far();
-            if ending == Ending::LastWords {
+            if has_last_words {
                 report(self.give_turns(&mut last_turns, Duration::ZERO, &turns_end));
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -338,13 +200,13 @@ impl Notifier {
         Ok(None)
     }
 
-    /// Announces rest without waiting whether it lasts: there will be no more work.
-    fn announce_the_end(&self) {
-        let announced = self.embedded.subscriptions.rest().and_then(|rest| match rest.is_idle {
-            true => self.embedded.subscriptions.announce_rest(rest.sent, Timestamp::now()),
-            false => Ok(false),
-        });
-        report(announced);
+    /// Announces rest without waiting whether it lasts, as there will be no more work; tells whether there is rest.
+    fn announce_the_end(&self) -> Result<bool, BackendError> {
+        let Rest { is_idle, sent, .. } = self.embedded.subscriptions.rest()?;
+        if is_idle {
+            self.embedded.subscriptions.announce_rest(sent, Timestamp::now())?;
+        }
+        Ok(is_idle)
     }
 
     /// Gives a turn to each subscription that something is due for, who waited longest first, as many at once as may be;
@@ -445,11 +307,7 @@ impl Notifier {
                 200..300 => {
                     if token.is_some_and(|token| agrees(&answer.body, &token)) {
                         subscriptions.confirm(&ready.id, now)?;
-                        tracing::info!(
-                            subscription = ready.id,
-                            target = ready.target,
-                            "subscription confirmed"
-                        );
+                        tracing::info!(subscription = ready.id, "subscription confirmed");
                     }
                     let attempt = Attempt {
                         delivery: delivery.id,
@@ -461,11 +319,7 @@ impl Notifier {
                     subscriptions.record(&ready.id, &[attempt])?;
                 }
                 410 => {
-                    tracing::info!(
-                        subscription = ready.id,
-                        target = ready.target,
-                        "subscription ended: 410 Gone"
-                    );
+                    tracing::info!(subscription = ready.id, "subscription ended: 410 Gone");
                     return subscriptions.end(&ready.id, now, "its target answered 410 Gone");
                 }
                 429 | 503 => {
@@ -504,8 +358,8 @@ impl Notifier {
                 "there is no mail server to send by: set smtp.host and smtp.from",
             );
         };
-        // All that waits goes with what is due.
-        let waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), MAIL_AT_MOST)?;
+        // All that waits goes with what is due: it is bounded where it waits.
+        let waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), usize::MAX)?;
         let (subject, text) = if ready.is_confirmed {
             mail::digest(&waiting, &ready.id)
         } else {
@@ -542,12 +396,7 @@ impl Notifier {
         asked_for: Option<Duration>,
         why: &str,
     ) -> Result<(), BackendError> {
-        tracing::warn!(
-            subscription = ready.id,
-            target = ready.target,
-            why,
-            "a notification could not be delivered"
-        );
+        tracing::warn!(subscription = ready.id, why, "a notification could not be delivered");
         let now = Timestamp::now();
         let pause = back_off(ready.failures.saturating_add(1), fastrand::f64(), self.pace);
         let asked_for = self.pace.of(asked_for.unwrap_or_default().min(LONGEST_ASKED_FOR));
@@ -604,30 +453,7 @@ fn named(events: &[Event]) -> String {
 mod tests {
     use super::*;
 
-    const REAL: Pace = Pace(1.0);
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
-
-    #[test]
-    fn tries_come_after_ten_seconds_up_to_six_hours_for_a_day() {
-        let mut now = NOW;
-        let mut waits = Vec::new();
-        let mut tried = 1;
-        while let Some(next) = next_try(NOW, now, tried, 0.5, REAL) {
-            waits.push(next.since(now).as_secs());
-            now = next;
-            tried += 1;
-        }
-        assert_eq!(waits, [10, 30, 120, 600, 3600, 21600, 21600, 21600]);
-        assert!(now.since(NOW) < GIVE_UP_AFTER);
-    }
-
-    #[test]
-    fn a_wait_is_shortened_or_lengthened_by_a_fifth_at_most_and_a_pace_divides_it() {
-        assert_eq!(back_off(1, 0.0, REAL), Duration::from_secs(8));
-        assert_eq!(back_off(1, 1.0, REAL), Duration::from_secs(12));
-        assert_eq!(back_off(u32::MAX, 0.5, REAL), Duration::from_secs(6 * 3600));
-        assert_eq!(back_off(0, 0.5, Pace(100.0)), Duration::from_millis(100));
-    }
 
     #[test]
     fn only_the_token_in_the_answer_agrees() {

@@ -1,0 +1,215 @@
+//! What a character beyond ASCII does to the words around it, where that can be said without looking far: the table behind the
+//! kernel's path for prose in any script.
+//!
+//! What cannot be said so is [`Class::Slow`], and the tokenizer is asked. Pages of 64 characters are made when first needed, from
+//! the tables that the tokenizer and `normalise` use. Not here: where words are (`kernel`).
+
+use std::sync::OnceLock;
+
+use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::{IsNormalized, is_nfc_quick};
+
+use crate::profile::ProfileName;
+use crate::word_break::WordBreak;
+
+/// How many characters the last bits of UTF-8 tell apart.
+const PAGE: usize = 64;
+
+/// Characters from here on are all slow: the planes behind hold hardly any.
+const END: usize = 0x3_0000;
+
+/// What a character does. All but `Slow` and `Break` are in NFC by themselves, and stay so in lower case, which takes as many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Ask the tokenizer.
+    Slow,
+    /// Is part of no word, with a boundary on both sides unless a `Joined` or `Mark` follows.
+    Break,
+    /// As ASCII letters do. In `whitespace`, whatever is part of a word.
+    Letter,
+    /// The same, where no ASCII quote follows.
+    Hebrew,
+    /// As ASCII digits do.
+    Digit,
+    /// Joins two letters or two digits between which it stands.
+    MidBoth,
+    MidLetter,
+    MidDigit,
+    /// Is a word by itself, unless a `Joined` or `Mark` follows.
+    Alone,
+    /// Makes words with its like, unless something else that joins stands beside.
+    Katakana,
+    /// Joins what is before it, and the rules do not see it.
+    Joined,
+    /// The same, and it must not follow another one: they have an order.
+    Mark,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Character {
+    pub(crate) class: Class,
+    /// Its lower case in UTF-8, of the same length; zeros if it is itself, or longer than this.
+    pub(crate) lower: [u8; 3],
+}
+
+/// How a character stands in UTF-8: how long it is, and where it is in the tables.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) len: usize,
+    page: usize,
+    at: usize,
+}
+
+/// The character that these bytes begin with, which is not ASCII; `None` if that is not UTF-8, or not in the tables.
+#[inline(always)]
+pub(crate) fn place(bytes: [u8; 4]) -> Option<Place> {
+    let [a, b, c, d] = bytes;
+    let low = |byte: u8| usize::from(byte & 0x3F);
+    let follows = |byte: u8| byte & 0xC0 == 0x80;
+    match a {
+        0xC2..=0xDF if follows(b) => Some(Place { len: 2, page: usize::from(a & 0x1F), at: low(b) }),
+        0xE0..=0xEF if follows(b) & follows(c) => {
+            let page = usize::from(a & 0xF) << 6 | low(b);
+            // A shorter form would have done.
+            (page >= 0x800 / PAGE).then_some(Place { len: 3, page, at: low(c) })
+        }
+        0xF0 if follows(b) & follows(c) & follows(d) => {
+            let page = low(b) << 6 | low(c);
+            (0x1_0000 / PAGE..END / PAGE).contains(&page).then_some(Place { len: 4, page, at: low(d) })
+        }
+        _ => None,
+    }
+}
+
+/// The tables of one rule.
+#[derive(Debug)]
+pub(crate) struct Characters {
+    pages: [OnceLock<[Character; PAGE]>; END / PAGE],
+    describe: fn(char) -> Character,
+}
+
+impl Characters {
+    const fn new(describe: fn(char) -> Character) -> Self {
+        Self { pages: [const { OnceLock::new() }; END / PAGE], describe }
+    }
+
+    /// The tables of `unicode` or `whitespace`.
+    pub(crate) fn of(rule: ProfileName) -> &'static Self {
+        static UNICODE: Characters = Characters::new(for_unicode);
+        static WHITESPACE: Characters = Characters::new(for_whitespace);
+        if rule == ProfileName::Unicode { &UNICODE } else { &WHITESPACE }
+    }
+
+    #[inline(always)]
+    pub(crate) fn at(&self, place: Place) -> Character {
+        let page = self.pages[place.page].get_or_init(|| self.page(place.page));
+        page[place.at % PAGE]
+    }
+
+    #[cold]
+    fn page(&self, page: usize) -> [Character; PAGE] {
+        std::array::from_fn(|at| {
+            let c = char::from_u32((page * PAGE + at) as u32);
+            c.map_or(Character { class: Class::Slow, lower: [0; 3] }, self.describe)
+        })
+    }
+}
+
+/// The lower case of a character that neither its own case nor its neighbours can change the composition of; `None` of another.
+fn plain_lower(c: char) -> Option<[u8; 3]> {
+    let mut lower = c.to_lowercase();
+    let (Some(lower), None) = (lower.next(), lower.next()) else { return None };
+    let composed = |c: char| is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes;
+    let same_class = canonical_combining_class(c) == canonical_combining_class(lower);
+    // The lower case of U+03A3 depends on where it stands.
+    if !composed(c) || !composed(lower) || !same_class || c.len_utf8() != lower.len_utf8() || c == 'Σ' {
+        return None;
+    }
+    let mut bytes = [0; 4];
+    lower.encode_utf8(&mut bytes);
+    match bytes {
+        _ if c == lower => Some([0; 3]),
+        [a, b, c, 0] => Some([a, b, c]),
+        _ => None,
+    }
+}
+
+fn for_unicode(c: char) -> Character {
+    use WordBreak as W;
+    let plain = plain_lower(c);
+    let class = match WordBreak::of(c) {
+        W::Other | W::Pictographic if !c.is_alphanumeric() => Class::Break,
+        W::Cr | W::Lf | W::Newline | W::WSegSpace | W::RegionalIndicator if !c.is_alphanumeric() => {
+            Class::Break
+        }
+        _ if plain.is_none() => Class::Slow,
+        W::Other | W::Pictographic => Class::Alone,
+        W::Extend | W::Format if canonical_combining_class(c) == 0 => Class::Joined,
+        W::Extend | W::Format => Class::Mark,
+        W::MidNumLet => Class::MidBoth,
+        W::MidLetter => Class::MidLetter,
+        W::MidNum => Class::MidDigit,
+        // A word of nothing but these would not be one, and the kernel does not look.
+        _ if !c.is_alphanumeric() => Class::Slow,
+        W::ALetter => Class::Letter,
+        W::HebrewLetter => Class::Hebrew,
+        W::Numeric => Class::Digit,
+        W::Katakana => Class::Katakana,
+        _ => Class::Slow,
+    };
+    Character { class, lower: plain.unwrap_or_default() }
+}
+
+fn for_whitespace(c: char) -> Character {
+    let plain = plain_lower(c);
+    let class = if c.is_whitespace() || c == char::REPLACEMENT_CHARACTER {
+        Class::Break
+    } else if plain.is_none() {
+        Class::Slow
+    } else if canonical_combining_class(c) != 0 {
+        Class::Mark
+    } else {
+        Class::Letter
+    };
+    Character { class, lower: plain.unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_character_is_found_where_its_bytes_say() {
+        for c in '\u{80}'..=char::MAX {
+            let mut bytes = [b' '; 4];
+            c.encode_utf8(&mut bytes);
+            match place(bytes) {
+                Some(place) => {
+                    assert_eq!((place.len, place.page * PAGE + place.at), (c.len_utf8(), c as usize));
+                }
+                None => assert!(c as usize >= END, "{c:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_no_character() {
+        for bytes in [
+            *b"\x80   ",
+            *b"\xC3   ",
+            *b"\xC1\x81  ",
+            *b"\xE0\x9F\xBF ",
+            *b"\xE2\x80  ",
+            *b"\xF0\x8F\xBF\xBF",
+            *b"\xF0\x9F\x98 ",
+            *b"\xF4\x90\x80\x80",
+            *b"\xFF\xFF\xFF\xFF",
+        ] {
+            assert!(place(bytes).is_none(), "{bytes:?}");
+        }
+        // A surrogate has a place, and nobody there.
+        let surrogate =
+            place(*b"\xED\xA0\x80 ").map(|place| Characters::of(ProfileName::Unicode).at(place).class);
+        assert_eq!(surrogate, Some(Class::Slow));
+    }
+}

@@ -1,0 +1,413 @@
+//! Counts that do not fit memory: runs of words on disk, merged when all is counted.
+//!
+//! A run is a file without a name, so that nothing is left however the process ends: rows in an order, each `varint bytes shared
+//! with the word before, varint further bytes, those bytes, varint count`. Merging keeps one row of each run in memory.
+//!
+//! Not here: when memory is full (`wordfreq_pipeline::reading`), and how a ranking is printed (`output`).
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write};
+
+use wordfreq_core::{Counts, Top};
+
+/// How many runs are merged at a time. When there are twice as many, the smaller half becomes one.
+const FAN_IN: usize = 32;
+
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What a row takes in memory beside its bytes, about.
+const ROW_BYTES: u64 = 48;
+
+/// A ranking of more rows than this is sorted on disk.
+const MOST_ROWS: usize = 1_000_000;
+
+/// What rows are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Word,
+    /// By count, highest first; ties by word.
+    Rank,
+}
+
+impl Order {
+    fn compare(self, a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
+        match self {
+            Self::Word => a.0.cmp(b.0),
+            Self::Rank => b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)),
+        }
+    }
+}
+
+/// Rows on disk.
+#[derive(Debug)]
+struct Run {
+    file: File,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Run {
+    fn write<'a>(rows: impl Iterator<Item = (&'a [u8], u64)>) -> io::Result<Self> {
+        let mut writer = RunWriter::new()?;
+        for (word, count) in rows {
+            writer.push(word, count)?;
+        }
+        writer.finish()
+    }
+}
+
+struct RunWriter {
+    out: BufWriter<File>,
+    before: Vec<u8>,
+    rows: u64,
+}
+
+impl RunWriter {
+    fn new() -> io::Result<Self> {
+        let file = tempfile::tempfile().map_err(with_place)?;
+        Ok(Self { out: BufWriter::with_capacity(BUFFER_BYTES, file), before: Vec::new(), rows: 0 })
+    }
+
+    fn push(&mut self, word: &[u8], count: u64) -> io::Result<()> {
+        let shared = self.before.iter().zip(word).take_while(|(left, right)| left == right).count();
+        let mut head = Vec::with_capacity(20);
+        put_varint(&mut head, shared as u64);
+        put_varint(&mut head, (word.len() - shared) as u64);
+        head.extend_from_slice(&word[shared..]);
+        put_varint(&mut head, count);
+        self.before.truncate(shared);
+        self.before.extend_from_slice(&word[shared..]);
+        self.rows += 1;
+        self.out.write_all(&head).map_err(with_place)
+    }
+
+    fn finish(self) -> io::Result<Run> {
+        let mut file = self.out.into_inner().map_err(|error| with_place(error.into_error()))?;
+        let bytes = file.stream_position()?;
+        file.rewind()?;
+        Ok(Run { file, rows: self.rows, bytes })
+    }
+}
+
+/// Says where temporary files are, as nobody has named the place.
+fn with_place(error: io::Error) -> io::Error {
+    let place = std::env::temp_dir();
+    let text = format!(
+        "temporary file in {}: {error}; set TMPDIR to a directory with more room, or give more --memory",
+        place.display()
+    );
+    io::Error::new(error.kind(), text)
+}
+
+/// Counts on disk.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    runs: Vec<Run>,
+    /// The totals of what is in the runs.
+    totals: Totals,
+}
+
+/// The sums over some counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) bytes: u64,
+    pub(crate) words: u64,
+    pub(crate) over_long: u64,
+    /// Known when all runs are merged.
+    pub(crate) distinct: u64,
+}
+
+impl Runs {
+    /// No counts at all, so that what is in memory is all there is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Puts counts on disk.
+    pub(crate) fn spill(&mut self, counts: &Counts) -> io::Result<()> {
+        let mut rows: Vec<(&str, u64)> = counts.iter().collect();
+        rows.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        self.runs.push(Run::write(rows.iter().map(|(word, count)| (word.as_bytes(), *count)))?);
+        self.totals.bytes = self.totals.bytes.saturating_add(counts.bytes());
+        self.totals.words = self.totals.words.saturating_add(counts.words());
+        self.totals.over_long = self.totals.over_long.saturating_add(counts.over_long());
+        self.thin_out()
+    }
+
+    /// Takes over the runs of another.
+    pub(crate) fn append(&mut self, other: Self) -> io::Result<()> {
+        self.runs.extend(other.runs);
+        self.totals.bytes = self.totals.bytes.saturating_add(other.totals.bytes);
+        self.totals.words = self.totals.words.saturating_add(other.totals.words);
+        self.totals.over_long = self.totals.over_long.saturating_add(other.totals.over_long);
+        self.thin_out()
+    }
+
+    /// Merges the smaller runs as long as there are too many to be read at once.
+    fn thin_out(&mut self) -> io::Result<()> {
+        while self.runs.len() >= 2 * FAN_IN {
+            self.runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.bytes));
+            let smaller = self.runs.split_off(self.runs.len() - FAN_IN);
+            let mut merge = Merge::new(smaller, Order::Word)?;
+            let mut writer = RunWriter::new()?;
+            while let Some((word, count)) = merge.next()? {
+                writer.push(word, count)?;
+            }
+            self.runs.push(writer.finish()?);
+        }
+        Ok(())
+    }
+
+    /// The `limit` best words of all runs, or all of them, in memory of about `memory` bytes; and the totals.
+    pub(crate) fn rank(self, limit: Option<usize>, memory: u64) -> io::Result<(Totals, Ranking)> {
+        let mut totals = self.totals;
+        let mut merge = Merge::new(self.runs, Order::Word)?;
+        if let Some(limit @ ..=MOST_ROWS) = limit {
+            let mut top = Top::new(limit);
+            while let Some((word, count)) = merge.next()? {
+                totals.distinct += 1;
+                top.offer(text(word)?, count);
+            }
+            return Ok((totals, Ranking::Rows(top.into_ranked().into_iter())));
+        }
+        let mut ranked = Vec::new();
+        let mut rows: Vec<(String, u64)> = Vec::new();
+        let mut bytes = 0;
+        while let Some((word, count)) = merge.next()? {
+            totals.distinct += 1;
+            bytes += ROW_BYTES + word.len() as u64;
+            rows.push((text(word)?.to_owned(), count));
+            if bytes > memory / 2 {
+                ranked.push(ranked_run(&mut rows)?);
+                rows.clear();
+                bytes = 0;
+            }
+        }
+        drop(merge);
+        let limit = limit.unwrap_or(usize::MAX);
+        if ranked.is_empty() {
+            sort_by_rank(&mut rows);
+            rows.truncate(limit);
+            return Ok((totals, Ranking::Rows(rows.into_iter())));
+        }
+        ranked.push(ranked_run(&mut rows)?);
+        Ok((totals, Ranking::Merge(Merge::new(ranked, Order::Rank)?, limit)))
+    }
+}
+
+fn sort_by_rank(rows: &mut [(String, u64)]) {
+    rows.sort_unstable_by(|a, b| Order::Rank.compare((a.0.as_bytes(), a.1), (b.0.as_bytes(), b.1)));
+}
+
+fn ranked_run(rows: &mut [(String, u64)]) -> io::Result<Run> {
+    sort_by_rank(rows);
+    Run::write(rows.iter().map(|(word, count)| (word.as_bytes(), *count)))
+}
+
+fn text(word: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(word).map_err(|_| damaged())
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a temporary file does not hold what was written to it")
+}
+
+/// Words by rank.
+pub(crate) enum Ranking {
+    Rows(std::vec::IntoIter<(String, u64)>),
+    /// And how many of them are still wanted.
+    Merge(Merge, usize),
+}
+
+impl Iterator for Ranking {
+    type Item = io::Result<(String, u64)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Rows(rows) => rows.next().map(Ok),
+            Self::Merge(merge, left) => {
+                *left = left.checked_sub(1)?;
+                let row = merge.next().and_then(|row| match row {
+                    Some((word, count)) => Ok(Some((text(word)?.to_owned(), count))),
+                    None => Ok(None),
+                });
+                row.transpose()
+            }
+        }
+    }
+}
+
+/// Runs as one, in their order; rows of the same word are one row.
+pub(crate) struct Merge {
+    order: Order,
+    /// The next row of each run, the first of all at the peak.
+    heads: BinaryHeap<Head>,
+    current: Vec<u8>,
+}
+
+struct Head {
+    order: Order,
+    word: Vec<u8>,
+    count: u64,
+    rows_left: u64,
+    input: BufReader<File>,
+}
+
+impl Head {
+    /// Goes on to the next row. Returns whether there is one.
+    fn advance(&mut self) -> io::Result<bool> {
+        let Some(left) = self.rows_left.checked_sub(1) else { return Ok(false) };
+        self.rows_left = left;
+        let shared = take_varint(&mut self.input)?;
+        let further = take_varint(&mut self.input)?;
+        let shared =
+            usize::try_from(shared).ok().filter(|shared| *shared <= self.word.len()).ok_or_else(damaged)?;
+        self.word.truncate(shared);
+        let read = (&mut self.input).take(further).read_to_end(&mut self.word)?;
+        if read as u64 != further {
+            return Err(damaged());
+        }
+        self.count = take_varint(&mut self.input)?;
+        Ok(true)
+    }
+}
+
+/// The greatest is the first in the order.
+impl Ord for Head {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.order.compare((&other.word, other.count), (&self.word, self.count))
+    }
+}
+
+impl PartialOrd for Head {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Head {}
+
+impl Merge {
+    fn new(runs: Vec<Run>, order: Order) -> io::Result<Self> {
+        let mut heads = BinaryHeap::with_capacity(runs.len());
+        for run in runs {
+            let input = BufReader::with_capacity(BUFFER_BYTES, run.file);
+            let mut head = Head { order, word: Vec::new(), count: 0, rows_left: run.rows, input };
+            if head.advance()? {
+                heads.push(head);
+            }
+        }
+        Ok(Self { order, heads, current: Vec::new() })
+    }
+
+    /// The next word, with all its counts.
+    fn next(&mut self) -> io::Result<Option<(&[u8], u64)>> {
+        let Some(head) = self.heads.peek() else { return Ok(None) };
+        self.current.clone_from(&head.word);
+        let mut count = 0_u64;
+        while let Some(mut head) = self.heads.peek_mut() {
+            if head.word != self.current || self.order == Order::Rank && count > 0 {
+                break;
+            }
+            count = count.saturating_add(head.count);
+            if !head.advance()? {
+                PeekMut::pop(head);
+            }
+        }
+        Ok(Some((&self.current, count)))
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn take_varint(input: &mut impl BufRead) -> io::Result<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let mut byte = [0];
+        input.read_exact(&mut byte)?;
+        value |= u64::from(byte[0] & 0x7F) << shift;
+        if byte[0] < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(damaged())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Many small runs, with words in several of them, sorted in memory and on disk: the same as counted in one table.
+    #[test]
+    fn runs_rank_as_one_table_does() {
+        let (mut all, mut runs) = (Counts::new(), Runs::default());
+        for run in 0..150_u64 {
+            let mut counts = Counts::new();
+            for number in 0..200 {
+                let word = format!("word {:x}", (run * 7919 + number * 104_729) % 3001);
+                counts.add(&word, 1 + (run + number) % 5);
+            }
+            counts.add("", u64::from(run == 3));
+            counts.add_totals(run, 1);
+            runs.spill(&counts).unwrap();
+            all.merge(counts);
+            assert!(runs.runs.len() < 2 * FAN_IN);
+        }
+        let expected: Vec<_> = all.ranked().into_iter().map(|row| (row.word.to_owned(), row.count)).collect();
+        let totals = Totals {
+            bytes: all.bytes(),
+            words: all.words(),
+            over_long: all.over_long(),
+            distinct: all.distinct(),
+        };
+        let mut copy = Runs::default();
+        copy.append(runs).unwrap();
+        let again = || {
+            let mut runs = Runs { totals: copy.totals, ..Runs::default() };
+            for run in &copy.runs {
+                let mut file = run.file.try_clone().unwrap();
+                file.rewind().unwrap();
+                let mut whole = tempfile::tempfile().unwrap();
+                io::copy(&mut file, &mut whole).unwrap();
+                whole.rewind().unwrap();
+                runs.runs.push(Run { file: whole, rows: run.rows, bytes: run.bytes });
+            }
+            runs
+        };
+        for (limit, memory) in
+            [(None, 1 << 30), (None, 10_000), (Some(10), 10_000), (Some(0), 1), (Some(MOST_ROWS + 1), 10_000)]
+        {
+            let (found, ranking) = again().rank(limit, memory).unwrap();
+            assert_eq!(found, totals);
+            let rows: Vec<_> = ranking.map(Result::unwrap).collect();
+            let wanted = &expected[..limit.unwrap_or(usize::MAX).min(expected.len())];
+            assert_eq!(rows, wanted, "{limit:?} {memory}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_cut_is_refused() {
+        let mut runs = Runs::default();
+        let mut counts = Counts::new();
+        counts.add("one", 1);
+        counts.add("two", 2);
+        runs.spill(&counts).unwrap();
+        runs.runs[0].file.set_len(runs.runs[0].bytes - 1).unwrap();
+        assert!(runs.rank(None, 1 << 20).is_err());
+    }
+}
