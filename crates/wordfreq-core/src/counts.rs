@@ -10,7 +10,8 @@ use crate::top;
 /// Sums saturate at `u64::MAX`, which keeps [`merge`](Self::merge) commutative and associative for any input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    table: Table,
+    /// Apart, so that counts can be moved about.
+    table: Box<Table>,
     words: u64,
     bytes: u64,
     over_long: u64,

@@ -29,11 +29,11 @@ const INLINE: usize = 16;
 /// first-level cache.
 const BATCH: usize = 256;
 
-/// From how many bytes on slots are in large pages.
-const HUGE_PAGE: usize = 2 << 20;
+/// From how many bytes on slots are in large pages. Of fewer, it costs more to make them.
+const LARGE: usize = 32 << 20;
 
 /// From how many slots on they are not to be wasted.
-const MANY: usize = 1 << 19;
+const MANY: usize = 1 << 17;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;
@@ -280,7 +280,7 @@ enum Slots {
 impl Slots {
     fn free(len: usize) -> Self {
         let bytes = len * size_of::<Narrow>();
-        if bytes >= HUGE_PAGE
+        if bytes >= LARGE
             && let Ok(map) = MmapMut::map_anon(bytes)
         {
             // A hint: without it, everything works as before.
