@@ -12,7 +12,10 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
+use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
+
+use memmap2::MmapMut;
 
 use crate::simd;
 
@@ -25,6 +28,9 @@ const INLINE: usize = 16;
 /// How many words are looked up together: enough to hide that memory is slow, and few enough for their slots to stay in the
 /// first-level cache.
 const BATCH: usize = 256;
+
+/// From how many bytes on slots are in large pages.
+const HUGE_PAGE: usize = 2 << 20;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;
@@ -204,36 +210,27 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 /// A word of up to 12 bytes, its padding, and its count; a count of 0 in a free slot, and never otherwise.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(16))]
-struct Narrow([u8; INLINE]);
+type Narrow = [u8; INLINE];
 
-impl Narrow {
-    fn new(key: u128, count: u64) -> Self {
-        Self((key | u128::from(count) << (8 * NARROW)).to_le_bytes())
-    }
+fn narrow_slot(key: u128, count: u64) -> Narrow {
+    (key | u128::from(count) << (8 * NARROW)).to_le_bytes()
+}
 
-    #[inline(always)]
-    fn whole(self) -> u128 {
-        u128::from_le_bytes(self.0)
-    }
+fn key_in(slot: &Narrow) -> u128 {
+    u128::from_le_bytes(*slot) & KEY
+}
 
-    fn key(self) -> u128 {
-        self.whole() & KEY
-    }
+fn count_in(slot: &Narrow) -> u64 {
+    (u128::from_le_bytes(*slot) >> (8 * NARROW)) as u64
+}
 
-    fn count(self) -> u64 {
-        (self.whole() >> (8 * NARROW)) as u64
-    }
+fn has_word(slot: &Narrow) -> bool {
+    count_in(slot) > 0 && key_in(slot) != SINK
+}
 
-    fn has_word(&self) -> bool {
-        self.count() > 0 && self.key() != SINK
-    }
-
-    fn word(&self) -> &[u8] {
-        let len = self.0[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
-        &self.0[..len]
-    }
+fn word_in(slot: &Narrow) -> &[u8] {
+    let len = slot[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
+    &slot[..len]
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -266,6 +263,59 @@ impl Wide {
     /// The hash under the keys that it was put in with.
     fn hash(&self, keys: Keys) -> u64 {
         if self.len as usize <= INLINE { keys.narrow(u128::from_le_bytes(self.key)) } else { self.halves().1 }
+    }
+}
+
+/// Narrow slots. Many of them are in pages of 2 MB where the system has such: a table is read all over, and each small page would be
+/// asked for and looked up by itself.
+#[derive(Debug)]
+enum Slots {
+    Heap(Vec<Narrow>),
+    Mapped(MmapMut),
+}
+
+impl Slots {
+    fn free(len: usize) -> Self {
+        let bytes = len * size_of::<Narrow>();
+        if bytes >= HUGE_PAGE
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            // A hint: without it, everything works as before.
+            #[cfg(target_os = "linux")]
+            map.advise(memmap2::Advice::HugePage).ok();
+            return Self::Mapped(map);
+        }
+        Self::Heap(vec![[0; INLINE]; len])
+    }
+}
+
+impl Deref for Slots {
+    type Target = [Narrow];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Narrow] {
+        match self {
+            Self::Heap(slots) => slots,
+            Self::Mapped(map) => map.as_chunks().0,
+        }
+    }
+}
+
+impl DerefMut for Slots {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [Narrow] {
+        match self {
+            Self::Heap(slots) => slots,
+            Self::Mapped(map) => map.as_chunks_mut().0,
+        }
+    }
+}
+
+impl Clone for Slots {
+    fn clone(&self) -> Self {
+        let mut slots = Self::free(self.len());
+        slots.copy_from_slice(self);
+        slots
     }
 }
 
@@ -317,7 +367,7 @@ impl Batch {
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     /// Each of the two has no slot, or a power of two of them.
-    narrow: Vec<Narrow>,
+    narrow: Slots,
     wide: Vec<Wide>,
     arena: Vec<u8>,
     narrow_used: usize,
@@ -336,7 +386,7 @@ pub(crate) struct Table {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            narrow: Vec::new(),
+            narrow: Slots::free(0),
             wide: Vec::new(),
             arena: Vec::new(),
             narrow_used: 0,
@@ -447,8 +497,8 @@ impl Table {
         // the first slots of a table that has yet to grow.
         for turn in 0..16 {
             for slots in other.narrow.chunks(64).skip(turn).step_by(16) {
-                for slot in slots.iter().filter(|slot| slot.has_word()) {
-                    self.add_key(slot.key(), slot.count());
+                for slot in slots.iter().filter(|slot| has_word(slot)) {
+                    self.add_key(key_in(slot), count_in(slot));
                 }
             }
             for slots in other.wide.chunks(64).skip(turn).step_by(16) {
@@ -466,7 +516,7 @@ impl Table {
     pub(crate) fn get(&self, word: &str) -> u64 {
         let word = word.as_bytes();
         if let Some(key) = key_of(word) {
-            return self.narrow_slot(key).map_or(0, |slot| self.narrow_count(slot));
+            return self.narrow_slot(key).map_or(0, |slot| self.narrow_count(&slot));
         }
         if self.wide.is_empty() {
             return 0;
@@ -489,10 +539,10 @@ impl Table {
         let mut at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
         loop {
             let slot = self.narrow[at & (self.narrow.len() - 1)];
-            if slot.count() == 0 {
+            if count_in(&slot) == 0 {
                 return None;
             }
-            if slot.key() == key {
+            if key_in(&slot) == key {
                 return Some(slot);
             }
             at += 1;
@@ -505,16 +555,16 @@ impl Table {
 
     /// The counts of all words.
     pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow.iter().filter(|slot| slot.has_word()).map(|slot| self.narrow_count(*slot));
+        let narrow = self.narrow.iter().filter(|slot| has_word(slot)).map(|slot| self.narrow_count(slot));
         narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
     }
 
     /// The words that occur `least` times or more.
     pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
-        let narrow = self.narrow.iter().filter(|slot| slot.has_word());
+        let narrow = self.narrow.iter().filter(|slot| has_word(slot));
         let narrow =
-            narrow.map(|slot| (slot, self.narrow_count(*slot))).filter(move |(_, count)| *count >= least);
-        let narrow = narrow.map(|(slot, count)| (slot.word(), count));
+            narrow.map(|slot| (slot, self.narrow_count(slot))).filter(move |(_, count)| *count >= least);
+        let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
         let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
         let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
         narrow.chain(wide).map(|(word, count)| {
@@ -523,9 +573,9 @@ impl Table {
         })
     }
 
-    fn narrow_count(&self, slot: Narrow) -> u64 {
-        let swept = if self.swept.is_empty() { None } else { self.swept.get(&slot.key()) };
-        swept.map_or(slot.count(), |swept| swept.saturating_add(slot.count()))
+    fn narrow_count(&self, slot: &Narrow) -> u64 {
+        let swept = if self.swept.is_empty() { None } else { self.swept.get(&key_in(slot)) };
+        swept.map_or(count_in(slot), |swept| swept.saturating_add(count_in(slot)))
     }
 
     /// Adds to a narrow word.
@@ -589,10 +639,10 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        for slot in self.narrow.iter_mut().filter(|slot| slot.count() > 1) {
-            let swept = self.swept.entry(slot.key()).or_insert(0);
-            *swept = swept.saturating_add(slot.count() - 1);
-            *slot = Narrow::new(slot.key(), 1);
+        for slot in self.narrow.iter_mut().filter(|slot| count_in(slot) > 1) {
+            let swept = self.swept.entry(key_in(slot)).or_insert(0);
+            *swept = swept.saturating_add(count_in(slot) - 1);
+            *slot = narrow_slot(key_in(slot), 1);
         }
     }
 
@@ -639,14 +689,15 @@ impl Table {
 
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
-        let old = std::mem::replace(&mut self.narrow, vec![Narrow::default(); len]);
-        let shift = shift(&self.narrow);
-        for slot in old.into_iter().filter(|slot| slot.count() > 0) {
-            let mut at = (self.keys.narrow(slot.key()) >> shift) as usize;
-            while self.narrow[at & (len - 1)].count() > 0 {
+        let old = std::mem::replace(&mut self.narrow, Slots::free(len));
+        let (keys, shift) = (self.keys, shift(&self.narrow));
+        let slots = &mut self.narrow[..];
+        for slot in old.iter().filter(|slot| count_in(slot) > 0) {
+            let mut at = (keys.narrow(key_in(slot)) >> shift) as usize;
+            while count_in(&slots[at & (len - 1)]) > 0 {
                 at += 1;
             }
-            self.narrow[at & (len - 1)] = slot;
+            slots[at & (len - 1)] = *slot;
         }
     }
 
@@ -685,15 +736,15 @@ fn add_narrow(slots: &mut [Narrow], first: usize, key: u128, one: u128, used: &m
     let mut looks = 0;
     loop {
         let slot = &mut slots[(first + looks) & mask];
-        let whole = slot.whole();
+        let whole = u128::from_le_bytes(*slot);
         // In halves, as the compiler would not do it.
         let (low, high) = ((whole ^ key) as u64, ((whole ^ key) >> 64) as u32);
         if low | u64::from(high) == 0 {
-            slot.0 = (whole + one).to_le_bytes();
+            *slot = (whole + one).to_le_bytes();
             return looks as u64;
         }
         if whole < ONE {
-            slot.0 = (key | one).to_le_bytes();
+            *slot = (key | one).to_le_bytes();
             *used += 1;
             return looks as u64;
         }

@@ -377,7 +377,7 @@ mod tests {
         };
         let mut copy = Runs::default();
         copy.append(runs).unwrap();
-        let mut again = || {
+        let again = || {
             let mut runs = Runs { totals: copy.totals, ..Runs::default() };
             for run in &copy.runs {
                 let mut file = run.file.try_clone().unwrap();

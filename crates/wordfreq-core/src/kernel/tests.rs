@@ -304,7 +304,11 @@ impl Random {
 /// Every level against the tokenizer, on made-up texts and cuts: 2 MB of them, or as many bytes as FUZZ_BYTES says, from FUZZ_SEED:
 /// `FUZZ_BYTES=1000000000 cargo test --release -p wordfreq-core fuzz -- --nocapture`.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the size of a test run is no setting of the product")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the size of a test run is no setting of the product"
+)]
 fn fuzz() {
     let number = |name, default| match std::env::var(name) {
         Ok(number) => number.parse().unwrap_or_else(|_| panic!("{name} must be a number")),

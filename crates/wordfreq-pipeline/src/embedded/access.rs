@@ -5,6 +5,7 @@
 //! making it again; the data directory is its owner's alone.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{ErrorCode, Row, params};
 
 use super::database::Database;
+use super::readers::Readers;
 use crate::error::{BackendError, ErrorKind};
 use crate::time::Timestamp;
 
@@ -102,16 +104,18 @@ impl fmt::Debug for S3Key {
 #[derive(Clone, Debug)]
 pub struct AccessList {
     database: Arc<Database>,
+    /// Who asks whether someone may do something must not wait for those who do.
+    readers: Arc<Readers>,
 }
 
 impl AccessList {
-    pub(super) fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub(super) fn new(directory: &Path, database: Arc<Database>) -> Self {
+        Self { database, readers: Arc::new(Readers::new(directory)) }
     }
 
     /// Every token, oldest first.
     pub fn tokens(&self) -> Result<Vec<Token>, BackendError> {
-        self.database.read(|transaction| {
+        self.readers.read(|transaction| {
             let mut select = transaction.prepare_cached(
                 "SELECT id, name, scope, created_at, digest FROM tokens ORDER BY created_at, id",
             )?;
@@ -124,7 +128,7 @@ impl AccessList {
 
     /// Every S3 key, oldest first.
     pub fn s3_keys(&self) -> Result<Vec<S3Key>, BackendError> {
-        self.database.read(|transaction| {
+        self.readers.read(|transaction| {
             let mut select = transaction.prepare_cached(
                 "SELECT id, name, scope, created_at, secret FROM s3_keys ORDER BY created_at, id",
             )?;

@@ -184,7 +184,7 @@ impl Embedded {
             results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
             subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
-            access: AccessList::new(durable.clone()),
+            access: AccessList::new(directory, durable.clone()),
             catalogue: Arc::new(Catalogue::new(directory)),
             directory: directory.to_owned(),
             durable,

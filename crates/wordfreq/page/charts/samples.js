@@ -4,7 +4,10 @@
 /** A rate is taken over at least this time, or single messages would look like a storm. */
 const RATE_OVER_MS = 5000;
 
-/** A sample from an answer of the API or from live events. */
+/**
+ * A sample of the API or of live events. `sent` and `deleted` are counts of messages: since the look before in what the API
+ * kept, since the queue was made in a live one.
+ */
 export function sample(at, queue, fleet) {
   return {
     at,
@@ -26,10 +29,10 @@ export function joined(kept, live) {
 
 /**
  * Columns from `from` to `to`: `{x (seconds), waiting, inFlight, age, arrived, done, inService, desired}`, all of the
- * same length. What stands holds until it is seen anew, but not for longer than `holds`: then nothing is known, and the
+ * same length, from samples and what flowed between them. What stands holds until it is seen anew, but not for longer than `holds`: then nothing is known, and the
  * column is null. Of several samples in a column the greatest backlog and age count, so that a peak stays a peak.
  */
-export function columns(samples, from, to, number, holds) {
+export function columns(samples, segments, from, to, number, holds) {
   const width = (to - from) / number;
   const empty = () => new Array(number).fill(null);
   const found = {
@@ -39,8 +42,8 @@ export function columns(samples, from, to, number, holds) {
     age: empty(),
     inService: empty(),
     desired: empty(),
-    arrived: rates(samples, 'sent', from, width, number, holds),
-    done: rates(samples, 'deleted', from, width, number, holds),
+    arrived: rates(segments, 'arrived', from, width, number),
+    done: rates(segments, 'done', from, width, number),
   };
   let next = 0;
   let last = null;
@@ -67,36 +70,56 @@ export function columns(samples, from, to, number, holds) {
   return found;
 }
 
-/** How fast a counter grew up to the end of each column. A counter that falls was started anew: nothing is known. */
-function rates(samples, field, from, width, number, holds) {
-  const over = Math.max(width, RATE_OVER_MS);
-  const at = counter(samples, field, holds);
-  return Array.from({ length: number }, (_, i) => {
-    const end = from + (i + 1) * width;
-    const [before, after] = [at(end - over), at(end)];
-    if (before === null || after === null || after < before) return null;
-    return ((after - before) / over) * 1000;
+/**
+ * What came and went between one sample and the next: `[{from, to, arrived, done}]` in the order of time, none on another.
+ * Where nothing is known there is none. `now` is the end of the last one, as long as
+ * somebody would tell: nothing told is nothing done.
+ */
+export function flows(kept, live, now, holds) {
+  const found = [];
+  kept.forEach(({ at, sent, deleted }, i) => {
+    const from = kept[i - 1]?.at ?? Infinity;
+    if (at > from && at - from <= holds) found.push({ from, to: at, arrived: sent, done: deleted });
   });
+  const known = kept.at(-1)?.at ?? -Infinity;
+  for (let i = 1; i < live.length; i += 1) {
+    const [before, after] = [live[i - 1], live[i]];
+    const from = Math.max(before.at, known);
+    const arrived = after.sent - before.sent;
+    const done = after.deleted - before.deleted;
+    // A counter that falls belongs to another queue.
+    if (after.at <= from || arrived < 0 || done < 0) continue;
+    const share = (after.at - from) / (after.at - before.at);
+    found.push({ from, to: after.at, arrived: arrived * share, done: done * share });
+  }
+  const last = live.at(-1)?.at;
+  if (last !== undefined && last >= known && now > last) found.push({ from: last, to: now, arrived: 0, done: 0 });
+  return found;
 }
 
-/** A counter's value at any moment, evenly between the samples around it. */
-function counter(samples, field, holds) {
-  return (moment) => {
-    let low = 0;
-    let high = samples.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (samples[middle].at <= moment) low = middle + 1;
-      else high = middle;
-    }
-    const before = samples[low - 1];
-    const after = samples[low];
-    if (!before) return null;
-    if (!after) return moment - before.at > holds ? null : before[field];
-    if (after.at - before.at > holds) return null;
-    const share = (moment - before.at) / (after.at - before.at);
-    return before[field] + (after[field] - before[field]) * share;
-  };
+/** How much of `field` there was per second between two moments; null if less than half of that time is known. */
+export function rate(segments, field, from, to) {
+  let amount = 0;
+  let known = 0;
+  for (const segment of segments) {
+    const overlap = Math.min(segment.to, to) - Math.max(segment.from, from);
+    if (overlap <= 0) continue;
+    known += overlap;
+    amount += (segment[field] * overlap) / (segment.to - segment.from);
+  }
+  return known < (to - from) / 2 ? null : (amount / known) * 1000;
+}
+
+function rates(segments, field, from, width, number) {
+  const over = Math.max(width, RATE_OVER_MS);
+  let first = 0;
+  return Array.from({ length: number }, (_, i) => {
+    const end = from + (i + 1) * width;
+    while (first < segments.length && segments[first].to <= end - over) first += 1;
+    let next = first;
+    while (next < segments.length && segments[next].from < end) next += 1;
+    return rate(segments.slice(first, next), field, end - over, end);
+  });
 }
 
 /**

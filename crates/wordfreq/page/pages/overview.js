@@ -2,11 +2,11 @@
 
 import { get, serverNow } from '../api.js';
 import { useCell } from '../cell.js';
-import { columns, joined, sample } from '../charts/samples.js';
+import { columns, flows, joined, rate, sample } from '../charts/samples.js';
 import { Timeline } from '../charts/timeline.js';
 import { NOTHING, decimal, duration, integer, plural } from '../format.js';
 import { html, useEffect, useMemo, useState } from '../html.js';
-import { counted, fleet, generation, on, queue, recent } from '../live.js';
+import { connection, counted, fleet, generation, on, queue, recent } from '../live.js';
 import { Choice, DocumentLink, Empty, Figure, Foreign, ProblemNote, Section, State, Time } from '../parts/basics.js';
 import { useAnswer, useRefresh } from '../parts/loading.js';
 import { href, place, refine } from '../router.js';
@@ -41,8 +41,9 @@ function useSamples(minutes) {
         const { items } = await get('/fleet/metrics', { minutes, points: POINTS }, abort.signal);
         const samples = items.map((item) => sample(Date.parse(item.at), item, item));
         const last = samples.at(-1)?.at ?? 0;
+        // The one before the first that is newer stays: what flowed between the two is known by it.
         const newer = live.findIndex(({ at }) => at > last);
-        live.splice(0, newer < 0 ? live.length : newer);
+        live.splice(0, (newer < 0 ? live.length : newer) - 1);
         setKept({ samples, problem: null, loaded: true });
       } catch (problem) {
         if (problem.name !== 'AbortError') setKept((before) => ({ ...before, problem }));
@@ -81,15 +82,7 @@ function useNow() {
   return now;
 }
 
-/** Messages finished per second, lately. */
-function rateNow(samples, now) {
-  const last = samples.at(-1);
-  const before = samples.findLast(({ at }) => at <= now - RATE_OVER_MS);
-  if (!last || !before || last.deleted < before.deleted) return null;
-  return ((last.deleted - before.deleted) / Math.max(now - before.at, RATE_OVER_MS)) * 1000;
-}
-
-function Figures({ samples, now, totals }) {
+function Figures({ finished, totals }) {
   const backlog = useCell(queue);
   const workers = useCell(fleet);
   const documents = useCell(counted);
@@ -100,7 +93,7 @@ function Figures({ samples, now, totals }) {
       <${Figure} name="Oldest" value=${duration(backlog?.oldest_age_seconds)} />
       <${Figure} name="Workers" value=${integer(workers?.in_service)} unit=${workers ? `of ${workers.desired} desired` : ''}>
         ${workers && `${workers.min} to ${workers.max}${workers.pending ? `, ${workers.pending} pending` : ''}${workers.terminating ? `, ${workers.terminating} terminating` : ''}`}<//>
-      <${Figure} name="Finished" value=${decimal(rateNow(samples, now))} unit="messages/s" />
+      <${Figure} name="Finished" value=${decimal(finished)} unit="messages/s" />
       <${Figure} name="Counted" value=${integer(documents)} unit="documents">${totals && `${plural(totals.words, 'word')}, ${integer(totals.distinct)} distinct`}<//>
       <${Figure} name="Dead letters" value=${integer(backlog?.dead_letters)} tone=${backlog?.dead_letters > 0 ? 'bad' : ''}>
         ${backlog?.dead_letters > 0 && html`<a href=${href('dead-letters')}>Look at them</a>`}<//>
@@ -150,6 +143,7 @@ export function Overview() {
   const minutes = SPAN_LABELS[query.minutes] ? query.minutes : '15';
   const { samples: kept, live, problem, loaded } = useSamples(minutes);
   const now = useNow();
+  const state = useCell(connection);
   const workers = useCell(fleet);
   const documents = useCell(counted);
   const backlog = useCell(queue);
@@ -162,16 +156,20 @@ export function Overview() {
   useRefresh(['activity'], activities.reload);
   useRefresh(['documents'], totals.reload, 5000);
 
-  const samples = joined(kept, live);
   const end = workers && workers.time_scale !== 1 ? (kept.at(-1)?.at ?? now) : now;
+  const samples = joined(kept, live);
+  const segments = flows(kept, live, state === 'live' ? end : -Infinity, HOLDS_MS);
+  // Between the last look that was kept and the first live event nothing is known: then what was known last is shown.
+  const looked = kept.at(-1)?.at ?? end;
+  const finished = rate(segments, 'done', end - RATE_OVER_MS, end) ?? rate(segments, 'done', looked - RATE_OVER_MS, looked);
   const width = (Number(minutes) * 60_000) / COLUMNS;
   const to = Math.ceil(end / width) * width;
   const from = to - width * COLUMNS;
-  const drawn = useMemo(() => columns(samples, from, to, COLUMNS, HOLDS_MS), [kept, live.length, from, to]);
+  const drawn = useMemo(() => columns(samples, segments, from, to, COLUMNS, HOLDS_MS), [kept, live.length, from, to]);
   const nothingYet = documents === 0 && backlog?.sent === 0;
 
   return html`
-    <${Figures} samples=${samples} now=${end} totals=${totals.data} />
+    <${Figures} finished=${finished} totals=${totals.data} />
     ${nothingYet &&
     html`<${Empty} title="Nothing has been put into a bucket yet.">
       <p>Drop files on <a href=${href('documents')}>Documents</a>, or put them from a terminal:

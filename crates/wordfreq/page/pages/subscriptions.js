@@ -1,13 +1,14 @@
 // Who is told about what, by webhook or mail, and whether it reached them.
 
 import { may, post, remove } from '../api.js';
-import { NOTHING, integer } from '../format.js';
-import { html, useState } from '../html.js';
+import { NOTHING, integer, plural } from '../format.js';
+import { html, useEffect, useState } from '../html.js';
 import { attempt } from '../parts/announce.js';
 import { Empty, Foreign, More, ProblemNote, Section, State, Table, Time } from '../parts/basics.js';
 import { Confirm } from '../parts/confirm.js';
 import { useAnswer, useList } from '../parts/loading.js';
 
+const PENDING_MS = 3000;
 const EVENTS = [
   ['document.counted', 'A document was counted'],
   ['document.failed', 'A document failed'],
@@ -26,6 +27,14 @@ function List() {
   const [secret, setSecret] = useState(null);
   const [leaving, setLeaving] = useState(null);
   const [open, setOpen] = useState(null);
+
+  // No event tells that somebody agreed; as long as one has not, it is asked for.
+  const pending = list.items.some(({ state }) => state === 'pending');
+  useEffect(() => {
+    if (!pending) return undefined;
+    const timer = setInterval(list.reload, PENDING_MS);
+    return () => clearInterval(timer);
+  }, [pending, list.reload]);
 
   const added = (made) => {
     setSecret(made.secret ? made : null);
@@ -55,7 +64,8 @@ function List() {
               ${one.state === 'pending' && html`<button onClick=${() => resend(one)} aria-label=${`Ask ${one.target} again`}>Ask again</button>`}
               <button aria-expanded=${String(open === one.id)} onClick=${() => setOpen(open === one.id ? null : one.id)} aria-label=${`Deliveries to ${one.target}`}>Deliveries</button>
               <button class="danger" onClick=${() => setLeaving(one)} aria-label=${`Delete ${one.target}`}>Delete</button></div>
-            <p class="muted">${one.events.join(', ')}${one.bucket ? `, of bucket ${one.bucket}` : ''}; since <${Time} at=${one.created_at} /></p>
+            <p class="muted">${one.events.join(', ')}${one.bucket ? `, of bucket ${one.bucket}` : ''}; since <${Time} at=${one.created_at} />${one.pending > 0 && `; ${plural(one.pending, 'delivery', 'deliveries')} to come`}${one.missed > 0 && `; ${plural(one.missed, 'event')} missed`}</p>
+            ${one.note && html`<p class="bad-text" dir="auto">${one.note}</p>`}
             ${open === one.id && html`<${Deliveries} id=${one.id} />`}
           </li>`,
         )}

@@ -9,6 +9,8 @@ import { generation, on } from '../live.js';
 /** So many rows are shown at once; "more" then goes on instead of adding to them. */
 const MOST_ROWS = 1000;
 const REFRESH_MS = 1500;
+/** What took long to answer rests for so many times as long before it is asked for again. */
+const REST = 4;
 
 /**
  * What `load(signal)` answers: `{data, problem, loading, reload}`. Asked again when one of `deps` changes, after a lost
@@ -18,13 +20,15 @@ export function useLoaded(load, deps) {
   const [state, setState] = useState({ data: null, problem: null, loading: true });
   const [round, setRound] = useState(0);
   const connected = useCell(generation);
-  const running = useRef({ busy: false, again: false });
+  const running = useRef({ busy: false, again: false, took: 0, ended: 0, timer: null });
 
   useEffect(() => {
     const abort = new AbortController();
     const run = running.current;
+    clearTimeout(run.timer);
     run.busy = true;
     run.again = false;
+    const began = performance.now();
     setState((before) => ({ ...before, loading: true }));
     load(abort.signal)
       .then(
@@ -33,17 +37,25 @@ export function useLoaded(load, deps) {
       )
       .then((next) => {
         if (abort.signal.aborted) return;
-        run.busy = false;
+        Object.assign(run, { busy: false, ended: performance.now(), took: performance.now() - began });
         setState(next);
-        if (run.again) setRound((n) => n + 1);
+        if (run.again) reload();
       });
-    return () => abort.abort();
+    return () => {
+      abort.abort();
+      clearTimeout(run.timer);
+    };
   }, [...deps, round, connected]);
 
   // A request under way is not thrown away for a newer one: on a busy server that would never show anything.
   const reload = useCallback(() => {
-    if (running.current.busy) running.current.again = true;
-    else setRound((n) => n + 1);
+    const run = running.current;
+    if (run.busy) {
+      run.again = true;
+      return;
+    }
+    clearTimeout(run.timer);
+    run.timer = setTimeout(() => setRound((n) => n + 1), Math.max(0, run.ended + run.took * REST - performance.now()));
   }, []);
   return { ...state, reload };
 }

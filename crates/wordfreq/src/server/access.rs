@@ -16,6 +16,7 @@ use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderMap, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 use subtle::ConstantTimeEq as _;
+use tokio::time::MissedTickBehavior;
 use wordfreq_pipeline::BackendError;
 use wordfreq_pipeline::embedded::{AccessList, Credential, S3Key, Scope, Token};
 
@@ -31,8 +32,8 @@ pub const COOKIE_NAME: &str = "wordfreq_session";
 /// The header by which a page proves that a request is its own.
 pub const CSRF_HEADER: &str = "x-csrf-token";
 
-/// For how long what is in the data directory is taken as known.
-const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// How often the credentials are read anew.
+const READ_EVERY: Duration = Duration::from_secs(1);
 
 /// For how long a browser stays signed in.
 pub const SESSION_LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -87,7 +88,6 @@ struct Session {
 
 #[derive(Default)]
 struct Known {
-    at: Option<Instant>,
     tokens: Vec<Token>,
     keys: HashMap<String, S3Key>,
 }
@@ -104,43 +104,52 @@ pub struct Access {
 
 impl Access {
     /// By the credentials of a data directory. `is_local` says that the server listens on loopback alone.
-    pub fn new(list: AccessList, is_local: bool) -> Self {
-        Self { list, is_local, known: Mutex::default(), sessions: Mutex::default() }
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn open(list: AccessList, is_local: bool) -> Result<Self, BackendError> {
+        let access = Self { list, is_local, known: Mutex::default(), sessions: Mutex::default() };
+        access.refresh()?;
+        Ok(access)
     }
 
-    /// The credentials as they were within the last second. Blocks.
-    fn known(&self) -> Result<Arc<Known>, BackendError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.at.is_none_or(|at| at.elapsed() >= KNOWN_FOR) {
-            let keys = self.list.s3_keys()?;
-            *known = Arc::new(Known {
-                at: Some(Instant::now()),
-                tokens: self.list.tokens()?,
-                keys: keys.into_iter().map(|key| (key.credential.id.clone(), key)).collect(),
-            });
-        }
-        Ok(known.clone())
+    /// Reads the credentials anew. Blocks; everything else here does not.
+    ///
+    /// # Errors
+    /// When they cannot be read: those that were known stay so.
+    pub fn refresh(&self) -> Result<(), BackendError> {
+        let keys = self.list.s3_keys()?;
+        let known = Known {
+            tokens: self.list.tokens()?,
+            keys: keys.into_iter().map(|key| (key.credential.id.clone(), key)).collect(),
+        };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        Ok(())
     }
 
-    /// The S3 key of an access key id. Blocks for a moment, at most once a second.
-    pub fn s3_key(&self, id: &str) -> Result<Option<S3Key>, BackendError> {
-        Ok(self.known()?.keys.get(id).cloned())
+    fn known(&self) -> Arc<Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The S3 key of an access key id.
+    pub fn s3_key(&self, id: &str) -> Option<S3Key> {
+        self.known().keys.get(id).cloned()
     }
 
     /// Whether everyone needs a token.
-    pub fn tokens_required(&self) -> Result<bool, BackendError> {
-        Ok(!self.is_local || !self.known()?.tokens.is_empty())
+    pub fn tokens_required(&self) -> bool {
+        !self.is_local || !self.known().tokens.is_empty()
     }
 
     /// The token that this text is.
-    pub fn token(&self, text: &str) -> Result<Option<Credential>, BackendError> {
+    pub fn token(&self, text: &str) -> Option<Credential> {
         let digest = digest(text);
-        let known = self.known()?;
+        let known = self.known();
         // All of them are compared, so that how long it takes tells nothing.
         let found = known.tokens.iter().fold(None, |found, token| {
             if bool::from(token.digest.ct_eq(&digest)) { Some(&token.credential) } else { found }
         });
-        Ok(found.cloned())
+        found.cloned()
     }
 
     /// Begins the session of a browser that showed this token; answers the cookie's value and the page's proof.
@@ -175,10 +184,10 @@ impl Access {
     /// # Errors
     /// What the asker says is wrong.
     pub fn caller(&self, headers: &HeaderMap, peer: Option<Peer>) -> Result<Option<Caller>, Problem> {
-        let known = self.known()?;
+        let known = self.known();
         if self.is_local && known.tokens.is_empty() {
             let is_here = peer.is_some_and(|peer| peer.address.ip().to_canonical().is_loopback());
-            if !is_here || !is_loopback_name(headers) {
+            if !is_here || !is_loopback_name(headers) || is_passed_on(headers) {
                 return Err(Problem::forbidden(
                     "without tokens this server is for its own machine, by the name localhost or its address: open it so, or \
                      make a token with `wordfreq token create`",
@@ -191,7 +200,7 @@ impl Access {
                 let (scheme, text) = value.split_once(' ')?;
                 scheme.eq_ignore_ascii_case("bearer").then(|| text.trim())
             });
-            let token = text.map(|text| self.token(text)).transpose()?.flatten();
+            let token = text.and_then(|text| self.token(text));
             return match token {
                 Some(token) => Ok(Some(Caller { scope: token.scope, by: By::Token(token.id) })),
                 None => Err(Problem::unauthorized(
@@ -273,10 +282,32 @@ fn is_loopback_name(headers: &HeaderMap) -> bool {
         || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
+/// Whether a proxy passed the request on: then whoever asks is not on this machine because the proxy is.
+fn is_passed_on(headers: &HeaderMap) -> bool {
+    let signs = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"];
+    signs.into_iter().any(|name| headers.contains_key(name))
+}
+
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|cookies| {
         cookies.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='))
     })
+}
+
+/// Reads the credentials anew, every second, until the server ends.
+pub(super) async fn keep_known(app: Arc<App>) {
+    let mut tick = tokio::time::interval(READ_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let read = app.clone();
+        match tokio::task::spawn_blocking(move || read.access.refresh()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "cannot read tokens and keys, trying again"),
+            // The runtime ends.
+            Err(_cancelled) => return,
+        }
+    }
 }
 
 /// A caller who may look.
@@ -360,7 +391,7 @@ mod tests {
     #[test]
     fn without_tokens_only_this_machine_by_its_own_name_is_served() {
         let (_directory, embedded) = data_directory();
-        let access = Access::new(embedded.access.clone(), true);
+        let access = Access::open(embedded.access.clone(), true).unwrap();
         let require =
             |host: &str, peer| access.require(&headers(&[("host", host)]), peer, Scope::Admin, false);
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "[::1]:8080", "127.9.9.9"] {
@@ -374,12 +405,14 @@ mod tests {
         let elsewhere = Some(Peer { address: SocketAddr::from(([10, 0, 0, 1], 4000)), is_tls: false });
         assert_eq!(require("localhost", elsewhere).unwrap_err().status(), 403);
         assert_eq!(require("localhost", None).unwrap_err().status(), 403);
+        let passed_on = headers(&[("host", "localhost"), ("x-forwarded-for", "10.0.0.1")]);
+        assert_eq!(access.require(&passed_on, HERE, Scope::Read, false).unwrap_err().status(), 403);
     }
 
     #[test]
     fn another_origin_changes_nothing() {
         let (_directory, embedded) = data_directory();
-        let access = Access::new(embedded.access.clone(), true);
+        let access = Access::open(embedded.access.clone(), true).unwrap();
         let change = |origin| {
             access.require(
                 &headers(&[("host", "localhost:8080"), ("origin", origin)]),
@@ -398,8 +431,7 @@ mod tests {
     fn a_token_does_what_its_scope_allows_until_it_is_revoked() {
         let (_directory, embedded) = data_directory();
         token(&embedded, "wf_writer", Scope::Write);
-        let open = || Access::new(embedded.access.clone(), true);
-        let access = open();
+        let access = Access::open(embedded.access.clone(), true).unwrap();
         let bearer = headers(&[("authorization", "Bearer wf_writer")]);
         assert!(access.require(&bearer, None, Scope::Read, false).is_ok());
         assert!(access.require(&bearer, None, Scope::Write, true).is_ok());
@@ -413,9 +445,10 @@ mod tests {
             assert_eq!(access.require(&headers, HERE, Scope::Read, false).unwrap_err().status(), 401);
         }
         assert!(embedded.access.revoke_token("id-of-wf_writer").unwrap());
-        // One that looks anew. The last token is gone, and the machine itself is all there is.
-        assert_eq!(open().require(&bearer, HERE, Scope::Read, false).unwrap_err().status(), 403);
-        let open_to_others = Access::new(embedded.access.clone(), false);
+        access.refresh().unwrap();
+        // The last token is gone, and the machine itself is all there is.
+        assert_eq!(access.require(&bearer, HERE, Scope::Read, false).unwrap_err().status(), 403);
+        let open_to_others = Access::open(embedded.access.clone(), false).unwrap();
         assert_eq!(
             open_to_others.require(&headers(&[]), HERE, Scope::Read, false).unwrap_err().status(),
             401
@@ -426,8 +459,8 @@ mod tests {
     fn a_session_needs_its_proof_to_change_anything() {
         let (_directory, embedded) = data_directory();
         token(&embedded, "wf_admin", Scope::Admin);
-        let access = Access::new(embedded.access.clone(), true);
-        let shown = access.token("wf_admin").unwrap().unwrap();
+        let access = Access::open(embedded.access.clone(), true).unwrap();
+        let shown = access.token("wf_admin").unwrap();
         let (text, csrf) = access.begin_session(&shown).unwrap();
         let cookie = format!("a=b; {COOKIE_NAME}={text}; c=d");
         let with = |csrf: &str| headers(&[("cookie", &cookie), ("host", "h:1"), ("x-csrf-token", csrf)]);

@@ -10,10 +10,11 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -29,6 +30,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// Between two pieces of a body.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
+
+/// For the client to take some of an answer.
+const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// For the handshake of TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -125,6 +129,10 @@ impl Connection {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
+        // Nor does it wait for ever for one who does not read it: this covers a window that stays closed too.
+        if let Err(error) = set_tcp_user_timeout(&stream, READ_WITHIN.as_millis() as u32) {
+            tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+        }
         let Self { app, s3, router, tls, address } = self;
         let peer = Peer { address, is_tls: tls.is_some() };
         let ending = app.ending.clone();
@@ -151,7 +159,11 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     respond: impl Fn(Request) -> F,
 ) {
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let response = respond(request.map(|body| Body::new(TimeoutBody::new(BODY_WITHIN, body))));
+        // A body that is not there stays so for those who ask.
+        let response = respond(request.map(|body| match body.is_end_stream() {
+            true => Body::empty(),
+            false => Body::new(TimeoutBody::new(BODY_WITHIN, body)),
+        }));
         Box::pin(async move { Ok::<_, std::convert::Infallible>(response.await) })
     });
     let mut connection = http1::Builder::new()

@@ -21,14 +21,14 @@ mod tls;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use axum::body::Body;
+use axum::body::HttpBody as _;
 use axum::extract::Request;
-use axum::response::Response;
-use http::header::{AUTHORIZATION, HeaderMap};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use axum::response::{IntoResponse as _, Response};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -52,6 +52,9 @@ const BLOCKING_THREADS: usize = 32;
 
 /// Looks at much at a time.
 const LOOKS: usize = 3;
+
+/// For how long the length of the queue is taken as known.
+const BACKLOG_KNOWN_FOR: Duration = Duration::from_millis(500);
 
 /// Clients who may take a list of all words at a time: each keeps the ranking in memory that was in force when it began.
 const EXPORTS: usize = 4;
@@ -81,8 +84,14 @@ pub struct App {
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
+    /// Whether too many messages waited, a moment ago.
+    backlog: Mutex<Option<(Instant, bool)>>,
+    /// How ready everything was, a moment ago.
+    readiness: api::LastLook,
+    /// Whether clients reach the server by TLS, its own or a proxy's.
+    is_encrypted: bool,
     rate: Option<Rate>,
-    looks: Semaphore,
+    looks: Arc<Semaphore>,
     exports: Arc<Semaphore>,
 }
 
@@ -93,7 +102,17 @@ impl App {
     /// 503, and when to try again.
     pub async fn admit(self: &Arc<Self>) -> Result<(), Problem> {
         let most = self.max_backlog;
-        if self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await? {
+        let mut known = self.backlog.lock().await;
+        let is_full = match *known {
+            Some((at, is_full)) if at.elapsed() < BACKLOG_KNOWN_FOR => is_full,
+            _ => {
+                let is_full = self.blocking(move |embedded| embedded.catalogue.backlog_is(most)).await?;
+                *known = Some((Instant::now(), is_full));
+                is_full
+            }
+        };
+        drop(known);
+        if is_full {
             return Err(Problem::new(
                 http::StatusCode::SERVICE_UNAVAILABLE,
                 "backlog",
@@ -126,8 +145,13 @@ impl App {
         look: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, Problem> {
         // Nobody closes it.
-        let _turn = self.looks.acquire().await.map_err(|_closed| Problem::internal())?;
-        self.blocking(look).await
+        let turn = self.looks.clone().acquire_owned().await.map_err(|_closed| Problem::internal())?;
+        self.blocking(move |embedded| {
+            // Who asked may be gone before the look is over: its turn is not.
+            let _turn = turn;
+            look(embedded)
+        })
+        .await
     }
 
     /// A place among those who take a list of all words, for as long as it is held.
@@ -228,11 +252,13 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     listener.set_nonblocking(true).context("cannot listen")?;
     let address = listener.local_addr().context("cannot listen")?;
     let (end, ending) = watch::channel(false);
-    let registrar =
-        Registrar::new(&config.notify, &embedded.subscriptions, public_url(config, Some(address)))?;
+    let public_url = public_url(config, Some(address));
     let app = Arc::new(App {
-        registrar,
-        access: Access::new(embedded.access.clone(), is_local),
+        is_encrypted: public_url.starts_with("https:"),
+        backlog: Mutex::default(),
+        readiness: api::LastLook::default(),
+        registrar: Registrar::new(&config.notify, &embedded.subscriptions, public_url)?,
+        access: Access::open(embedded.access.clone(), is_local)?,
         embedded,
         waker,
         events: Events::default(),
@@ -240,7 +266,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
-        looks: Semaphore::new(LOOKS),
+        looks: Arc::new(Semaphore::new(LOOKS)),
         exports: Arc::new(Semaphore::new(EXPORTS)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -259,6 +285,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         });
         let ended = runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(access::keep_known(app.clone()));
             tokio::spawn(events::publish(app.clone()));
             tokio::spawn(api::forget_ranking(app.clone()));
             connection::accept(listener, tls, max_connections, app).await;
@@ -279,18 +306,21 @@ async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Reques
     let peer = request.extensions().get::<Peer>().copied();
     let is_signed = is_signed(request.headers(), request.uri().query().unwrap_or_default());
     let (service, method) = (if is_signed { Service::S3 } else { Service::Api }, request.method().clone());
-    let response = if let (Some(rate), Some(peer)) = (&app.rate, peer)
-        && let Err(wait) = rate.check(peer.address.ip())
-    {
-        Problem::too_many_requests(wait).answer_to(request.headers())
-    } else if is_signed {
-        s3.answer(request).await
-    } else {
-        match router.oneshot(request.map(Body::new)).await {
+    let has_body = !request.body().is_end_stream();
+    let too_early = app.rate.as_ref().zip(peer).and_then(|(rate, peer)| rate.check(peer.address.ip()).err());
+    let mut response = match (too_early, is_signed) {
+        (Some(_), true) => s3::slow_down(),
+        (Some(wait), false) => Problem::too_many_requests(wait).into_response(),
+        (None, true) => s3.answer(request).await,
+        (None, false) => match router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
-        }
+        },
     };
+    // What nobody has read of a body stands in the way of the next request.
+    if has_body && (response.status().is_client_error() || response.status().is_server_error()) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     app.requests.count(service, &method, response.status());
     response
 }

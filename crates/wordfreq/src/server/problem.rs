@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use wordfreq_pipeline::{BackendError, ErrorKind};
 
@@ -86,11 +86,6 @@ impl Problem {
     pub fn detail(&self) -> &str {
         &self.detail
     }
-
-    /// The answer to a request with these headers.
-    pub fn answer_to(self, _headers: &HeaderMap) -> Response {
-        self.into_response()
-    }
 }
 
 impl From<BackendError> for Problem {
@@ -100,6 +95,9 @@ impl From<BackendError> for Problem {
         match error.kind() {
             ErrorKind::NotFound => Self::not_found(detail),
             ErrorKind::Invalid => Self::bad_request(detail),
+            ErrorKind::Busy => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(Duration::from_secs(1))
+            }
             ErrorKind::Full => {
                 tracing::error!(%error, "the disk is full");
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", detail)

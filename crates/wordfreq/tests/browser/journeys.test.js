@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 
@@ -165,6 +166,7 @@ test('a document shows its words, is counted again, and goes when it is confirme
   await page.getByText('the-tide-clerk.txt will be counted again').waitFor();
 
   await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').waitFor();
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'detached' });
   await page.getByRole('heading', { name: 'Top words' }).waitFor();
@@ -285,6 +287,46 @@ test('hostile words and keys are text, in every view', async (t) => {
   assert.equal(await page.locator('h2 bdi').first().evaluate((element) => getComputedStyle(element).unicodeBidi), 'isolate');
   assert.equal(await page.evaluate(() => window.hacked), undefined);
   assert.equal(await page.locator('img[src="x"], #root script').count(), 0);
+});
+
+test('a webhook is asked to agree, told what happens, and let go', async (t) => {
+  const directory = await dataDirectory(t);
+  const told = [];
+  const receiver = createServer((request, response) => {
+    const parts = [];
+    request.on('data', (part) => parts.push(part));
+    request.on('end', () => {
+      const event = JSON.parse(Buffer.concat(parts));
+      told.push(event);
+      response.end(JSON.stringify(event.event === 'subscription.confirm' ? { confirm: event.data.token } : {}));
+    });
+  });
+  await new Promise((listening) => receiver.listen(0, '127.0.0.1', listening));
+  t.after(() => receiver.close());
+  const host = `127.0.0.1:${receiver.address().port}`;
+  await writeFile(beside(directory, 'wordfreq.toml'), `[notify]\nallow = ["${host}"]\n`);
+  const { url } = await up(t, directory);
+  const page = await open(t, url, '#/subscriptions');
+  await page.getByText('Nobody is told anything yet.').waitFor();
+  await page.getByLabel('Webhook or mail address').fill(`http://${host}/hook`);
+  await page.getByLabel('A document was counted').check();
+  await page.getByRole('button', { name: 'Subscribe' }).click();
+  await page.getByText(/signed with this secret/).waitFor();
+  await page.locator('.secret').getByText(/^whsec_/).waitFor();
+  const one = page.getByRole('listitem').filter({ hasText: host });
+  await one.getByText('confirmed').waitFor();
+
+  await page.getByRole('link', { name: 'Documents' }).click();
+  await drop(page, [join(LIBRARY, 'clinic-letter.txt')]);
+  await page.locator('.uploads').getByText('1 file: 1 counted').waitFor();
+  await eventually(async () => assert.ok(told.some(({ event, data }) => event === 'document.counted' && data.key === 'clinic-letter.txt')));
+  await page.getByRole('link', { name: 'Subscriptions' }).click();
+  assert.equal(await page.locator('.secret').count(), 0);
+  await one.getByRole('button', { name: 'Deliveries' }).click();
+  await one.getByRole('row', { name: /document\.counted delivered 1/ }).waitFor();
+  await one.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await page.getByText('Nobody is told anything yet.').waitFor();
 });
 
 test('with many documents the page stays small', async (t) => {

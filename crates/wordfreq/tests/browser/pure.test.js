@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { fit, layout } from '../../page/charts/geometry.js';
-import { columns, joined, states } from '../../page/charts/samples.js';
+import { columns, flows, joined, rate, states } from '../../page/charts/samples.js';
 import { bytes, decimal, duration, integer, plural, time } from '../../page/format.js';
 
 const seen = (at, visible, deleted = 0, more = {}) => ({
@@ -35,25 +35,39 @@ test('a time of today has no date, and one of another year no clock', () => {
 });
 
 test('a peak within a column stays a peak', () => {
-  const drawn = columns([seen(0, 1), seen(1200, 90), seen(1800, 2)], 0, 4000, 4, 60_000);
+  const drawn = columns([seen(0, 1), seen(1200, 90), seen(1800, 2)], [], 0, 4000, 4, 60_000);
   assert.deepEqual(drawn.waiting, [1, 90, 2, 2]);
 });
 
 test('what stands holds until it is seen anew, and not for ever', () => {
-  const drawn = columns([seen(0, 7)], -1000, 5000, 6, 3000);
+  const drawn = columns([seen(0, 7)], [], -1000, 5000, 6, 3000);
   assert.deepEqual(drawn.waiting, [7, 7, 7, 7, null, null]);
-  assert.deepEqual(columns([], 0, 1000, 2, 1000).waiting, [null, null]);
+  assert.deepEqual(columns([], [], 0, 1000, 2, 1000).waiting, [null, null]);
 });
 
-test('a rate is what a counter grew by, evenly between two looks', () => {
-  const drawn = columns([seen(0, 0, 0), seen(60_000, 0, 600)], 0, 60_000, 6, 90_000);
-  assert.deepEqual(drawn.done.map((rate) => rate && Math.round(rate)), [10, 10, 10, 10, 10, 10]);
+test('a rate is what came and went, evenly between two looks', () => {
+  const segments = flows([seen(0, 0, 5), seen(60_000, 0, 600)], [], 60_000, 90_000);
+  const drawn = columns([], segments, 0, 60_000, 6, 90_000);
+  assert.deepEqual(drawn.done.map(Math.round), [10, 10, 10, 10, 10, 10]);
 });
 
-test('a counter that was started anew has no rate there', () => {
-  const drawn = columns([seen(0, 0, 1000), seen(10_000, 0, 1000), seen(20_000, 0, 5)], 0, 20_000, 2, 60_000);
-  assert.equal(drawn.done[0], 0);
-  assert.equal(drawn.done[1], null);
+test('live counters go on where the looks end, and nothing told is nothing done', () => {
+  // The looks count since the one before; live ones count since the queue was made.
+  const kept = [seen(0, 0, 0), seen(10_000, 0, 20)];
+  const live = [seen(8000, 0, 1016), seen(12_000, 0, 1024), seen(20_000, 0, 1064)];
+  const segments = flows(kept, live, 30_000, 90_000);
+  assert.deepEqual(segments.map(({ from, to, done }) => [from, to, done]), [
+    [0, 10_000, 20], [10_000, 12_000, 4], [12_000, 20_000, 40], [20_000, 30_000, 0],
+  ]);
+  assert.equal(rate(segments, 'done', 12_000, 20_000), 5);
+  assert.equal(rate(segments, 'done', 20_000, 30_000), 0);
+  assert.equal(rate(segments, 'done', 60_000, 70_000), null);
+});
+
+test('where nobody looked, and where a counter was started anew, no rate is known', () => {
+  assert.deepEqual(flows([seen(0, 0, 1), seen(500_000, 0, 9)], [], 500_000, 90_000), []);
+  const restarted = flows([], [seen(0, 0, 1000), seen(5000, 0, 2), seen(10_000, 0, 12)], 10_000, 90_000);
+  assert.deepEqual(restarted.map(({ from, done }) => [from, done]), [[5000, 10]]);
 });
 
 test('live samples follow those that were kept, without a step back', () => {

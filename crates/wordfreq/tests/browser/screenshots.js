@@ -12,8 +12,9 @@ import { DESKTOP, PHONE, closeBrowser, eventually, open, wordfreq } from './syst
 
 const FOLDER = resolve(import.meta.dirname, '../../../../docs/screenshots');
 const MOST_BYTES = 200_000;
-/** The fleet grows by one every ten seconds: this many documents of a fifth of a second let it reach its largest size. */
-const LETTERS = 700;
+/** Documents that take a fifth of a second each: so many are done within a minute, and so many outlast all pictures. */
+const A_FEW = 250;
+const MANY = 3000;
 const run = promisify(execFile);
 
 let end = () => {};
@@ -25,36 +26,44 @@ async function main() {
   });
   await mkdir(FOLDER, { recursive: true });
   const { url, directory } = await seeded(scope, ['--work', '200ms']);
-  const watcher = await open(scope, url, '#/overview?minutes=5');
-  await burst(directory, 'letters', LETTERS);
-  const fleet = async () => (await fetch(`${url}/api/v1/fleet`)).json();
-  await eventually(async () => assert.equal((await fleet()).in_service, 4));
-  await watcher.close();
-  for (const theme of ['light', 'dark']) {
-    for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) await shoot(url, theme, device, size);
-  }
+  const size = async () => (await (await fetch(`${url}/api/v1/fleet`)).json()).in_service;
+  // One burst that is over and one that is not, so that the axis of time has something to tell.
+  await burst(directory, 'yesterday', A_FEW);
+  await eventually(async () => assert.equal(await size(), 3));
+  await eventually(async () => assert.equal(await size(), 1));
+  await burst(directory, 'letters', MANY);
+  await eventually(async () => assert.equal(await size(), 3));
+  await eachLook((look) => shoot(url, look, (name) => name !== 'overview'));
+  await eventually(async () => assert.equal(await size(), 4));
+  await eachLook((look) => shoot(url, look, (name) => name === 'overview'));
   await wordfreq(['token', 'create', '--name', 'screenshot', '--scope', 'admin'], directory);
+  await eachLook(async (look) => picture(await open(scope, url, '', { ...look, expected: /status of 401/ }), 'sign-in', look));
+}
+
+async function eachLook(shoot) {
   for (const theme of ['light', 'dark']) {
-    for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) {
-      await picture(await open(scope, url, '', { theme, size, expected: /status of 401/ }), `sign-in-${theme}-${device}`);
-    }
+    for (const [device, size] of Object.entries({ desktop: DESKTOP, phone: PHONE })) await shoot({ theme, device, size });
   }
 }
 
-async function shoot(url, theme, device, size) {
-  const page = await open(scope, url, '#/overview?minutes=5', { theme, size });
+async function shoot(url, look, wanted) {
+  const page = await open(scope, url, '#/overview?minutes=5', look);
   await page.getByText('Live', { exact: true }).waitFor();
-  await eachView(page, url, async (name) => {
+  await eachView(page, url, async (name, content) => {
+    if (!wanted(name)) return;
     if (name === 'dead-letters') {
       await page.getByRole('button', { name: 'Show the beginning' }).click();
       await page.getByLabel('The beginning of the document').waitFor();
     }
-    await picture(page, `${name}-${theme}-${device}`);
+    await content.scrollIntoViewIfNeeded();
+    await picture(page, name, look);
   });
 }
 
-async function picture(page, name) {
+async function picture(page, view, { theme, device }) {
+  const name = `${view}-${theme}-${device}`;
   const path = join(FOLDER, `${name}.png`);
+  await page.mouse.move(0, 0);
   await page.screenshot({ path, animations: 'disabled' });
   await run('pngquant', ['--force', '--strip', '--speed', '1', '--output', path, '256', path]);
   const { size } = await stat(path);

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 
 import { LIBRARY, beside, dataDirectory, up, wordfreq } from './system.js';
 
-/** A plan that looks every ten seconds, the most often that an alarm may. */
+/** A plan that looks every ten seconds, the most often that an alarm may, and acts again a minute later. */
 export const QUICK_PLAN = `
 min = 1
 max = 4
@@ -26,18 +26,17 @@ comparison_operator = "LessThanThreshold"
 threshold = 5
 period = "10s"
 
-[[simple_scaling]]
-name = "add-one"
+[[step_scaling]]
+name = "add"
 alarm = "backlog-high"
-adjustment_type = "ChangeInCapacity"
-adjustment = 1
-cooldown = "1s"
+steps = [{ lower = 0, upper = 50, adjustment = 1 }, { lower = 50, adjustment = 2 }]
+warmup = "1s"
 
 [[simple_scaling]]
 name = "remove-one"
 alarm = "backlog-low"
 adjustment_type = "ChangeInCapacity"
-adjustment = -1
+adjustment = -2
 cooldown = "1s"
 `;
 
@@ -78,7 +77,7 @@ export async function seeded(t, args = []) {
   const directory = await dataDirectory(t);
   await damagedScan(directory);
   await wordfreq(['upload', LIBRARY, '--bucket', 'processing'], directory);
-  const plan = beside(directory, 'plan.toml');
+  const plan = beside(directory, 'quick.toml');
   await writeFile(plan, QUICK_PLAN);
   const { url } = await up(t, directory, ['--plan', plan, ...args]);
   return { url, directory };
@@ -98,11 +97,12 @@ const VIEWS = {
   subscriptions: ['#/subscriptions', 'Subscriptions', '[aria-labelledby="subscriptions"] .empty'],
 };
 
-/** Goes through all views; `look(name)` is called in each of them once it is whole. */
+/** Goes through all views; `look(name, content)` is called in each of them once it is whole. */
 export async function eachView(page, url, look) {
   for (const [name, [view, heading, content]] of Object.entries(VIEWS)) {
     await page.goto(`${url}/${view}`);
-    await page.locator(`main:has(h1:text-is("${heading}")) ${content}`).first().waitFor();
-    await look(name);
+    const found = page.locator(`main:has(h1:text-is("${heading}")) ${content}`).first();
+    await found.waitFor();
+    await look(name, found);
   }
 }

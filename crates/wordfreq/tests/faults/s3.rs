@@ -1,7 +1,7 @@
 //! SIGKILL while clients put, copy and upload in parts. What was answered is there and counted; what was not is whole or
 //! absent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -191,12 +191,13 @@ impl World {
         let unsure = std::mem::take(&mut known.unsure);
         self.runtime.block_on(async {
             let mut found = BTreeMap::new();
-            let listed = s3.list_objects_v2().bucket("processing").into_paginator().items().send();
-            let mut keys: VecDeque<String> =
-                listed.try_collect().await.unwrap().into_iter().map(|object| object.key.unwrap()).collect();
-            while let Some(key) = keys.pop_front() {
-                let got = s3.get_object().bucket("processing").key(&key).send().await.unwrap();
-                found.insert(key, got.body.collect().await.unwrap().to_vec());
+            let mut pages = s3.list_objects_v2().bucket("processing").into_paginator().send();
+            while let Some(page) = pages.next().await {
+                for object in page.unwrap().contents() {
+                    let key = object.key().unwrap();
+                    let got = s3.get_object().bucket("processing").key(key).send().await.unwrap();
+                    found.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
+                }
             }
             for (key, (before, new)) in unsure {
                 let held = found.get(&key).cloned();

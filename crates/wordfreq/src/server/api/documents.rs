@@ -493,7 +493,7 @@ pub(super) async fn put(
     {
         return Err(conflict(&refused));
     }
-    let staged = staging.finish();
+    let staged = app.blocking(move |_| staging.finish()).await?;
     app.change(|bucket, done| bucket.put_object(staged, object, done))
         .await?
         .map_err(|refused| conflict(&refused))?;

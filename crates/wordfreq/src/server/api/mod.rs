@@ -15,36 +15,26 @@ mod words;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::HttpBody as _;
-use axum::extract::Request;
-use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::routing::{get, post, put};
-use http::HeaderValue;
-use http::header::CONNECTION;
 
 use super::problem::Problem;
 use super::s3::S3;
 use super::{App, events, metrics};
 
+pub(super) use health::LastLook;
 pub(super) use words::forget_ranking;
 
-/// Says that the connection is closed after a refusal of a request with a body: what nobody has read of it stands in the way
-/// of the next request.
-async fn close_after_refusal(request: Request, next: Next) -> Response {
-    let has_body = !request.body().is_end_stream();
-    let mut response = next.run(request).await;
-    let status = response.status();
-    if has_body && (status.is_client_error() || status.is_server_error()) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
+/// The longest body that is not a document: some thousand ids of dead letters.
+const MAX_JSON_BYTES: usize = 64 * 1024;
 
 /// Everything that is not S3's.
 pub fn router(app: Arc<App>, s3: S3) -> Router {
     let api = Router::new()
-        .route("/session", get(session::show).post(session::begin).delete(session::end))
+        .route(
+            "/session",
+            get(session::show).post(session::begin).delete(session::end).layer(DefaultBodyLimit::max(4096)),
+        )
         .route("/buckets", get(documents::buckets))
         .route("/documents", get(documents::list))
         .route("/document", get(documents::show).put(documents::put).delete(documents::delete))
@@ -82,6 +72,6 @@ pub fn router(app: Arc<App>, s3: S3) -> Router {
         .method_not_allowed_fallback(input::wrong_method)
         // Everything else is a bucket's or an object's path, and S3 says what is wrong with it.
         .fallback(move |request: Request| async move { s3.answer(request).await })
-        .layer(middleware::from_fn(close_after_refusal))
+        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .with_state(app)
 }

@@ -53,7 +53,7 @@ pub(super) async fn show(
             By::Session { csrf } => Some(csrf),
             By::Loopback | By::Token(_) => None,
         }),
-        tokens_required: app.access.tokens_required()?,
+        tokens_required: app.access.tokens_required(),
         version: env!("CARGO_PKG_VERSION"),
     }))
 }
@@ -64,16 +64,15 @@ pub(super) async fn show(
 ))]
 pub(super) async fn begin(
     State(app): State<Arc<App>>,
-    Extension(peer): Extension<Peer>,
     Body(SignIn { token }): Body<SignIn>,
 ) -> Result<Response, Problem> {
-    let known = app.access.token(token.trim())?.ok_or_else(|| {
+    let known = app.access.token(token.trim()).ok_or_else(|| {
         Problem::unauthorized(
             "the token is not known here, or was revoked: `wordfreq token create` makes one",
         )
     })?;
     let (text, csrf) = app.access.begin_session(&known)?;
-    let secure = if peer.is_tls { "; Secure" } else { "" };
+    let secure = if app.is_encrypted { "; Secure" } else { "" };
     let cookie = format!(
         "{COOKIE_NAME}={text}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
         SESSION_LASTS.as_secs()
@@ -82,7 +81,7 @@ pub(super) async fn begin(
         authenticated: true,
         scope: Some(known.scope.to_string()),
         csrf: Some(csrf),
-        tokens_required: app.access.tokens_required()?,
+        tokens_required: app.access.tokens_required(),
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok(([(SET_COOKIE, cookie)], Json(session)).into_response())

@@ -13,13 +13,12 @@ mod operations;
 mod uploads;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
+use axum::response::IntoResponse as _;
 use futures_util::TryStreamExt as _;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Request, Response};
 use http_body_util::StreamBody;
@@ -30,18 +29,14 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
-use tokio::sync::oneshot;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, Refused, Scope};
-use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp};
+use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::App;
 use body::Intake;
 
 /// Who owns everything, as S3 wants it told.
 const OWNER: &str = "wordfreq";
-
-/// For how long the length of the queue is taken as known, in milliseconds.
-const BACKLOG_KNOWN_FOR: i64 = 1000;
 
 /// The service.
 #[derive(Clone)]
@@ -52,11 +47,7 @@ pub struct S3 {
 impl S3 {
     /// Over the data directory of `app`, for those with a key of it.
     pub fn new(app: Arc<App>) -> Self {
-        let mut builder = S3ServiceBuilder::new(Store {
-            app: app.clone(),
-            intake: Arc::new(Intake::new()),
-            backlog: Arc::default(),
-        });
+        let mut builder = S3ServiceBuilder::new(Store { app: app.clone(), intake: Arc::new(Intake::new()) });
         builder.set_auth(Keys(app.clone()));
         builder.set_access(Keys(app));
         let mut config = S3Config::default();
@@ -71,9 +62,7 @@ impl S3 {
         let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
             Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
             Ok(()) => {
-                let has_body =
-                    [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| parts.headers.contains_key(name));
-                let body = if !has_body {
+                let body = if body.is_end_stream() {
                     // To s3s this is not the same as one whose length nobody knows.
                     s3s::Body::empty()
                 } else if guard::is_chunked(&parts.headers) {
@@ -105,19 +94,19 @@ impl S3 {
     }
 }
 
+/// What S3 answers who asks too often.
+pub(super) fn slow_down() -> Response<Body> {
+    let error = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+        <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    let headers = [(CONTENT_TYPE, "application/xml"), (RETRY_AFTER, "1")];
+    (http::StatusCode::SERVICE_UNAVAILABLE, headers, error).into_response()
+}
+
 /// What the operations work on.
 #[derive(Clone)]
 struct Store {
     app: Arc<App>,
     intake: Arc<Intake>,
-    backlog: Arc<Backlog>,
-}
-
-/// Whether so many messages wait that nothing more is taken, looked at once a second at most.
-#[derive(Default)]
-struct Backlog {
-    known_at: AtomicI64,
-    is_full: AtomicBool,
 }
 
 impl Store {
@@ -147,40 +136,12 @@ impl Store {
         &self,
         ask: impl FnOnce(&Bucket, Box<dyn FnOnce(Answer<T>) + Send>),
     ) -> S3Result<T> {
-        let (done, answer) = oneshot::channel();
-        // Who asked may be gone: the change is made all the same.
-        ask(self.bucket(), Box::new(move |answer| drop(done.send(answer))));
-        match answer.await {
-            Ok(answer) => answer.map_err(failed)?.map_err(refused),
-            Err(_dropped) => Err(s3_error!(InternalError, "the change was interrupted: try again")),
-        }
+        self.app.change(ask).await.map_err(failed)?.map_err(refused)
     }
 
     /// Refuses while too many messages wait.
     async fn check_backlog(&self) -> S3Result<()> {
-        let now = Timestamp::now().0;
-        let known_at = self.backlog.known_at.load(Ordering::Relaxed);
-        let is_old = now.saturating_sub(known_at) >= BACKLOG_KNOWN_FOR;
-        // One of those who come at the same time looks.
-        if is_old
-            && self
-                .backlog
-                .known_at
-                .compare_exchange(known_at, now, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
-            let most = self.app.max_backlog;
-            let is_full = self.blocking(move |embedded| embedded.queue.has_backlog(most)).await?;
-            self.backlog.is_full.store(is_full, Ordering::Relaxed);
-        }
-        if self.backlog.is_full.load(Ordering::Relaxed) {
-            return Err(s3_error!(
-                SlowDown,
-                "{} messages wait to be counted: try again later",
-                self.app.max_backlog
-            ));
-        }
-        Ok(())
+        self.app.admit().await.map_err(|refused| s3_error!(SlowDown, "{}", refused.detail()))
     }
 }
 
@@ -190,7 +151,7 @@ struct Keys(Arc<App>);
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        match self.0.access.s3_key(access_key).map_err(failed)? {
+        match self.0.access.s3_key(access_key) {
             Some(key) => Ok(SecretKey::from(key.secret)),
             None => Err(s3_error!(
                 InvalidAccessKeyId,
@@ -206,7 +167,7 @@ impl S3Access for Keys {
         let Some(credentials) = context.credentials() else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
         };
-        let key = self.0.access.s3_key(&credentials.access_key).map_err(failed)?;
+        let key = self.0.access.s3_key(&credentials.access_key);
         let held = key.map(|key| key.credential.scope);
         let needed = scope_of(context.s3_op().name());
         if held.is_none_or(|held| held < needed) {
@@ -231,6 +192,8 @@ fn scope_of(operation: &str) -> Scope {
         | "GetObjectAttributes"
         | "ListObjects"
         | "ListObjectsV2"
+        | "ListObjectVersions"
+        | "GetBucketVersioning"
         | "ListParts"
         | "ListMultipartUploads" => Scope::Read,
         "PutObject"
