@@ -358,6 +358,37 @@ fn what_was_settled_is_told_once_it_was() {
     assert_eq!((settled.counted, settled.recent.len()), (31, 20));
 }
 
+#[test]
+fn the_number_of_counted_documents_is_that_of_the_totals_whatever_happens() {
+    let fixture = fixture(ProfileName::Unicode);
+    let check = |expected: u64| {
+        let counted = fixture.catalogue().settled_since(Settled::default(), 0).unwrap().counted;
+        let totals = fixture.embedded.results.totals(None).unwrap();
+        assert_eq!((counted, totals.documents), (expected, expected));
+    };
+    (0..5).for_each(|number| fixture.put("processing", &format!("k{number}"), "words"));
+    check(0);
+    fixture.work();
+    check(5);
+    fixture.put("processing", "k0", "other words");
+    fixture.embedded.bucket.recount(&id("processing", "k1")).unwrap();
+    fixture.embedded.bucket.delete(&id("processing", "k2")).unwrap();
+    fixture.work();
+    check(4);
+    fixture.put("processing", "k2", "again");
+    fixture.work();
+    check(5);
+    fixture.embedded.set_profile(&Profile::new(ProfileName::Whitespace)).unwrap();
+    check(0);
+    fixture.embedded.bucket.delete(&id("processing", "k3")).unwrap();
+    fixture.work();
+    check(4);
+    fixture.embedded.set_profile(&Profile::new(ProfileName::Unicode)).unwrap();
+    check(0);
+    fixture.work();
+    check(4);
+}
+
 fn look(second: u64, visible: u64, sent: u64) -> Look {
     let observation = Observation {
         at: Moment::from_secs(second),

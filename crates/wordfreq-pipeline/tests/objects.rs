@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use wordfreq_core::Profile;
 use wordfreq_pipeline::embedded::{
     Attributes, Condition, DocumentState, Embedded, IfMissing, ListQuery, NewObject, NewPart, NewUpload,
-    Options, Part, Rearranged, Refused, wait_for,
+    Options, Part, Purge, Rearranged, Refused, wait_for,
 };
+use wordfreq_pipeline::queue::Redrive;
 use wordfreq_pipeline::worker::{self, Backend, WorkerOptions};
 use wordfreq_pipeline::{DocumentId, Drain, ErrorKind, Queue as _, Results as _, Sequence};
 
@@ -286,6 +287,33 @@ fn a_copy_shares_bytes_and_triggers_by_its_own_bucket() {
 }
 
 #[test]
+fn a_purge_leaves_no_result_of_what_was_removed() {
+    let fixture = fixture();
+    let queue = &fixture.embedded.queue;
+    wait_for(|done| fixture.embedded.bucket.create_bucket("other", done)).unwrap().unwrap();
+    for name in ["processing/deleted", "processing/stays", "other/kept"] {
+        fixture.put(name, "words");
+    }
+    assert_eq!(fixture.counted().len(), 3);
+    assert!(fixture.embedded.bucket.delete(&id("processing/deleted")).unwrap());
+    fixture.put("processing/stays", "newer words");
+    assert_eq!(fixture.keep(&["uploading", "other"]).removed, 1);
+    // Only the message of the newer version.
+    assert_eq!(queue.purge(Purge::Messages).unwrap(), 1);
+    let lease = Duration::from_secs(60);
+    let held = queue.receive(1, lease, Duration::ZERO, &Drain::new()).unwrap();
+    queue.dead_letter(&held[0].receipt, "its worker died").unwrap();
+    assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
+    assert_eq!(queue.redrive(&Redrive::All).unwrap(), 1);
+    assert_eq!(fixture.counted(), ["processing/stays"]);
+    let totals = fixture.embedded.results.totals(None).unwrap();
+    assert_eq!((totals.documents, totals.words), (1, 1));
+    fixture.embedded.bucket.recount(&id("processing/stays")).unwrap().unwrap();
+    fixture.counted();
+    assert_eq!(fixture.embedded.results.totals(None).unwrap().words, 2);
+}
+
+#[test]
 fn what_is_open_stays_readable_when_it_is_replaced_and_swept() {
     let fixture = fixture();
     fixture.put("processing/a", "old");
@@ -335,6 +363,34 @@ fn an_upload_in_parts_is_nothing_until_it_is_completed_and_then_all_of_it() {
     assert_eq!(fixture.counted(), [name]);
     assert_eq!(fixture.embedded.bucket.sweep().unwrap().objects, 2);
     assert_eq!(fixture.read(name).unwrap(), "hello world");
+}
+
+#[test]
+fn a_completion_that_is_asked_for_twice_at_once_succeeds_twice() {
+    let fixture = fixture();
+    let (bucket, name) = (&fixture.embedded.bucket, "processing/large");
+    fixture.begin("u", name).unwrap();
+    fixture.put_part("u", name, 1, "hello").unwrap();
+    let (upload, parts) = bucket.upload_with_parts(&id(name), "u", 1000).unwrap().unwrap();
+    assert_eq!((upload.completed_etag, parts.len()), (None, 1));
+    let complete = |staged, object| {
+        wait_for(|done| bucket.complete_upload("u".into(), parts.clone(), staged, object, done)).unwrap()
+    };
+    let staged = || bucket.assemble(&parts).unwrap().unwrap();
+    // All have looked and assembled when the first is done.
+    let (first, second, third) = (staged(), staged(), staged());
+    assert_eq!(complete(first, object(name, Condition::Absent)), Ok(()));
+    let messages = fixture.messages();
+    assert_eq!(complete(second, object(name, Condition::Absent)), Ok(()));
+    assert_eq!(fixture.messages(), messages);
+    let other = NewObject { etag: "of other parts".into(), ..object(name, Condition::None) };
+    assert_eq!(complete(third, other), Err(Refused::NoSuchUpload));
+    assert_eq!(fixture.read(name).unwrap(), "hello");
+    let (upload, none) = bucket.upload_with_parts(&id(name), "u", 1000).unwrap().unwrap();
+    assert_eq!((upload.completed_etag, none.len()), (Some(format!("tag of {name}")), 0));
+    fixture.put(name, "replaced");
+    bucket.sweep().unwrap();
+    assert_eq!(bucket.assemble(&parts).unwrap().unwrap_err(), Refused::NoSuchUpload);
 }
 
 #[test]

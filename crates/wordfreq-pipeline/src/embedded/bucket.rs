@@ -26,7 +26,10 @@ use crate::object::{Content, Object, Opened};
 use crate::time::Timestamp;
 
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What is larger is synced by whoever staged it, and not by the commit that others wait for.
+const SYNCED_ALONE_BYTES: u64 = 1024 * 1024;
 
 /// How many files to sync at once.
 const SYNCS_AT_ONCE: usize = 4;
@@ -53,28 +56,35 @@ impl Staging {
     /// Adds the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
         self.hasher.update(bytes);
-        self.staged.file.write_all(bytes).map_err(|error| {
-            let path = self.staged.path.as_deref().unwrap_or(Path::new("incoming"));
-            BackendError::io("write", path, error)
-        })?;
+        self.staged.file.write_all(bytes).map_err(|error| self.staged.cannot_write(error))?;
         self.staged.bytes += bytes.len() as u64;
         Ok(())
     }
 
-    /// Says that these were all.
-    pub fn finish(mut self) -> Staged {
+    /// Says that these were all. If they are many this waits until they are on the disk, so that those whose changes are
+    /// committed together with this one's need not.
+    pub fn finish(self) -> Result<Staged, BackendError> {
+        let mut staged = self.end();
+        if staged.bytes > SYNCED_ALONE_BYTES {
+            staged.sync().map_err(|error| staged.cannot_write(error))?;
+        }
+        Ok(staged)
+    }
+
+    fn end(mut self) -> Staged {
         self.staged.digest = self.hasher.finalize();
         self.staged
     }
 }
 
-/// Bytes on their way in: written, not yet durable, not yet visible. Dropping it takes them back.
+/// Bytes on their way in: written, not yet visible. Dropping it takes them back.
 #[derive(Debug)]
 pub struct Staged {
     file: File,
     path: Option<PathBuf>,
     digest: blake3::Hash,
     bytes: u64,
+    is_synced: bool,
 }
 
 impl Staged {
@@ -86,6 +96,20 @@ impl Staged {
     /// Their BLAKE3 digest.
     pub fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
+    }
+
+    /// Has the bytes on the disk, under whatever name.
+    fn sync(&mut self) -> io::Result<()> {
+        if !self.is_synced {
+            failpoint::io("bucket.sync_object")?;
+            self.file.sync_all()?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+
+    fn cannot_write(&self, error: io::Error) -> BackendError {
+        BackendError::io("write", self.path.as_deref().unwrap_or(Path::new("incoming")), error)
     }
 }
 
@@ -200,17 +224,18 @@ impl Bucket {
                 break (file, path);
             }
         };
-        let staged = Staged { file, path: Some(path), digest: blake3::hash(b""), bytes: 0 };
+        let staged = Staged { file, path: Some(path), digest: blake3::hash(b""), bytes: 0, is_synced: false };
         Ok(Staging { staged, hasher: blake3::Hasher::new() })
     }
 
-    /// Copies `source` to its end beside the objects, in constant memory.
+    /// Copies `source` to its end beside the objects, in constant memory. It is for [`Bucket::put`], which syncs all that
+    /// it is given at once.
     pub fn stage(&self, source: &mut dyn Read) -> Result<Staged, BackendError> {
         let mut staging = self.begin_staging()?;
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = match source.read(&mut buffer) {
-                Ok(0) => return Ok(staging.finish()),
+                Ok(0) => return Ok(staging.end()),
                 Ok(read) => read,
                 Err(error) if error.kind() == Io::Interrupted => continue,
                 Err(error) => {
@@ -307,18 +332,13 @@ impl Bucket {
     }
 
     /// Syncs the staged bytes, several at a time: a disk does more at once than one after the other.
-    fn sync(&self, staged: &[Staged]) -> Result<(), BackendError> {
-        let sync = |staged: &[Staged]| -> io::Result<()> {
-            staged.iter().try_for_each(|staged| {
-                failpoint::io("bucket.sync_object")?;
-                staged.file.sync_all()
-            })
-        };
+    fn sync(&self, staged: &mut [Staged]) -> Result<(), BackendError> {
+        let sync = |staged: &mut [Staged]| staged.iter_mut().try_for_each(Staged::sync);
         let share = staged.len().div_ceil(SYNCS_AT_ONCE).max(1);
         let synced = std::thread::scope(|scope| {
-            let (first, others) = staged.split_at(share);
+            let (first, others) = staged.split_at_mut(share);
             let others: Vec<_> =
-                others.chunks(share).map(|staged| scope.spawn(move || sync(staged))).collect();
+                others.chunks_mut(share).map(|staged| scope.spawn(move || sync(staged))).collect();
             others.into_iter().fold(sync(first), |synced, other| {
                 synced.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             })
@@ -690,5 +710,27 @@ fn remove(path: &Path) -> Result<bool, BackendError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == Io::NotFound => Ok(false),
         Err(error) => Err(BackendError::io("remove", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Embedded, IfMissing, Options};
+    use super::*;
+
+    #[test]
+    fn much_is_on_the_disk_before_it_is_committed_and_little_with_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+        let staged = |bytes: u64| {
+            let mut staging = embedded.bucket.begin_staging().unwrap();
+            staging.write(&vec![b'a'; usize::try_from(bytes).unwrap()]).unwrap();
+            staging.finish().unwrap()
+        };
+        let [little, much] = [SYNCED_ALONE_BYTES, SYNCED_ALONE_BYTES + 1].map(staged);
+        assert_eq!([little.is_synced, much.is_synced], [false, true]);
+        let mut both = [little, much];
+        embedded.bucket.store(&mut both, |_| Ok(())).unwrap();
+        assert!(both.iter().all(|staged| staged.is_synced));
     }
 }

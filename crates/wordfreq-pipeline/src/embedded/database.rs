@@ -247,6 +247,21 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX parts_by_digest ON parts (digest);
 "#,
+    r"
+    -- How many documents have a result of this profile, which is looked at far too often to be counted.
+    ALTER TABLE profiles ADD COLUMN documents INTEGER NOT NULL DEFAULT 0;
+    UPDATE profiles SET documents = (SELECT count(*) FROM results WHERE profile_id = profiles.id);
+    CREATE TRIGGER result_inserted AFTER INSERT ON results WHEN new.profile_id IS NOT NULL BEGIN
+        UPDATE profiles SET documents = documents + 1 WHERE id = new.profile_id;
+    END;
+    CREATE TRIGGER result_moved AFTER UPDATE OF profile_id ON results WHEN new.profile_id IS NOT old.profile_id BEGIN
+        UPDATE profiles SET documents = documents - 1 WHERE id = old.profile_id;
+        UPDATE profiles SET documents = documents + 1 WHERE id = new.profile_id;
+    END;
+    CREATE TRIGGER result_deleted AFTER DELETE ON results WHEN old.profile_id IS NOT NULL BEGIN
+        UPDATE profiles SET documents = documents - 1 WHERE id = old.profile_id;
+    END;
+",
 ];
 
 /// What a commit of this connection promises.

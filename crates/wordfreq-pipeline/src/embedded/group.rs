@@ -42,8 +42,8 @@ pub fn wait_for<T: Send + 'static>(ask: impl FnOnce(Box<dyn FnOnce(Answer<T>) + 
 
 impl Bucket {
     /// Makes staged bytes durable and runs `record`, which refers to them, in a transaction that other changes share.
-    /// `done` is called when all of it is durable, or failed. An error of `record` undoes the whole transaction, so only
-    /// what concerns everybody may be one; what concerns this change alone is a refusal.
+    /// `done` is called when all of it is durable, or failed. Damaged data and bad input are an error of this change alone;
+    /// any other error of `record` concerns everybody and undoes the whole transaction.
     pub(super) fn change<T: Send + 'static>(
         &self,
         staged: Option<Staged>,
@@ -55,13 +55,13 @@ impl Bucket {
         let change = Change {
             staged,
             record: Box::new(move |transaction| {
-                let answer = record(transaction)?;
+                let answer = apart(transaction, record)?;
                 *recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
                 Ok(())
             }),
             done: Box::new(move |committed| {
                 let answer = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-                done(committed.and_then(|()| answer.ok_or_else(interrupted)));
+                done(committed.and_then(|()| answer.unwrap_or_else(|| Err(interrupted()))));
             }),
         };
         let sender = match self.group.changes.get() {
@@ -118,6 +118,88 @@ impl Bucket {
     }
 }
 
+/// Runs one record so that what is wrong with it alone undoes nobody else's: then its answer is the error.
+fn apart<T>(
+    transaction: &Transaction<'_>,
+    record: impl FnOnce(&Transaction<'_>) -> Answer<T>,
+) -> Result<Answer<T>, BackendError> {
+    let run = |statement| transaction.prepare_cached(statement)?.execute([]);
+    run("SAVEPOINT change")?;
+    let answer = record(transaction);
+    match &answer {
+        Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid) => {
+            run("ROLLBACK TO change")?;
+        }
+        Err(_of_everybody) => return answer.map(Ok),
+        Ok(_) => {}
+    }
+    run("RELEASE change")?;
+    Ok(answer)
+}
+
 fn interrupted() -> BackendError {
     BackendError::new(ErrorKind::Other, "the change was interrupted by a fault of this program: try again")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Embedded, IfMissing, Options};
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_one_change_undoes_that_one_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+        let (done, answers) = mpsc::channel();
+        let ask = |name: &'static str, error: Option<ErrorKind>| {
+            let done = done.clone();
+            embedded.bucket.change(
+                None,
+                move |transaction| {
+                    transaction.execute("INSERT INTO settings VALUES (?1, 1)", [name])?;
+                    error.map_or(Ok(Ok(())), |kind| Err(BackendError::new(kind, "damaged")))
+                },
+                move |answer| {
+                    done.send((name, answer.map_err(|error| error.kind()).map(Result::unwrap))).unwrap();
+                },
+            );
+        };
+        // While this writes, the thread that commits has begun with the first of them at most, so that the one in the
+        // middle shares its transaction with one of its neighbours.
+        let together = |error| {
+            embedded
+                .durable
+                .write(|_| {
+                    ask("before", None);
+                    ask("wrong", Some(error));
+                    ask("after", None);
+                    Ok(())
+                })
+                .unwrap();
+            let mut told: Vec<_> = answers.iter().take(3).collect();
+            told.sort_by_key(|(name, _)| *name);
+            told.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>()
+        };
+        let is_set = |name: &str| {
+            embedded
+                .durable
+                .read(|transaction| {
+                    Ok(transaction.prepare("SELECT 1 FROM settings WHERE name = ?1")?.exists([name])?)
+                })
+                .unwrap()
+        };
+        assert_eq!(together(ErrorKind::Corrupt), [Ok(()), Ok(()), Err(ErrorKind::Corrupt)]);
+        assert_eq!(["before", "wrong", "after"].map(is_set), [true, false, true]);
+        embedded
+            .durable
+            .write(|transaction| {
+                Ok(transaction.execute("DELETE FROM settings WHERE name IN ('before', 'after')", [])?)
+            })
+            .unwrap();
+        // A disk that is full is full for all.
+        let told = together(ErrorKind::Full);
+        assert_eq!(told[2], Err(ErrorKind::Full));
+        assert!(told[..2].contains(&Err(ErrorKind::Full)), "{told:?}");
+        assert!(!is_set("wrong"));
+    }
 }

@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::Options;
 use super::bell::Bell;
 use super::database::Database;
-use crate::document::{DocumentEvent, DocumentId, Sequence};
+use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
 use crate::drain::Drain;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
@@ -41,7 +41,8 @@ pub struct Throughput {
     pub deleted: u64,
 }
 
-/// Which messages to delete unseen.
+/// Which messages to delete unseen. Those that tell of a removal are spared by either: the result of what was removed
+/// would stay in the totals, and nothing could have it removed any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purge {
     /// Those that were given up.
@@ -50,8 +51,8 @@ pub enum Purge {
     Messages,
 }
 
-/// How many messages of a purge are one transaction.
-const PURGED_AT_ONCE: usize = 2_000;
+/// How many messages of a purge are looked at, or dead letters redriven, in one transaction.
+const AT_ONCE: usize = 2_000;
 
 /// A receipt is the message's row and the number of the receive, which never comes twice for one row.
 struct Lease {
@@ -293,6 +294,68 @@ pub(super) fn dead_letters(
     Ok(letters)
 }
 
+/// The newest message there is.
+fn newest(transaction: &Transaction<'_>) -> Result<Option<i64>, BackendError> {
+    Ok(transaction.prepare_cached("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?)
+}
+
+/// Purges among the next messages after this one and up to the newest; tells how many, and which was looked at last.
+fn purge_some(
+    transaction: &Transaction<'_>,
+    which: Purge,
+    after: i64,
+    newest: Option<i64>,
+) -> Result<(u64, Option<i64>), BackendError> {
+    let mut delete = transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
+    let mut select = transaction.prepare_cached(
+        "SELECT id, CASE WHEN dead = ?3 THEN body END FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?4",
+    )?;
+    let looked_at: Vec<(i64, Option<String>)> = select
+        .query_map(params![after, newest, which == Purge::DeadLetters, AT_ONCE as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut purged = 0;
+    for (id, body) in &looked_at {
+        if body.as_deref().is_some_and(|body| !is_removal(body)) {
+            purged += delete.execute([id])? as u64;
+        }
+    }
+    Ok((purged, looked_at.last().map(|(id, _)| *id)))
+}
+
+/// What is no event of ours tells of nothing.
+fn is_removal(body: &str) -> bool {
+    DocumentEvent::parse(body).is_ok_and(|event| event.event == EventKind::Removed)
+}
+
+/// Makes a dead letter a new message; tells whether it was there.
+fn redrive_one(transaction: &Transaction<'_>, id: i64, now: Timestamp) -> Result<bool, BackendError> {
+    let letter: Option<(String, Option<Vec<u8>>, Option<Sequence>)> = transaction
+        .prepare_cached("DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((body, document, sequence)) = letter else { return Ok(false) };
+    let subject = document.zip(sequence).map(|(document, sequence)| Subject { document, sequence });
+    enqueue(transaction, &body, subject.as_ref(), now, now)?;
+    Ok(true)
+}
+
+/// Redrives those that died first, of those up to the newest; tells how many.
+fn redrive_some(transaction: &Transaction<'_>, newest: Option<i64>) -> Result<usize, BackendError> {
+    let ids: Vec<i64> = transaction
+        .prepare_cached(
+            "SELECT id FROM messages WHERE dead = 1 AND id <= ?1 ORDER BY visible_at, id LIMIT ?2",
+        )?
+        .query_map(params![newest, AT_ONCE as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let now = Timestamp::now();
+    for id in &ids {
+        redrive_one(transaction, *id, now)?;
+    }
+    Ok(ids.len())
+}
+
 fn next_visible(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, BackendError> {
     let next: Option<i64> = transaction
         .prepare_cached("SELECT min(visible_at) FROM messages WHERE dead = 0")?
@@ -381,26 +444,38 @@ impl EmbeddedQueue {
     /// Deletes messages without doing anything about them, a few at a time so that others are not held up; tells how
     /// many. Whoever holds one has lost it, and writes nothing.
     pub fn purge(&self, which: Purge) -> Result<u64, BackendError> {
-        let dead = which == Purge::DeadLetters;
         // What comes meanwhile is not meant.
-        let newest: Option<i64> = self.durable.read(|transaction| {
-            Ok(transaction.prepare_cached("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?)
-        })?;
-        let mut purged = 0;
+        let newest = self.durable.read(newest)?;
+        let (mut purged, mut after) = (0, 0);
         loop {
-            let batch = self.durable.write(|transaction| {
-                Ok(transaction
-                    .prepare_cached(
-                        "DELETE FROM messages WHERE id IN
-                             (SELECT id FROM messages WHERE dead = ?1 AND id <= ?2 LIMIT ?3)",
-                    )?
-                    .execute(params![dead, newest, PURGED_AT_ONCE as i64])?)
-            })?;
-            purged += batch as u64;
-            if batch < PURGED_AT_ONCE {
+            let (some, last) =
+                self.durable.write(|transaction| purge_some(transaction, which, after, newest))?;
+            purged += some;
+            let Some(last) = last else {
                 self.settled.ring();
                 return Ok(purged);
+            };
+            after = last;
+        }
+    }
+
+    /// Redrives all that are dead now, a few at a time so that others are not held up.
+    fn redrive_all(&self) -> Result<u64, BackendError> {
+        // What is redriven gets a greater number, so that none is redriven twice, however soon it dies again.
+        let newest = self.durable.read(newest)?;
+        let mut redriven = 0;
+        loop {
+            let some =
+                self.durable.write(|transaction| redrive_some(transaction, newest)).map_err(|error| {
+                    let done =
+                        format!("{redriven} dead letters were redriven, then: {}", error.for_another());
+                    if redriven == 0 { error } else { BackendError::new(error.kind(), done) }
+                })?;
+            if some == 0 {
+                return Ok(redriven);
             }
+            self.sent.ring();
+            redriven += some as u64;
         }
     }
 
@@ -542,43 +617,32 @@ impl Queue for EmbeddedQueue {
     }
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
-        let count = self.durable.write(|transaction| {
-            let mut ids: Vec<i64> = match which {
-                Redrive::All => transaction
-                    .prepare_cached("SELECT id FROM messages WHERE dead = 1 ORDER BY visible_at, id")?
-                    .query_map([], |row| row.get(0))?
-                    .collect::<Result<_, _>>()?,
-                Redrive::Only(ids) => ids
-                    .iter()
-                    .map(|id| {
-                        id.parse().map_err(|_| BackendError::new(ErrorKind::NotFound, no_dead_letter(id)))
-                    })
-                    .collect::<Result<_, _>>()?,
-            };
-            ids.sort_unstable();
-            ids.dedup();
+        let Redrive::Only(ids) = which else {
+            return self.redrive_all();
+        };
+        let mut ids: Vec<i64> = ids
+            .iter()
+            .map(|id| id.parse().map_err(|_not_a_number| no_dead_letter(id)))
+            .collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        self.durable.write(|transaction| {
             let now = Timestamp::now();
-            for id in &ids {
-                let (body, document, sequence): (String, Option<Vec<u8>>, Option<Sequence>) = transaction
-                    .prepare_cached(
-                        "DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence",
-                    )?
-                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                    .optional()?
-                    .ok_or_else(|| BackendError::new(ErrorKind::NotFound, no_dead_letter(&id.to_string())))?;
-                let subject =
-                    document.zip(sequence).map(|(document, sequence)| Subject { document, sequence });
-                enqueue(transaction, &body, subject.as_ref(), now, now)?;
-            }
-            Ok(ids.len() as u64)
+            ids.iter().try_for_each(|id| {
+                let was_there = redrive_one(transaction, *id, now)?;
+                was_there.then_some(()).ok_or_else(|| no_dead_letter(&id.to_string()))
+            })
         })?;
         self.sent.ring();
-        Ok(count)
+        Ok(ids.len() as u64)
     }
 }
 
-fn no_dead_letter(id: &str) -> String {
-    format!("there is no dead letter {id:?}: `wordfreq queue dead-letters` lists them")
+fn no_dead_letter(id: &str) -> BackendError {
+    BackendError::new(
+        ErrorKind::NotFound,
+        format!("there is no dead letter {id:?}: `wordfreq queue dead-letters` lists them"),
+    )
 }
 
 #[cfg(test)]
@@ -677,7 +741,7 @@ mod tests {
         let fixture = fixture();
         let queue = &fixture.embedded.queue;
         let now = Timestamp::now();
-        let many = PURGED_AT_ONCE + 3;
+        let many = AT_ONCE + 3;
         fixture.at(|transaction| {
             (0..many).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
         });
@@ -688,6 +752,51 @@ mod tests {
         assert_eq!(queue.purge(Purge::Messages).unwrap(), many as u64 - 1);
         assert!(queue.is_idle().unwrap());
         assert_eq!(queue.extend(std::slice::from_ref(&held.receipt), LEASE).unwrap(), [false]);
+    }
+
+    #[test]
+    fn a_purge_leaves_removals_and_goes_on_behind_them() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let (many, now) = (AT_ONCE as u64 + 3, Timestamp::now());
+        let send = |kind| {
+            fixture.at(|transaction| {
+                (1..=many).try_for_each(|number| {
+                    let id = DocumentId::new("processing", number.to_string())?;
+                    enqueue_event(transaction, &DocumentEvent::new(kind, id, Sequence(number.into()), 0), now)
+                })
+            });
+        };
+        send(EventKind::Removed);
+        send(EventKind::Created);
+        assert_eq!(queue.purge(Purge::Messages).unwrap(), many);
+        assert_eq!(queue.depth().unwrap().visible, many);
+        fixture.at(|transaction| Ok(transaction.execute("UPDATE messages SET dead = 1", [])?));
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
+        assert_eq!(queue.depth().unwrap().dead_letters, many);
+    }
+
+    #[test]
+    fn a_redrive_of_all_is_in_batches_and_none_is_redriven_twice() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let (many, now) = (2 * AT_ONCE as u64 + 3, Timestamp::now());
+        fixture.at(|transaction| {
+            (0..many).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
+        });
+        fixture.at(|transaction| Ok(transaction.execute("UPDATE messages SET dead = 1", [])?));
+        // From now on what is redriven dies on the spot.
+        fixture.at(|transaction| {
+            Ok(transaction.execute_batch(
+                "CREATE TRIGGER dies AFTER INSERT ON messages BEGIN
+                     UPDATE messages SET dead = 1 WHERE id = new.id;
+                 END;",
+            )?)
+        });
+        assert_eq!(fixture.at(|transaction| redrive_some(transaction, newest(transaction)?)), AT_ONCE);
+        assert_eq!(queue.redrive(&Redrive::All).unwrap(), many);
+        let depth = queue.depth().unwrap();
+        assert_eq!((depth.visible, depth.dead_letters), (0, many));
     }
 
     #[test]

@@ -3,13 +3,12 @@
 //! that makes it visible, takes the parts away; until then nobody sees anything of it.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::bucket::{Bucket, Staged, Version, record};
+use super::bucket::{BUFFER_BYTES, Bucket, Staged, Version, record};
 use super::buckets::triggers;
 use super::objects::{Answer, Attributes, NewObject, Refused, may_put, successor, to_json};
 use super::results::document_id;
@@ -147,33 +146,24 @@ fn find_part(transaction: &Transaction<'_>, upload: &str, number: i32) -> Result
         .optional()?)
 }
 
+fn parts(
+    transaction: &Transaction<'_>,
+    upload: &str,
+    after: i32,
+    limit: usize,
+) -> Result<Vec<Part>, BackendError> {
+    Ok(transaction
+        .prepare_cached(&format!(
+            "SELECT {PART} FROM parts WHERE upload = ?1 AND number > ?2 ORDER BY number LIMIT ?3"
+        ))?
+        .query_map(params![upload, after, i64::try_from(limit).unwrap_or(i64::MAX)], part)?
+        .collect::<Result<_, _>>()?)
+}
+
 fn forget(transaction: &Transaction<'_>, upload: &str) -> Result<(), BackendError> {
     transaction.prepare_cached("DELETE FROM parts WHERE upload = ?1")?.execute([upload])?;
     transaction.prepare_cached("DELETE FROM uploads WHERE id = ?1")?.execute([upload])?;
     Ok(())
-}
-
-/// The bytes of parts, one after the other.
-struct Parts<'a> {
-    paths: std::slice::Iter<'a, PathBuf>,
-    current: Option<File>,
-}
-
-impl Read for Parts<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(file) = &mut self.current {
-                let read = file.read(buffer)?;
-                if read > 0 {
-                    return Ok(read);
-                }
-            }
-            match self.paths.next() {
-                Some(path) => self.current = Some(File::open(path)?),
-                None => return Ok(0),
-            }
-        }
-    }
 }
 
 impl Bucket {
@@ -230,17 +220,23 @@ impl Bucket {
 
     /// The parts of an upload after this number, in order.
     pub fn list_parts(&self, id: &DocumentId, upload: &str, after: i32, limit: usize) -> Answer<Vec<Part>> {
-        self.readers.read(|transaction| {
-            if let Err(refused) = find_open(transaction, id, upload)? {
-                return Ok(Err(refused));
-            }
-            let parts = transaction
-                .prepare_cached(&format!(
-                    "SELECT {PART} FROM parts WHERE upload = ?1 AND number > ?2 ORDER BY number LIMIT ?3"
-                ))?
-                .query_map(params![upload, after, i64::try_from(limit).unwrap_or(i64::MAX)], part)?
-                .collect::<Result<_, _>>()?;
-            Ok(Ok(parts))
+        self.readers.read(|transaction| match find_open(transaction, id, upload)? {
+            Ok(_open) => parts(transaction, upload, after, limit).map(Ok),
+            Err(refused) => Ok(Err(refused)),
+        })
+    }
+
+    /// An upload that is under way, or was completed a while ago, and at one with it its first parts; one that was completed
+    /// has none.
+    pub fn upload_with_parts(
+        &self,
+        id: &DocumentId,
+        upload: &str,
+        limit: usize,
+    ) -> Answer<(UploadInfo, Vec<Part>)> {
+        self.readers.read(|transaction| match find(transaction, id, upload)? {
+            Ok(found) => Ok(Ok((found, parts(transaction, upload, 0, limit)?))),
+            Err(refused) => Ok(Err(refused)),
         })
     }
 
@@ -312,13 +308,28 @@ impl Bucket {
     /// Writes these parts one after the other. Nothing is visible of it yet.
     pub fn assemble(&self, parts: &[Part]) -> Answer<Staged> {
         failpoint::hit("uploads.before_assemble");
-        let paths: Vec<_> =
-            parts.iter().map(|part| self.path_of(&blake3::Hash::from_bytes(part.digest))).collect();
-        // Completed or aborted by another request, and swept, in the meantime.
-        if paths.iter().any(|path| !path.exists()) {
-            return Ok(Err(Refused::NoSuchUpload));
+        let mut staging = self.begin_staging()?;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        for part in parts {
+            let path = self.path_of(&blake3::Hash::from_bytes(part.digest));
+            let unreadable = |error| BackendError::io("read", &path, error);
+            let mut file = match File::open(&path) {
+                // Completed or aborted by another request, and swept, in the meantime.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Err(Refused::NoSuchUpload));
+                }
+                file => file.map_err(unreadable)?,
+            };
+            loop {
+                match file.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(read) => staging.write(&buffer[..read])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(unreadable(error)),
+                }
+            }
         }
-        let staged = self.stage(&mut Parts { paths: paths.iter(), current: None })?;
+        let staged = staging.finish()?;
         if staged.bytes() != parts.iter().map(|part| part.bytes).sum::<u64>() {
             return Err(BackendError::new(
                 ErrorKind::Corrupt,
@@ -329,7 +340,8 @@ impl Bucket {
         Ok(Ok(staged))
     }
 
-    /// Makes what was assembled of these parts the object, if they are still the upload's.
+    /// Makes what was assembled of these parts the object, if they are still the upload's. If another request that asked
+    /// for the same was faster, it is done already.
     pub fn complete_upload(
         &self,
         upload: String,
@@ -345,8 +357,11 @@ impl Bucket {
             ..Version::of(&staged, object.id)
         };
         let record = move |transaction: &Transaction<'_>| {
-            if let Err(refused) = find_open(transaction, &version.id, &upload)? {
-                return Ok(Err(refused));
+            match find(transaction, &version.id, &upload)? {
+                Ok(UploadInfo { completed_etag: None, .. }) => {}
+                Ok(UploadInfo { completed_etag, .. }) if completed_etag == version.etag => return Ok(Ok(())),
+                Ok(_completed_with_other_parts) => return Ok(Err(Refused::NoSuchUpload)),
+                Err(refused) => return Ok(Err(refused)),
             }
             for wanted in &parts {
                 if find_part(transaction, &upload, wanted.number)?.map(|part| part.digest)

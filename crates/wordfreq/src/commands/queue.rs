@@ -66,8 +66,12 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_listing(out, &listing, style))?;
         }
         QueueCommand::Redrive { ids, .. } => {
-            let which = if ids.is_empty() { Redrive::All } else { Redrive::Only(ids.clone()) };
-            let redriven = queue.redrive(&which).context("nothing was redriven")?;
+            let (which, failed) = if ids.is_empty() {
+                (Redrive::All, "not all was redriven")
+            } else {
+                (Redrive::Only(ids.clone()), "nothing was redriven")
+            };
+            let redriven = queue.redrive(&which).context(failed)?;
             let mut listing = Listing::new("redriven", ["redriven"]);
             listing.push([redriven.into()]);
             if style.format == Format::Json {

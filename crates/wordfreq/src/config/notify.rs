@@ -302,13 +302,19 @@ fn mailbox(raw: &Raw<'_>) -> Result<Mailbox, String> {
 }
 
 /// A URL others reach the server by, without the slash at its end.
-pub(super) fn public_url(raw: &Raw<'_>) -> Result<String, String> {
-    let mend = "must be how to reach the server, such as https://wordfreq.example.org";
-    let text = text(raw)?;
-    let url: Uri = text.parse().map_err(|_| mend)?;
+fn public_url(raw: &Raw<'_>) -> Result<String, String> {
+    server_url(raw).ok_or_else(|| {
+        "must be how others reach this server, such as https://wordfreq.example.org".to_owned()
+    })
+}
+
+/// The URL of a server, without a slash at the end, if it is one.
+pub(super) fn server_url(raw: &Raw<'_>) -> Option<String> {
+    let text = text(raw).ok()?;
+    let url: Uri = text.parse().ok()?;
     let is_plain = matches!(url.scheme_str(), Some("http" | "https"))
         && url.host().is_some_and(|host| !host.is_empty())
         && url.query().is_none()
         && !text.contains(['@', '#']);
-    is_plain.then(|| text.trim_end_matches('/').to_owned()).ok_or_else(|| mend.to_owned())
+    is_plain.then(|| text.trim_end_matches('/').to_owned())
 }

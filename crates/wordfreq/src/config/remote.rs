@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::notify::{Password, public_url, refuse_in_files, secret};
+use super::notify::{Password, refuse_in_files, secret, server_url};
 use super::settings::{REMOTE_CA_FILE, REMOTE_TOKEN, REMOTE_TOKEN_FILE, REMOTE_URL};
 use super::{Effective, Flags, Layers, Misconfiguration, Raw, Sourced, directory, text};
 use crate::output::Cell;
+
+const MEND: &str = "must be where an `up` is, such as https://wordfreq.example.org";
 
 /// Settings of an `up` elsewhere.
 #[derive(Clone, Debug)]
@@ -26,7 +28,9 @@ impl RemoteConfig {
         refuse_in_files(layers, &REMOTE_TOKEN, &REMOTE_TOKEN_FILE)?;
         Ok(Self {
             url: layers
-                .resolve(&REMOTE_URL, Raw::of(flags.server.as_ref()), |raw| public_url(raw).map(Some))?
+                .resolve(&REMOTE_URL, Raw::of(flags.server.as_ref()), |raw| {
+                    server_url(raw).map(Some).ok_or_else(|| MEND.to_owned())
+                })?
                 .or_default(|| None),
             ca_file: path(&REMOTE_CA_FILE)?,
             token: layers

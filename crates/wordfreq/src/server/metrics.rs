@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::CONTENT_TYPE;
-use prometheus_client::encoding::EncodeLabelSet;
+use http::{Method, StatusCode};
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::info::Info;
@@ -30,6 +31,37 @@ struct StateLabel {
 struct AlarmLabels {
     alarm: String,
     state: String,
+}
+
+/// Who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(super) enum Service {
+    /// The S3 endpoint.
+    S3,
+    /// The API and the page.
+    Api,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    service: Service,
+    method: &'static str,
+    code: u16,
+}
+
+/// How many requests were answered, and how.
+#[derive(Debug, Default)]
+pub struct Requests(Family<RequestLabels, Counter>);
+
+impl Requests {
+    /// Counts one. Methods that nobody has heard of are one.
+    pub(super) fn count(&self, service: Service, method: &Method, status: StatusCode) {
+        let known = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE, Method::OPTIONS];
+        let names = ["GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS"];
+        let method = known.iter().zip(names).find(|(known, _)| *known == method);
+        let method = method.map_or("other", |(_, name)| name);
+        self.0.get_or_create(&RequestLabels { service, method, code: status.as_u16() }).inc();
+    }
 }
 
 fn by_state<const N: usize>(states: [(&str, u64); N]) -> Family<StateLabel, Gauge> {
@@ -124,6 +156,7 @@ pub(super) async fn metrics(_: MayRead, State(app): State<Arc<App>>) -> Result<R
         }
         registry.register("fleet_alarm_state", "1 for the state that an alarm is in", alarms);
     }
+    registry.register("http_requests", "Requests answered", app.requests.0.clone());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {
         tracing::error!(%error, "the metrics cannot be written");

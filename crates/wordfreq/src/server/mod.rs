@@ -28,7 +28,7 @@ use axum::body::HttpBody as _;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderValue};
-use tokio::sync::{Mutex, Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tower::ServiceExt as _;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, IfMissing};
 use wordfreq_pipeline::scale::Waker;
@@ -40,6 +40,7 @@ use crate::exit::UsageError;
 use access::Access;
 use events::Events;
 use limits::Rate;
+use metrics::{Requests, Service};
 use notify::Registrar;
 use problem::Problem;
 
@@ -54,6 +55,12 @@ const LOOKS: usize = 3;
 
 /// For how long the length of the queue is taken as known.
 const BACKLOG_KNOWN_FOR: Duration = Duration::from_millis(500);
+
+/// Clients who may take a list of all words at a time: each keeps the ranking in memory that was in force when it began.
+const EXPORTS: usize = 4;
+
+/// When to try again after a refusal for too many of them.
+const EXPORT_ENDS: Duration = Duration::from_secs(10);
 
 /// When to try again after a refusal for too many messages.
 const BACKLOG_PASSES: Duration = Duration::from_secs(5);
@@ -71,6 +78,8 @@ pub struct App {
     pub waker: Waker,
     /// Who watches.
     pub events: Events,
+    /// How many requests were answered, and how.
+    pub requests: Requests,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
     /// No document is taken while this many messages wait.
@@ -83,6 +92,7 @@ pub struct App {
     is_encrypted: bool,
     rate: Option<Rate>,
     looks: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 impl App {
@@ -142,6 +152,23 @@ impl App {
             look(embedded)
         })
         .await
+    }
+
+    /// A place among those who take a list of all words, for as long as it is held.
+    ///
+    /// # Errors
+    /// 503 if there are too many.
+    pub fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.exports.clone().try_acquire_owned().map_err(|_full| {
+            Problem::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-exports",
+                format!(
+                    "{EXPORTS} clients take a list of all words already: try again when one of them has it"
+                ),
+            )
+            .retry_after(EXPORT_ENDS)
+        })
     }
 
     /// Does what blocks, away from the threads that serve.
@@ -235,10 +262,12 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         embedded,
         waker,
         events: Events::default(),
+        requests: Requests::default(),
         ending,
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
         looks: Arc::new(Semaphore::new(LOOKS)),
+        exports: Arc::new(Semaphore::new(EXPORTS)),
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
@@ -276,6 +305,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
 async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Request) -> Response {
     let peer = request.extensions().get::<Peer>().copied();
     let is_signed = is_signed(request.headers(), request.uri().query().unwrap_or_default());
+    let (service, method) = (if is_signed { Service::S3 } else { Service::Api }, request.method().clone());
     let has_body = !request.body().is_end_stream();
     let too_early = app.rate.as_ref().zip(peer).and_then(|(rate, peer)| rate.check(peer.address.ip()).err());
     let mut response = match (too_early, is_signed) {
@@ -291,6 +321,7 @@ async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Reques
     if has_body && (response.status().is_client_error() || response.status().is_server_error()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    app.requests.count(service, &method, response.status());
     response
 }
 

@@ -1,7 +1,7 @@
 //! SIGKILL while clients put, copy and upload in parts. What was answered is there and counted; what was not is whole or
 //! absent.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -41,8 +41,8 @@ const SOURCES: usize = 4;
 struct Known {
     /// What was answered, by key.
     there: BTreeMap<String, Vec<u8>>,
-    /// What was asked for and not answered: what was there before, and what was to be.
-    unsure: BTreeMap<String, (Option<Vec<u8>>, Vec<u8>)>,
+    /// What was asked for and not answered: what the key may hold, `None` for nothing.
+    unsure: BTreeMap<String, Vec<Option<Vec<u8>>>>,
 }
 
 struct World {
@@ -150,7 +150,8 @@ impl World {
                     {
                         let mut known = known.lock().unwrap();
                         let before = known.there.remove(&key);
-                        known.unsure.insert(key.clone(), (before, bytes.clone()));
+                        let candidates = known.unsure.entry(key.clone()).or_insert_with(|| vec![before]);
+                        candidates.push(Some(bytes.clone()));
                     }
                     let done = match way {
                         0 => copy(&s3, &key, source).await,
@@ -191,19 +192,17 @@ impl World {
         let unsure = std::mem::take(&mut known.unsure);
         self.runtime.block_on(async {
             let mut found = BTreeMap::new();
-            let listed = s3.list_objects_v2().bucket("processing").into_paginator().items().send();
-            let mut keys: VecDeque<String> =
-                listed.try_collect().await.unwrap().into_iter().map(|object| object.key.unwrap()).collect();
-            while let Some(key) = keys.pop_front() {
-                let got = s3.get_object().bucket("processing").key(&key).send().await.unwrap();
-                found.insert(key, got.body.collect().await.unwrap().to_vec());
+            let mut pages = s3.list_objects_v2().bucket("processing").into_paginator().send();
+            while let Some(page) = pages.next().await {
+                for object in page.unwrap().contents() {
+                    let key = object.key().unwrap();
+                    let got = s3.get_object().bucket("processing").key(key).send().await.unwrap();
+                    found.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
+                }
             }
-            for (key, (before, new)) in unsure {
+            for (key, candidates) in unsure {
                 let held = found.get(&key).cloned();
-                assert!(
-                    held == before || held.as_ref() == Some(&new),
-                    "{key} is neither whole nor as before"
-                );
+                assert!(candidates.contains(&held), "{key} is neither whole nor as before");
                 known.there.extend(held.map(|held| (key, held)));
             }
             let (found, there) = (found.keys().collect::<Vec<_>>(), known.there.keys().collect::<Vec<_>>());

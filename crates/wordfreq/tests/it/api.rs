@@ -339,7 +339,6 @@ fn what_makes_no_sense_is_refused_with_the_mend_and_nothing_happens() {
         client.post("queue/purge", &body).problem(400);
     }
     client.get("nothing").problem(404);
-    client.get("/nothing").problem(404);
     client.send("PATCH", "queue", "text/plain", b"").problem(405);
     client.send("DELETE", "/healthz", "text/plain", b"").problem(405);
     assert_eq!(client.get("queue").json()["sent"], 0, "something happened all the same");
@@ -524,6 +523,36 @@ fn many_words_are_answered_piece_by_piece_and_whole() {
     assert_eq!(client.get("totals?format=csv").text().lines().count(), 12_346);
     assert_eq!(client.get("words?format=ndjson").text().lines().count(), 12_345);
     assert_eq!(client.items("words", 1000).len(), 12_345);
+}
+
+#[test]
+fn lists_of_all_words_are_taken_by_a_few_at_a_time_and_the_others_are_told_so() {
+    let program = Program::new();
+    let serving = Serving::start(&program, &[]);
+    let client = Client::of(&serving);
+    // More than all the buffers between the two ends hold, if nobody reads.
+    let text: String = (0..400_000).map(|number| format!("word{number} ")).collect();
+    client.put("processing", "many", text);
+    client.until_idle();
+    let take = |path: &str| {
+        let request = format!("GET /api/v1/{path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let mut stream = serving.send(request.as_bytes());
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 200"), "{line}");
+        stream
+    };
+    let held = ["words?format=csv", "words?format=ndjson", "totals?format=csv", "totals?all=true"].map(take);
+    for path in ["words?format=csv", "totals?format=ndjson", "totals?all=true"] {
+        let refused = client.get(path);
+        assert!(refused.problem(503).contains("4 clients"));
+        assert!(refused.head.contains_key("retry-after"));
+    }
+    // Who does not want all of them is answered.
+    client.get("words?limit=1000").json();
+    client.get("totals?top=1000").json();
+    drop(held);
+    client.until("free", || client.get("words?format=csv").status == 200);
 }
 
 #[test]

@@ -134,6 +134,8 @@ def odd_keys_are_only_data():
     refused("InvalidArgument", 400, S3.list_objects_v2, Bucket=name, ContinuationToken="not one of ours")
     refused("KeyTooLongError", 400, S3.put_object, Bucket=name, Key="x" * 1025, Body=b"")
     deleted = S3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in ODD_KEYS if "\x01" not in key]})
+    assert [version["VersionId"] for version in S3.list_object_versions(Bucket=name)["Versions"]] == ["null"]
+    assert "Status" not in S3.get_bucket_versioning(Bucket=name)
     assert len(deleted["Deleted"]) == len(ODD_KEYS) - 1 and "Errors" not in deleted
     S3.delete_object(Bucket=name, Key="tab\tand\x01control")
     assert S3.list_objects_v2(Bucket=name)["KeyCount"] == 0

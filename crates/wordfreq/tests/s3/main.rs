@@ -1,8 +1,6 @@
 //! The S3 endpoint as its clients meet it: boto3, the AWS CLI and the SDK of Rust, each against an `up` of its own. Not here:
 //! kills (`faults`), and load (bench).
 
-#[path = "../it/program.rs"]
-mod program;
 mod sdk;
 
 use std::io::{BufRead as _, BufReader};
@@ -18,11 +16,11 @@ use aws_sdk_s3::types::{
     ChecksumAlgorithm, ChecksumMode, ChecksumType, CompletedMultipartUpload, CompletedPart, Delete,
     ObjectIdentifier,
 };
-use program::Program;
+use tempfile::TempDir;
 
 /// A running `up`, and a key of each scope.
 struct Endpoint {
-    program: Program,
+    directory: TempDir,
     child: Child,
     url: String,
     admin: (String, String),
@@ -30,16 +28,28 @@ struct Endpoint {
     write: (String, String),
 }
 
+/// The program in a directory of its own.
+fn wordfreq(directory: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wordfreq"));
+    command
+        .args(args)
+        .current_dir(directory.path())
+        .env_clear()
+        .env("HOME", directory.path())
+        .stdin(Stdio::null());
+    command
+}
+
 impl Endpoint {
     fn start() -> Self {
-        let program = Program::new();
+        let directory = tempfile::tempdir().unwrap();
         let key = |scope: &str| {
-            let made = program.run(&["key", "create", "--name", scope, "--scope", scope]);
-            sdk::key(&made.code(0).stdout)
+            sdk::key(&succeed(wordfreq(&directory, &["key", "create", "--name", scope, "--scope", scope])))
         };
         let (admin, read, write) = (key("admin"), key("read"), key("write"));
-        let args = ["up", "--listen", "127.0.0.1:0", "--preset", "fixed", "--max", "1"];
-        let mut child = program.command(&args).stdout(Stdio::null()).spawn().unwrap();
+        let mut up =
+            wordfreq(&directory, &["up", "--listen", "127.0.0.1:0", "--preset", "fixed", "--max", "1"]);
+        let mut child = up.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
         let url = loop {
@@ -53,7 +63,16 @@ impl Endpoint {
         };
         // What is not read would stop it in the end.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { program, child, url, admin, read, write }
+        Self { directory, child, url, admin, read, write }
+    }
+
+    /// Runs the program beside it; what it prints.
+    fn run(&self, args: &[&str]) -> String {
+        succeed(wordfreq(&self.directory, args))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn client(&self) -> Client {
@@ -68,13 +87,13 @@ impl Endpoint {
         command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("HOME", self.program.path(""))
+            .env("HOME", self.directory.path())
             .env("AWS_ACCESS_KEY_ID", &self.admin.0)
             .env("AWS_SECRET_ACCESS_KEY", &self.admin.1)
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .current_dir(self.program.path(""));
+            .current_dir(self.directory.path());
         command
     }
 
@@ -138,11 +157,10 @@ clients! {
 #[test]
 fn the_command_line_of_aws_starts_the_work_by_a_copy_from_bucket_to_bucket() {
     let mut endpoint = Endpoint::start();
-    let letters = PathBuf::from("letters");
+    std::fs::create_dir_all(endpoint.path("letters/below")).unwrap();
     for number in 0..30 {
-        endpoint
-            .program
-            .write(letters.join(format!("below/{number}.txt")), format!("letter number {number} of thirty"));
+        let path = endpoint.path(&format!("letters/below/{number}.txt"));
+        std::fs::write(path, format!("letter number {number} of thirty")).unwrap();
     }
     let aws = |args: &[&str]| {
         let mut command = endpoint.installed("aws");
@@ -150,13 +168,13 @@ fn the_command_line_of_aws_starts_the_work_by_a_copy_from_bucket_to_bucket() {
         succeed(command)
     };
     aws(&["s3", "cp", "letters", "s3://uploading/letters", "--recursive", "--quiet"]);
-    let waiting = endpoint.program.run(&["results", "list", "--format", "csv"]).code(0);
-    assert_eq!(waiting.stdout.lines().count(), 1, "counted where documents are kept: {}", waiting.stdout);
+    let waiting = endpoint.run(&["results", "list", "--format", "csv"]);
+    assert_eq!(waiting.lines().count(), 1, "counted where documents are kept: {waiting}");
     aws(&["s3", "cp", "s3://uploading", "s3://processing", "--recursive", "--quiet"]);
     let listed = aws(&["s3", "ls", "s3://processing/letters/below/"]);
     assert_eq!(listed.lines().count(), 30, "{listed}");
     aws(&["s3", "cp", "s3://processing/letters/below/7.txt", "back.txt"]);
-    assert_eq!(std::fs::read(endpoint.program.path("back.txt")).unwrap(), b"letter number 7 of thirty");
+    assert_eq!(std::fs::read(endpoint.path("back.txt")).unwrap(), b"letter number 7 of thirty");
     let before = aws(&["s3", "sync", "letters", "s3://uploading/letters"]);
     assert_eq!(before, "", "synchronised what was there already");
     aws(&["s3", "mb", "s3://archive"]);
@@ -166,10 +184,12 @@ fn the_command_line_of_aws_starts_the_work_by_a_copy_from_bucket_to_bucket() {
     let url = aws(&["s3", "presign", "s3://processing/letters/below/1.txt", "--expires-in", "60"]);
     assert!(url.starts_with(&endpoint.url), "{url}");
     endpoint.stop();
-    let done = endpoint.program.run(&["up", "--exit-when-idle", "--listen", "none"]).code(0);
-    assert!(done.stdout.contains("letter"), "{}", done.stdout);
-    let counted = endpoint.program.run(&["results", "totals", "--all", "--format", "json"]).code(0).json();
-    let expected = endpoint.program.run(&["count", "letters", "--all", "--format", "json"]).code(0).json();
+    let done = endpoint.run(&["up", "--exit-when-idle", "--listen", "none"]);
+    assert!(done.contains("letter"), "{done}");
+    let report = |args: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&endpoint.run(&[args, &["--all", "--format", "json"]].concat())).unwrap()
+    };
+    let (counted, expected) = (report(&["results", "totals"]), report(&["count", "letters"]));
     assert_eq!(counted["counts"], expected["counts"]);
     assert_eq!(counted["documents"], 30);
 }
@@ -197,9 +217,11 @@ fn the_sdk_of_rust_puts_gets_lists_and_deletes_with_every_checksum() {
             // The SDK checks what it reads.
             assert_eq!(got.body.collect().await.unwrap().into_bytes(), &b"some text"[..]);
         }
-        let listed = s3.list_objects_v2().bucket("uploading").max_keys(2).into_paginator().items().send();
-        let keys: Vec<_> =
-            listed.try_collect().await.unwrap().into_iter().map(|object| object.key.unwrap()).collect();
+        let mut pages = s3.list_objects_v2().bucket("uploading").max_keys(2).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            keys.extend(page.unwrap().contents().iter().map(|object| object.key().unwrap().to_owned()));
+        }
         assert_eq!(keys, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]);
         let ids = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
         let delete = Delete::builder().set_objects(Some(ids.collect())).build().unwrap();

@@ -260,7 +260,7 @@ impl Catalogue {
         self.readers.read(|transaction| {
             let profile = profile_in_force(transaction)?;
             let counted = transaction
-                .prepare_cached("SELECT count(*) FROM results WHERE profile_id = ?1")?
+                .prepare_cached("SELECT coalesce(max(documents), 0) FROM profiles WHERE id = ?1")?
                 .query_row([profile], |row| row.get(0))?;
             let committed = latest(
                 transaction,

@@ -218,7 +218,7 @@ fn joined(sum: Look, look: &Look) -> Look {
 
 #[cfg(test)]
 mod tests {
-    use wordfreq_core::Profile;
+    use wordfreq_core::{Profile, ProfileName};
 
     use super::*;
     use crate::drain::Drain;
@@ -283,6 +283,11 @@ mod tests {
         let catalogue = narrow(usize::MAX, 1);
         let found = pages(|after| catalogue.documents_of_word("needle", after, 10).unwrap());
         assert_eq!(found, [0, 0, 0, 0, 0, 0, 1, 1, 1]);
+        // None was counted by another profile yet, and none is passed for nothing.
+        embedded.set_profile(&Profile::new(ProfileName::Whitespace)).unwrap();
+        let catalogue = narrow(2, usize::MAX);
+        let found = pages(|after| catalogue.documents_of_word("needle", after, 10).unwrap());
+        assert_eq!(found, [0, 0, 0, 0, 0]);
         assert_eq!(embedded.queue.depth().unwrap().dead_letters, 0);
     }
 }

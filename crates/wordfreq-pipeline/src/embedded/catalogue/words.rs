@@ -348,8 +348,10 @@ impl Catalogue {
             let (profile, _) = profile_in_force(transaction)?;
             let (bucket, key) = after.map_or(("", &[][..]), |after| (after.bucket(), after.key().as_bytes()));
             let mut select = transaction.prepare_cached(
-                "SELECT bucket, key, words, encoded FROM results JOIN count_tables ON result_id = id
-                 WHERE (bucket, key) > (?1, ?2) AND profile_id = ?3 ORDER BY bucket, key",
+                // Every row, also one of a removed document or another profile: passing it is work too.
+                "SELECT bucket, key, words, CASE WHEN profile_id = ?3 THEN
+                     (SELECT encoded FROM count_tables WHERE result_id = id) END
+                 FROM results WHERE (bucket, key) > (?1, ?2) ORDER BY bucket, key",
             )?;
             let mut rows = select.query(params![bucket, key, profile])?;
             let (mut items, mut examined, mut bytes, mut full) = (Vec::new(), 0, 0, None);
@@ -357,10 +359,11 @@ impl Catalogue {
                 if full.is_some() {
                     return Ok(Page { items, next: full });
                 }
-                let encoded = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-                let count = encoding::count_of(encoded, word.as_bytes())?;
-                (examined, bytes) = (examined + 1, bytes + encoded.len());
-                if let Some(count) = count {
+                let encoded = row.get_ref(3)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
+                (examined, bytes) = (examined + 1, bytes + encoded.map_or(0, <[u8]>::len));
+                if let Some(encoded) = encoded
+                    && let Some(count) = encoding::count_of(encoded, word.as_bytes())?
+                {
                     items.push(Occurrence { id: document_id(row, 0)?, count, words: row.get(2)? });
                 }
                 if items.len() >= limit

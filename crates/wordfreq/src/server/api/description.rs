@@ -43,7 +43,7 @@ use crate::server::{events, metrics};
         (name = "events", description = "What happens, live"),
         (name = "health", description = "For those who watch over servers"),
     ),
-    modifiers(&Problems, &Credentials),
+    modifiers(&Names, &Problems, &Credentials),
 )]
 struct Description;
 
@@ -68,6 +68,29 @@ const OF_BODIES: [(&str, &str); 4] = [
     ("422", "The body is JSON, and not what it must be"),
     ("507", "The disk is full"),
 ];
+
+/// Names each operation by its method and its path, such as `post_queue_redrive`: the names of functions come twice.
+struct Names;
+
+impl Modify for Names {
+    fn modify(&self, description: &mut OpenApi) {
+        for (path, item) in &mut description.paths.paths {
+            let words: Vec<_> = path.strip_prefix("/api/v1").unwrap_or(path).split(['/', '-', '.']).collect();
+            let name = words.join("_").replace(['{', '}'], "");
+            let operations = [
+                ("get", &mut item.get),
+                ("put", &mut item.put),
+                ("post", &mut item.post),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in operations {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(format!("{method}{name}"));
+                }
+            }
+        }
+    }
+}
 
 struct Problems;
 
@@ -117,4 +140,22 @@ impl Modify for Credentials {
 ))]
 pub(super) async fn describe() -> Json<OpenApi> {
     Json(Description::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let description = Description::openapi();
+        let items = description.paths.paths.values();
+        let operations = items.flat_map(|item| [&item.get, &item.put, &item.post, &item.delete]).flatten();
+        let names: Vec<_> = operations.map(|operation| operation.operation_id.clone().unwrap()).collect();
+        let different: BTreeSet<_> = names.iter().collect();
+        assert_eq!(different.len(), names.len(), "{names:?}");
+        assert!(different.contains(&"post_queue_redrive".to_owned()), "{names:?}");
+    }
 }

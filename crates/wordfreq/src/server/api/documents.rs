@@ -356,7 +356,7 @@ pub(super) async fn show(
     let is_list = want.format != ListFormat::Json;
     let limit = table_limit(top, all.or((is_list && top.is_none()).then_some(true)), DEFAULT_TOP)?;
     let document = listed(&app, &id).await?;
-    let result = app.blocking(move |embedded| embedded.catalogue.result(&id, limit)).await?;
+    let result = app.look(move |embedded| embedded.catalogue.result(&id, limit)).await?;
     let counts = word_counts(result.map(|result| result.counts).unwrap_or_default());
     if is_list {
         return listing::answer_whole(&want, "words", COUNT_COLUMNS, &counts);
@@ -493,7 +493,7 @@ pub(super) async fn put(
     {
         return Err(conflict(&refused));
     }
-    let staged = staging.finish();
+    let staged = app.blocking(move |_| staging.finish()).await?;
     app.change(|bucket, done| bucket.put_object(staged, object, done))
         .await?
         .map_err(|refused| conflict(&refused))?;

@@ -160,7 +160,8 @@ pub(super) struct Redriven {
     redriven: u64,
 }
 
-/// Sends dead letters back to the queue; all that are named, or none if one is not there.
+/// Sends dead letters back to the queue; all that are named, or none if one is not there. `all` is done in batches: an
+/// error tells how many were sent back before it.
 #[utoipa::path(post, path = "/api/v1/queue/redrive", tag = "queue", request_body = RedriveRequest, responses(
     (status = 200, body = Redriven),
 ))]
@@ -197,7 +198,8 @@ pub(super) struct Purged {
     purged: u64,
 }
 
-/// Deletes messages without doing anything about them. Their documents wait until they are recounted.
+/// Deletes messages without doing anything about them, and tells how many. Their documents wait until they are recounted.
+/// Messages that tell of a removal are left, or the results of what was removed would stay.
 #[utoipa::path(post, path = "/api/v1/queue/purge", tag = "queue", request_body = PurgeRequest, responses(
     (status = 200, body = Purged),
 ))]

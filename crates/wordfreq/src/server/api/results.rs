@@ -176,7 +176,7 @@ pub(super) async fn show(
     let is_list = want.format != ListFormat::Json;
     let limit = table_limit(top, all.or((is_list && top.is_none()).then_some(true)), DEFAULT_TOP)?;
     let wanted = id.clone();
-    let found = app.blocking(move |embedded| embedded.catalogue.result(&wanted, limit)).await?;
+    let found = app.look(move |embedded| embedded.catalogue.result(&wanted, limit)).await?;
     let result = found.ok_or_else(|| {
         Problem::not_found(format!("{id} has no result: /api/v1/results lists those there are"))
     })?;

@@ -116,7 +116,9 @@ pub(super) async fn totals(
         ));
     }
     if is_list {
+        let place = Arc::new(app.export()?);
         let fetch = move |_: &Embedded, from: Option<usize>, limit: usize| {
+            let _held = &place;
             let from = from.unwrap_or(0);
             let end = wanted.min(from + limit);
             let words = (from..end).filter_map(|index| ranking.get(index));
@@ -141,28 +143,30 @@ pub(super) async fn totals(
             (0..wanted).filter_map(|index| ranking.get(index)).map(|ranked| word_count(&ranked)).collect();
         return Ok(Json(Totals { counts, ..head }).into_response());
     }
+    let place = app.export()?;
     let head = serde_json::to_string(&head).map_err(unwritable)?;
     // The words are the last of its fields; they go out piece by piece, so that a million of them need no memory.
     let head = head.strip_suffix("]}").map(str::to_owned).ok_or_else(Problem::internal)?;
-    let pieces = stream::try_unfold((ranking, 0, Some(head)), move |(ranking, from, head)| async move {
-        if from > wanted {
-            return Ok::<_, std::io::Error>(None);
-        }
-        let mut text = head.unwrap_or_default();
-        let end = wanted.min(from + WORDS_AT_ONCE);
-        for ranked in (from..end).filter_map(|index| ranking.get(index)) {
-            if ranked.rank > 1 {
-                text.push(',');
+    let pieces =
+        stream::try_unfold((ranking, place, 0, Some(head)), move |(ranking, place, from, head)| async move {
+            if from > wanted {
+                return Ok::<_, std::io::Error>(None);
             }
-            text.push_str(&serde_json::to_string(&word_count(&ranked))?);
-        }
-        if end == wanted {
-            text.push_str("]}");
-        }
-        // Past the end, once it was reached.
-        let next = if end == wanted { wanted + 1 } else { end };
-        Ok(Some((Bytes::from(text), (ranking, next, None))))
-    });
+            let mut text = head.unwrap_or_default();
+            let end = wanted.min(from + WORDS_AT_ONCE);
+            for ranked in (from..end).filter_map(|index| ranking.get(index)) {
+                if ranked.rank > 1 {
+                    text.push(',');
+                }
+                text.push_str(&serde_json::to_string(&word_count(&ranked))?);
+            }
+            if end == wanted {
+                text.push_str("]}");
+            }
+            // Past the end, once it was reached.
+            let next = if end == wanted { wanted + 1 } else { end };
+            Ok(Some((Bytes::from(text), (ranking, place, next, None))))
+        });
     Ok(([(CONTENT_TYPE, "application/json")], Body::from_stream(pieces)).into_response())
 }
 
@@ -261,6 +265,11 @@ pub(super) async fn list(
         Ok(selected(&of, from, &prefix, &containing, limit))
     };
     if want.format != ListFormat::Json {
+        let place = Arc::new(app.export()?);
+        let fetch = move |embedded: &Embedded, after, limit| {
+            let _held = &place;
+            fetch(embedded, after, limit)
+        };
         return listing::answer(app, want, "words", COLUMNS, fetch).await;
     }
     let (after, limit) = (want.after()?, want.limit());

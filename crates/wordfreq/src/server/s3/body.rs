@@ -159,7 +159,7 @@ async fn receive_small(
         hashers.update(&whole);
         let mut staging = bucket.begin_staging().map_err(failed)?;
         staging.write(&whole).map_err(failed)?;
-        check(staging.finish(), hashers, &expected)
+        check(staging.finish().map_err(failed)?, hashers, &expected)
     });
     received.await.map_err(panicked)?
 }
@@ -192,7 +192,8 @@ async fn receive_large(
         }
     }
     let (staging, hashers) = *writing.write(piece).await?.finish().await?;
-    let received = tokio::task::spawn_blocking(move || check(staging.finish(), hashers, &expected));
+    let received =
+        tokio::task::spawn_blocking(move || check(staging.finish().map_err(failed)?, hashers, &expected));
     received.await.map_err(panicked)?
 }
 

@@ -16,6 +16,9 @@ pub(super) const MAX_KEYS: i32 = 1000;
 /// Everywhere is in one place; this is what clients take for granted.
 const REGION: &str = "us-east-1";
 
+/// The name of the one version there is.
+pub(super) const NO_VERSION: &str = "null";
+
 /// What S3 leaves as it is where it writes keys as in a URL.
 const AS_IN_A_URL: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -210,6 +213,60 @@ impl Store {
             encoding_type: input.encoding_type,
             ..ListObjectsV2Output::default()
         })
+    }
+
+    /// There is one version of everything, whose name is `null`, as in any bucket of S3 that keeps no versions.
+    pub(super) async fn list_versions(
+        &self,
+        input: ListObjectVersionsInput,
+    ) -> S3Result<ListObjectVersionsOutput> {
+        let written = Written::asked(input.encoding_type.as_ref())?;
+        let limit = page(input.max_keys)?;
+        let (prefix, delimiter) = (input.prefix.as_deref(), input.delimiter.as_deref());
+        let after = not_empty(input.key_marker.clone());
+        let page = self.list(&input.bucket, prefix, delimiter, after, limit).await?;
+        let version = |object: &ObjectInfo| {
+            let Object { key, e_tag, last_modified, size, owner, checksum_algorithm, checksum_type, .. } =
+                listed(object, written, true);
+            ObjectVersion {
+                key,
+                e_tag,
+                last_modified,
+                size,
+                owner,
+                checksum_algorithm,
+                checksum_type,
+                is_latest: Some(true),
+                version_id: Some(NO_VERSION.into()),
+                storage_class: Some(ObjectVersionStorageClass::from_static(
+                    ObjectVersionStorageClass::STANDARD,
+                )),
+                ..ObjectVersion::default()
+            }
+        };
+        Ok(ListObjectVersionsOutput {
+            versions: Some(page.objects.iter().map(version).collect()),
+            common_prefixes: prefixes(&page, written),
+            is_truncated: Some(page.next.is_some()),
+            next_version_id_marker: page.next.is_some().then(|| NO_VERSION.into()),
+            next_key_marker: page.next.map(|next| written.key(&next)),
+            max_keys: Some(input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS)),
+            prefix: Some(written.key(prefix.unwrap_or_default())),
+            delimiter: not_empty(input.delimiter).map(|delimiter| written.key(&delimiter)),
+            key_marker: Some(written.key(input.key_marker.as_deref().unwrap_or_default())),
+            version_id_marker: input.version_id_marker,
+            name: Some(input.bucket),
+            encoding_type: input.encoding_type,
+            ..ListObjectVersionsOutput::default()
+        })
+    }
+
+    pub(super) async fn versioning(
+        &self,
+        input: GetBucketVersioningInput,
+    ) -> S3Result<GetBucketVersioningOutput> {
+        self.check_bucket(input.bucket).await?;
+        Ok(GetBucketVersioningOutput::default())
     }
 
     pub(super) async fn delete_many(&self, input: DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {

@@ -192,6 +192,8 @@ fn scope_of(operation: &str) -> Scope {
         | "GetObjectAttributes"
         | "ListObjects"
         | "ListObjectsV2"
+        | "ListObjectVersions"
+        | "GetBucketVersioning"
         | "ListParts"
         | "ListMultipartUploads" => Scope::Read,
         "PutObject"

@@ -40,6 +40,20 @@ impl s3s::S3 for Store {
         self.list_v2(request.input).await.map(S3Response::new)
     }
 
+    async fn list_object_versions(
+        &self,
+        request: S3Request<ListObjectVersionsInput>,
+    ) -> Answer<ListObjectVersionsOutput> {
+        self.list_versions(request.input).await.map(S3Response::new)
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        request: S3Request<GetBucketVersioningInput>,
+    ) -> Answer<GetBucketVersioningOutput> {
+        self.versioning(request.input).await.map(S3Response::new)
+    }
+
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> Answer<PutObjectOutput> {
         self.put(request).await.map(S3Response::new)
     }

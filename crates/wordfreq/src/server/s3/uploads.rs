@@ -195,18 +195,8 @@ impl Store {
         };
         let (upload, kept) = {
             let (id, name) = (id.clone(), input.upload_id.clone());
-            self.look(move |embedded| {
-                let upload = match embedded.bucket.upload(&id, &name)? {
-                    Ok(upload) => upload,
-                    Err(refused) => return Ok(Err(refused)),
-                };
-                if upload.completed_etag.is_some() {
-                    return Ok(Ok((upload, Vec::new())));
-                }
-                let parts = embedded.bucket.list_parts(&id, &name, 0, MAX_PARTS as usize)?;
-                Ok(parts.map(|parts| (upload, parts)))
-            })
-            .await?
+            self.look(move |embedded| embedded.bucket.upload_with_parts(&id, &name, MAX_PARTS as usize))
+                .await?
         };
         if let Some(etag) = &upload.completed_etag {
             // The answer may have been lost on its way; who asks again gets it again.
@@ -243,12 +233,23 @@ impl Store {
         let object = NewObject { id, etag, content_type: upload.content_type, attributes, condition };
         let store = self.clone();
         let complete = async move {
-            let (parts, staged) = store
-                .look(move |embedded| Ok(embedded.bucket.assemble(&parts)?.map(|staged| (parts, staged))))
+            let (id, name, etag) = (object.id.clone(), input.upload_id.clone(), object.etag.clone());
+            let assembled = store
+                .look(move |embedded| match embedded.bucket.assemble(&parts)? {
+                    Ok(staged) => Ok(Ok(Some((parts, staged)))),
+                    // Another request that asked for the same may have been faster, and its parts be swept.
+                    Err(refused) => Ok(embedded.bucket.upload(&id, &name)?.and_then(|upload| {
+                        if upload.completed_etag == Some(etag) { Ok(None) } else { Err(refused) }
+                    })),
+                })
                 .await?;
-            store
-                .change(|bucket, done| bucket.complete_upload(input.upload_id, parts, staged, object, done))
-                .await?;
+            if let Some((parts, staged)) = assembled {
+                store
+                    .change(|bucket, done| {
+                        bucket.complete_upload(input.upload_id, parts, staged, object, done)
+                    })
+                    .await?;
+            }
             Ok(output)
         };
         if bytes < LONG_BYTES {
@@ -468,5 +469,5 @@ fn copy_out(
         }
         staging.write(&buffer[..read]).map_err(failed)?;
     }
-    Ok((staging.finish(), hex(&md5.finalize()), hasher.map(Hasher::finish)))
+    Ok((staging.finish().map_err(failed)?, hex(&md5.finalize()), hasher.map(Hasher::finish)))
 }
