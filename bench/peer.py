@@ -42,7 +42,7 @@ def spark(path, threads):
 
     session = (
         SparkSession.builder.master(f"local[{threads}]").config("spark.driver.memory", "6g")
-        .config("spark.sql.shuffle.partitions", threads).config("spark.ui.enabled", "false").getOrCreate()
+        .config("spark.sql.shuffle.partitions", threads).config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", "false").getOrCreate()
     )
     session.sparkContext.setLogLevel("ERROR")
 

@@ -24,6 +24,9 @@ pub enum CountError {
     },
 }
 
+/// A document of more bytes than this tells how many words it has.
+const MOST_GUESSED_BYTES: usize = 8 * 1024;
+
 /// Counts the words of one document.
 ///
 /// The chunks may be cut anywhere, within a word or within a character: only their concatenation matters.
@@ -55,6 +58,10 @@ impl Counter {
     /// what it is given.
     pub fn feed(&mut self, chunk: &[u8]) {
         let Self { engine, tally } = self;
+        if tally.counts.words() == 0 {
+            // A word in ten bytes is a guess for a small document, whose table else grows four times before it is through.
+            tally.counts.expect_words(chunk.len().min(MOST_GUESSED_BYTES) / 10);
+        }
         tally.counts.add_totals(chunk.len() as u64, 0);
         match engine {
             Engine::Kernel(kernel) => kernel.feed(chunk, tally),

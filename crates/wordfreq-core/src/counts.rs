@@ -10,7 +10,8 @@ use crate::top;
 /// Sums saturate at `u64::MAX`, which keeps [`merge`](Self::merge) commutative and associative for any input.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    table: Table,
+    /// Apart, so that counts can be moved about.
+    table: Box<Table>,
     words: u64,
     bytes: u64,
     over_long: u64,
@@ -38,6 +39,11 @@ impl Counts {
         }
         self.words = self.words.saturating_add(count);
         self.table.add(word, count);
+    }
+
+    /// Makes room for that many different words, as a guess.
+    pub(crate) fn expect_words(&mut self, words: usize) {
+        self.table.reserve_narrow(words);
     }
 
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.

@@ -28,5 +28,7 @@ pub mod simulation;
 pub use counter::{CountError, Counter, certain_boundary, count};
 pub use counts::{Counts, WordCount};
 pub use profile::{Profile, ProfileName, UnknownProfile};
+#[doc(hidden)]
+pub use simd::limit_processor;
 pub use tokenize::{MAX_TOKEN_BYTES, MAX_WORD_BYTES};
 pub use top::Top;

@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+use std::sync::OnceLock;
+
 /// How many bytes are looked at together.
 pub(crate) const WINDOW: usize = 4096;
 /// How many masks that makes.
@@ -81,8 +83,20 @@ impl Level {
     }
 
     pub(crate) fn best() -> Self {
-        Self::available().next().unwrap_or(Self::Portable)
+        match LIMIT.get() {
+            Some(&limit) => limit,
+            None => Self::available().next().unwrap_or(Self::Portable),
+        }
     }
+}
+
+static LIMIT: OnceLock<Level> = OnceLock::new();
+
+/// Has this process count with `avx512`, `avx2` or `portable` and with nothing else, for tests that compare them. Returns whether the
+/// processor has that, and nobody has chosen before.
+pub fn limit_processor(name: &str) -> bool {
+    let named = |level: &Level| format!("{level:?}").eq_ignore_ascii_case(name);
+    Level::available().find(named).is_some_and(|level| LIMIT.set(level).is_ok())
 }
 
 /// Classifies `bytes`, at most a window of them, and writes them lower-cased, then white space up to a whole block.

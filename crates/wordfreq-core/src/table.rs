@@ -29,8 +29,11 @@ const INLINE: usize = 16;
 /// first-level cache.
 const BATCH: usize = 256;
 
-/// From how many bytes on slots are in large pages.
-const HUGE_PAGE: usize = 2 << 20;
+/// From how many bytes on slots are in large pages. Of fewer, it costs more to make them.
+const LARGE: usize = 32 << 20;
+
+/// From how many slots on they are not to be wasted.
+const MANY: usize = 1 << 17;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;
@@ -277,7 +280,7 @@ enum Slots {
 impl Slots {
     fn free(len: usize) -> Self {
         let bytes = len * size_of::<Narrow>();
-        if bytes >= HUGE_PAGE
+        if bytes >= LARGE
             && let Ok(map) = MmapMut::map_anon(bytes)
         {
             // A hint: without it, everything works as before.
@@ -722,10 +725,12 @@ fn shift<T>(slots: &[T]) -> u32 {
     64 - slots.len().max(2).trailing_zeros()
 }
 
-/// The slots for `words` words if `len` are too few: half of them are in use at most.
+/// The slots for `words` words if `len` are too few: a quarter of them are in use at most, of many slots a half, as by then memory is
+/// what counts.
 #[inline(always)]
 fn grown(len: usize, words: usize) -> Option<usize> {
-    (words * 2 > len).then(|| (words * 2).next_power_of_two().max(FEWEST))
+    let spread = if len < MANY { 4 } else { 2 };
+    (words * spread > len).then(|| (words * spread).next_power_of_two().max(FEWEST))
 }
 
 /// Adds `one`, which is some count in its place, to a word that is looked for from slot `at` on. There is a free slot. Returns

@@ -19,10 +19,6 @@ use crate::time::Timestamp;
 
 /// What is committed for one document.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every effect is of the large kind, and none is kept for long"
-)]
 pub enum Effect {
     /// Its words were counted.
     Counted {

@@ -13,6 +13,8 @@ use wordfreq::exit::Exit;
 use wordfreq::{aws, commands, logging, output};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    limit_processor();
     // Wrong usage, and --help, end here.
     let cli = Cli::parse();
     let exit = run(&cli.command).unwrap_or_else(|error| {
@@ -46,5 +48,14 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Aws(args) => aws::run(args, &config),
         Command::Simulate(args) => commands::simulate::run(args, &config),
         Command::Loadtest(args) => commands::loadtest::run(args, &config),
+    }
+}
+
+/// What WORDFREQ_FAILPOINT_PROCESSOR names is all that the counting kernel may use, in a build for tests.
+#[cfg(feature = "failpoints")]
+fn limit_processor() {
+    #[expect(clippy::disallowed_methods, reason = "no setting of the product: compiled for tests only")]
+    if let Ok(name) = std::env::var("WORDFREQ_FAILPOINT_PROCESSOR") {
+        assert!(wordfreq_core::limit_processor(&name), "this processor cannot count with `{name}`");
     }
 }

@@ -58,6 +58,7 @@ async function shoot(url, look, wanted) {
     await content.scrollIntoViewIfNeeded();
     await picture(page, name, look);
   });
+  await page.close();
 }
 
 async function picture(page, view, { theme, device }) {

@@ -11,6 +11,7 @@ mod lifecycle;
 mod notify;
 mod oracle;
 mod poison;
+mod processor;
 mod s3;
 mod schema;
 #[path = "../s3/sdk.rs"]

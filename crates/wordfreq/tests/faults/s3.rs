@@ -41,8 +41,8 @@ const SOURCES: usize = 4;
 struct Known {
     /// What was answered, by key.
     there: BTreeMap<String, Vec<u8>>,
-    /// What was asked for and not answered: what was there before, and what was to be.
-    unsure: BTreeMap<String, (Option<Vec<u8>>, Vec<u8>)>,
+    /// What was asked for and not answered: what the key may hold, `None` for nothing.
+    unsure: BTreeMap<String, Vec<Option<Vec<u8>>>>,
 }
 
 struct World {
@@ -150,7 +150,8 @@ impl World {
                     {
                         let mut known = known.lock().unwrap();
                         let before = known.there.remove(&key);
-                        known.unsure.insert(key.clone(), (before, bytes.clone()));
+                        let candidates = known.unsure.entry(key.clone()).or_insert_with(|| vec![before]);
+                        candidates.push(Some(bytes.clone()));
                     }
                     let done = match way {
                         0 => copy(&s3, &key, source).await,
@@ -199,12 +200,9 @@ impl World {
                     found.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
                 }
             }
-            for (key, (before, new)) in unsure {
+            for (key, candidates) in unsure {
                 let held = found.get(&key).cloned();
-                assert!(
-                    held == before || held.as_ref() == Some(&new),
-                    "{key} is neither whole nor as before"
-                );
+                assert!(candidates.contains(&held), "{key} is neither whole nor as before");
                 known.there.extend(held.map(|held| (key, held)));
             }
             let (found, there) = (found.keys().collect::<Vec<_>>(), known.there.keys().collect::<Vec<_>>());
@@ -229,11 +227,13 @@ impl World {
 fn what_s3_has_answered_outlives_any_kill_and_what_it_has_not_is_whole_or_absent() {
     let world = World::new();
     let mut seed = 0;
-    for (place, passes) in PLACES {
+    for (number, (place, passes)) in PLACES.into_iter().enumerate() {
         for at in passes {
             seed += 1;
             world.work_until_killed(place, at, seed);
         }
-        world.check();
+        if number % 2 == 0 {
+            world.check();
+        }
     }
 }
