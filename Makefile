@@ -8,23 +8,33 @@ TOOLS        := $(CURDIR)/target/tools
 # What the tests on AWS talk to: an emulator in a virtual environment of this checkout.
 PYTHON       := python3
 VENV         := target/venv
-REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt
+REQUIREMENTS := crates/wordfreq-aws/tests/requirements.txt crates/wordfreq/tests/requirements.txt
+
+# What holds the API against its description, in one of its own.
+API_VENV         := target/venv-api
+API_REQUIREMENTS := crates/wordfreq/tests/api-requirements.txt
 
 # Everything a test may reach: AWS, the named places to kill a process at, and the suites every adapter must pass.
 FEATURES := --features wordfreq/aws,wordfreq/failpoints,wordfreq-pipeline/conformance
+# The page is tested in a real browser, driven from Node by modules installed into target.
+CHROMIUM      := /usr/bin/chromium
+BROWSER       := target/browser
+BROWSER_TESTS := crates/wordfreq/tests/browser
+IN_BROWSER    := WORDFREQ_BINARY=target/debug/wordfreq WORDFREQ_BROWSER_MODULES=$(BROWSER) CHROMIUM=$(CHROMIUM)
+
 # On a build server the lock file is the truth; at a desk it may follow an edited manifest.
 LOCKED   := $(if $(CI),--locked)
 ALL      := $(LOCKED) --workspace $(FEATURES)
 
 export PATH := $(TOOLS)/bin:$(PATH)
 
-.PHONY: moto build test lint bench style dependencies toolchain cargo-deny
+.PHONY: moto api-tools build test browser screenshots chromium lint bench style dependencies toolchain cargo-deny
 
 build: toolchain
 	cargo build $(LOCKED) --release
 
 # Warnings are denied by the linter alone: the same compiler flags everywhere mean one set of build products.
-test: toolchain moto
+test: toolchain moto api-tools
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    set -x; cargo nextest run $(ALL) --no-fail-fast; \
 	else \
@@ -32,8 +42,31 @@ test: toolchain moto
 	    set -x; cargo test $(ALL) --all-targets --no-fail-fast; \
 	fi
 	cargo test $(ALL) --doc --no-fail-fast
+	$(MAKE) browser
 	@echo 'The program as it is built by default, without AWS:'
 	cargo test $(LOCKED) -p wordfreq --test it --no-fail-fast
+
+# The page, in Chromium, against a real `wordfreq up`.
+browser: toolchain chromium $(BROWSER)/installed
+	cargo build $(ALL)
+	$(IN_BROWSER) node --test --test-concurrency=2 $(BROWSER_TESTS)/*.test.js
+
+# Not a test: takes docs/screenshots anew, to be looked at before they are committed.
+screenshots: toolchain chromium $(BROWSER)/installed
+	cargo build $(ALL)
+	$(IN_BROWSER) node $(BROWSER_TESTS)/screenshots.js
+
+chromium:
+	@test -x $(CHROMIUM) || { \
+	    echo 'the tests of the page need Chromium, and there is no $(CHROMIUM): apt-get install chromium, or name another with CHROMIUM=' >&2; exit 1; }
+
+$(BROWSER)/installed: $(BROWSER_TESTS)/package.json $(BROWSER_TESTS)/package-lock.json
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
+	    echo 'the tests of the page need Node.js 20.19 or newer with npm: install nodejs and npm' >&2; exit 1; }
+	mkdir -p $(BROWSER)
+	cp $^ $(BROWSER)
+	npm ci --prefix $(BROWSER) --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 moto: $(VENV)/installed
 
@@ -41,7 +74,16 @@ $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 	    echo 'the tests on AWS need Python 3.10 or newer with venv, for the emulator moto: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(REQUIREMENTS:%=-r %)
+	@touch $@
+
+api-tools: $(API_VENV)/installed
+
+$(API_VENV)/installed: $(API_REQUIREMENTS)
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	    echo 'the tests of the API need Python 3.10 or newer with venv, for schemathesis: install python3 and python3-venv, or name another with PYTHON=' >&2; exit 1; }
+	$(PYTHON) -m venv $(API_VENV)
+	$(API_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 lint: style dependencies

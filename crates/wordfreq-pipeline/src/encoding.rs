@@ -80,6 +80,27 @@ pub fn decode_counts(
     Ok(())
 }
 
+/// How often a word stands in a count table, if it does.
+///
+/// # Errors
+/// `Corrupt` if the bytes are not what [`encode_counts`] wrote.
+pub fn count_of(encoded: &[u8], wanted: &[u8]) -> Result<Option<u64>, BackendError> {
+    let mut input = unseal(encoded, COUNTS_FORMAT)?;
+    let mut word = Vec::new();
+    while !input.is_empty() {
+        let count = take_varint(&mut input).ok_or_else(corrupt)?;
+        let words = take_varint(&mut input).ok_or_else(corrupt)?;
+        word.clear();
+        for _ in 0..words {
+            take_word(&mut input, &mut word).ok_or_else(corrupt)?;
+            if word == wanted {
+                return Ok(Some(count));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// Encodes moves, whose words must be in code-point order.
 pub fn encode_moves<'a>(moves: impl Iterator<Item = (&'a [u8], Move)>) -> Vec<u8> {
     let mut out = vec![MOVES_FORMAT];
@@ -205,6 +226,9 @@ mod tests {
             let mut best = Vec::new();
             decode_counts(&encoded, Some(limit), |word, count| best.push((word.to_owned(), count))).unwrap();
             prop_assert_eq!(&best[..], &expected[..limit.min(expected.len())]);
+            for word in table.keys().map(String::as_str).chain(["", "a", "no such word"]) {
+                prop_assert_eq!(count_of(&encoded, word.as_bytes()).unwrap(), table.get(word).copied());
+            }
         }
 
         #[test]

@@ -56,6 +56,15 @@ impl BackendError {
         self
     }
 
+    /// The same error for another who waited for the same thing. Its cause becomes words.
+    pub(crate) fn for_another(&self) -> Self {
+        let context = match &self.source {
+            Some(source) => format!("{}: {source}", self.context),
+            None => self.context.clone(),
+        };
+        Self { kind: self.kind, context, source: None }
+    }
+
     /// What a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         self.kind

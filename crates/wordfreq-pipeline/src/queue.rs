@@ -148,6 +148,7 @@ pub trait Queue: Send + Sync {
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BackendError>;
 
     /// Sends dead letters back with a fresh id, receive count and age; tells how many. An id that is not there is an
-    /// error of kind `NotFound`, and then none is sent.
+    /// error of kind `NotFound`, and then none is sent. All of them may be sent in batches, of which an error leaves those
+    /// before it done.
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError>;
 }

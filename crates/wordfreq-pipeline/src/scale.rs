@@ -3,14 +3,14 @@
 //! [`Fleet::terminate`]. Not here: the decisions (`wordfreq_core::scaling`), and how an instance is made.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use wordfreq_core::scaling::{
     Activity, ActivityKind, AlarmTransition, Bounds, Decision, Instance, InstanceState, Metrics, Moment,
-    Observation, Plan, PlanError, Reason, Scaler, latency,
+    Observation, Plan, PlanError, Reason, Scaler, ScalerState, latency,
 };
 
 use crate::drain::Drain;
@@ -83,6 +83,7 @@ pub struct Waker {
     sender: Sender<Wake>,
     wants_idle: Arc<AtomicBool>,
     wants_message: Arc<AtomicBool>,
+    passed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Waker {
@@ -101,6 +102,17 @@ impl Waker {
         }
     }
 
+    /// Somebody has set the bounds by hand.
+    pub fn bounds(&self) {
+        // Who does not listen any more has stopped.
+        drop(self.sender.send(Wake::Look));
+    }
+
+    /// How long ago the loop last had seen to its fleet, which it does every few seconds; `None` if it never had.
+    pub fn since_last_pass(&self) -> Option<Duration> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).map(|passed| passed.elapsed())
+    }
+
     /// It is to stop.
     pub fn stop(&self) {
         drop(self.sender.send(Wake::Look));
@@ -116,7 +128,8 @@ pub struct Wakes {
 /// A waker, and what the loop hears by it.
 pub fn wakes() -> (Waker, Wakes) {
     let (sender, receiver) = mpsc::channel();
-    let waker = Waker { sender, wants_idle: Arc::default(), wants_message: Arc::default() };
+    let waker =
+        Waker { sender, wants_idle: Arc::default(), wants_message: Arc::default(), passed: Arc::default() };
     (waker.clone(), Wakes { receiver, waker })
 }
 
@@ -138,10 +151,12 @@ pub fn run(scaling: &Scaling<'_>, wakes: &Wakes, drain: &Drain) -> Result<(), Ba
         }
     };
     let mut fate = Ok(());
-    let mut cause = "`wordfreq up` was asked to stop, or had nothing left to do,".to_owned();
+    let mut cause = "`wordfreq up` was asked to stop, or had nothing left to do".to_owned();
     while !drain.requested() {
         match owner.pass() {
-            Ok(()) => {}
+            Ok(()) => {
+                *wakes.waker.passed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            }
             Err(error) if passes(&error) => {
                 tracing::warn!(%error, "cannot size the fleet now, trying again");
                 wakes.wait(GLANCE_EVERY);
@@ -236,6 +251,8 @@ struct Owner<'a> {
     /// The service time that the plan goes by.
     planned_service: Duration,
     throughput: Option<Throughput>,
+    /// The bounds that somebody has set, over those of the plan.
+    by_hand: Option<Bounds>,
     next_look: Moment,
     /// As they were last seen.
     members: Vec<Member>,
@@ -271,10 +288,14 @@ impl<'a> Owner<'a> {
         })?;
         let service = ServiceTime::starting_with(before.as_ref().and_then(|sizing| sizing.service));
         let planned_service = service.expected();
-        let plan = scaling.plan(planned_service);
-        let metrics = plan.metrics();
         // One that ended in order has left no instances: what it wanted was for its own time.
         let was_cut_off = !scaling.history.members()?.is_empty();
+        let mut by_hand = scaling.history.bounds_by_hand()?;
+        if !was_cut_off && by_hand.take().is_some() {
+            scaling.history.set_bounds(None)?;
+        }
+        let plan = scaling.plan(planned_service, by_hand);
+        let metrics = plan.metrics();
         let scaler = match before {
             Some(sizing) if was_cut_off => Scaler::restore(plan, sizing.state, now),
             _ => Scaler::new(plan, now),
@@ -287,6 +308,7 @@ impl<'a> Owner<'a> {
             service,
             planned_service,
             throughput: None,
+            by_hand,
             next_look: Moment::ZERO,
             members: Vec::new(),
             orphans: Vec::new(),
@@ -348,6 +370,7 @@ impl<'a> Owner<'a> {
     /// Looks, decides, does it and puts it down.
     fn pass(&mut self) -> Result<(), BackendError> {
         let now = self.scaling.clock.now();
+        self.heed(now)?;
         let members = self.everyone()?;
         self.notice(now, members);
         if now >= self.next_look {
@@ -368,6 +391,29 @@ impl<'a> Owner<'a> {
         self.spared = active.saturating_sub(going) > decision.desired as usize;
         self.follow(now, decision)?;
         self.write(now)
+    }
+
+    /// Takes the bounds that somebody has set since the last pass.
+    fn heed(&mut self, now: Moment) -> Result<(), BackendError> {
+        let by_hand = self.scaling.history.bounds_by_hand()?;
+        if by_hand == self.by_hand {
+            return Ok(());
+        }
+        tracing::info!(
+            min = by_hand.map(|bounds| bounds.min),
+            max = by_hand.map(|bounds| bounds.max),
+            "bounds were set"
+        );
+        self.by_hand = by_hand;
+        // Until the next scheduled action changes them again, as on AWS.
+        let state = ScalerState { scheduled: None, ..self.scaler.state().clone() };
+        self.restore(state, now)
+    }
+
+    fn restore(&mut self, state: ScalerState, now: Moment) -> Result<(), BackendError> {
+        let plan = self.scaling.plan(self.planned_service, self.by_hand);
+        self.scaler = Scaler::restore(plan, state, now).map_err(|error| refused(&error))?;
+        Ok(())
     }
 
     fn interval(&self) -> Duration {
@@ -450,10 +496,7 @@ impl<'a> Owner<'a> {
         }
         tracing::info!(seconds = measured, "a document takes another time now, the target follows");
         self.planned_service = expected;
-        let plan = self.scaling.plan(expected);
-        self.scaler =
-            Scaler::restore(plan, self.scaler.state().clone(), now).map_err(|error| refused(&error))?;
-        Ok(())
+        self.restore(self.scaler.state().clone(), now)
     }
 
     /// Does what was decided.
@@ -512,7 +555,9 @@ impl<'a> Owner<'a> {
         };
         let is_news = self.unwritten != News::default();
         let is_known = self.written.as_ref().is_some_and(|(written, members)| {
-            *members == self.members && written.state.desired == sizing.state.desired
+            *members == self.members
+                && written.state.desired == sizing.state.desired
+                && written.bounds == sizing.bounds
         });
         if !is_news && is_known {
             return Ok(());
@@ -571,11 +616,12 @@ fn forget_oldest<T>(news: &mut Vec<T>) {
 }
 
 impl Scaling<'_> {
-    fn plan(&self, service: Duration) -> Plan {
-        match &self.sized {
+    fn plan(&self, service: Duration, by_hand: Option<Bounds>) -> Plan {
+        let plan = match &self.sized {
             Sized::By(plan) => plan.clone(),
             Sized::ByLatency { acceptable, bounds } => latency(*acceptable, service, *bounds),
-        }
+        };
+        Plan { bounds: by_hand.unwrap_or(plan.bounds), ..plan }
     }
 }
 

@@ -10,6 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wordfreq_core::ProfileName;
 use wordfreq_core::scaling::Metric;
+use wordfreq_pipeline::embedded::Scope;
 
 use crate::config::{BackendName, Flags, Preset};
 use crate::corpus::{MAX_VOCABULARY, Size};
@@ -59,6 +60,12 @@ pub enum Command {
     Simulate(Box<SimulateArgs>),
     /// Put a load on the real thing and account for every document, beside what the fleet did and would cost.
     Loadtest(Box<LoadtestArgs>),
+    /// Tokens, by which clients may use the API of `up`.
+    Token(CredentialArgs),
+    /// Keys, by which clients may use the S3 endpoint of `up`.
+    Key(CredentialArgs),
+    /// Who is told of results, failures and alarms, by HTTP or mail, and what became of telling them.
+    Subscriptions(SubscriptionsArgs),
     /// Print every setting, its effective value and where it comes from.
     Config(ConfigArgs),
     /// Print a completion script for a shell.
@@ -87,10 +94,23 @@ pub struct BackendFlags {
     /// Where the data is.
     #[command(flatten)]
     pub data_dir: DataDirFlag,
-    /// Where buckets, queue and results are: embedded (the data directory) or aws [default: aws if an aws setting such
-    /// as WORKER_QUEUE_URL is set and --data-dir is not given, else embedded]
+    /// Where buckets, queue and results are: embedded (the data directory), aws, or server (the `up` of the setting
+    /// server.url) [default: embedded if --data-dir is given, server if server.url is set, aws if an aws setting such as
+    /// WORKER_QUEUE_URL is, else embedded]
     #[arg(long, value_name = "NAME", value_parser = backend_parser())]
     pub backend: Option<BackendName>,
+}
+
+/// Flags that choose where buckets, queue and results are, of commands that can also ask an `up` elsewhere.
+#[derive(Debug, Default, Args)]
+pub struct AnywhereFlags {
+    /// Where the data is.
+    #[command(flatten)]
+    pub backend: BackendFlags,
+    /// Ask the `up` that is there, such as https://wordfreq.example.org; its token comes from WORDFREQ_TOKEN or from the
+    /// file of the setting server.token_file
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "backend"])]
+    pub server: Option<String>,
 }
 
 /// Flags that only `count` and `config` take.
@@ -132,6 +152,9 @@ pub struct UpSettings {
     /// With --preset latency, how long a worker works on a document [default: as measured]
     #[arg(long, value_name = "TIME")]
     pub service_time: Option<String>,
+    /// Where the S3 endpoint, the API and the page listen, or none [default: 127.0.0.1:8080; none with --exit-when-idle]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<String>,
 }
 
 /// How a result is printed.
@@ -227,6 +250,9 @@ pub struct UpArgs {
     /// How many times as fast as time the scaler's clock goes, for a load test
     #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = time_scale, hide = true)]
     pub time_scale: f64,
+    /// How many times as fast as they should notifications wait, for a test of them
+    #[arg(long, value_name = "N", default_value_t = 1.0, value_parser = notify_pace, hide = true)]
+    pub notify_pace: f64,
     /// How much longer each document takes, for a load test
     #[arg(long, value_name = "TIME", hide = true)]
     pub work: Option<String>,
@@ -255,7 +281,7 @@ pub struct UploadArgs {
     pub timeout: Option<Duration>,
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
 }
 
 /// `wordfreq delete`
@@ -266,7 +292,7 @@ pub struct DeleteArgs {
     pub documents: Vec<String>,
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
 }
 
 /// `wordfreq results`
@@ -309,13 +335,152 @@ impl ResultsCommand {
 pub struct ResultsOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// How much is printed.
     #[command(flatten)]
     pub limit: LimitFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
+}
+
+/// `wordfreq token` and `wordfreq key`
+#[derive(Debug, Args)]
+pub struct CredentialArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: CredentialCommand,
+}
+
+/// What to do with credentials.
+#[derive(Debug, Subcommand)]
+pub enum CredentialCommand {
+    /// Make one and print it, this once, as lines to be sourced by a shell.
+    Create {
+        /// What to call it, to know it again in the list
+        #[arg(long, value_name = "NAME", value_parser = credential_name)]
+        name: String,
+        /// What its holder may do: read; write, which is put and delete too; admin, which is everything
+        #[arg(long, value_name = "SCOPE", value_parser = scope_parser(), default_value = "read")]
+        scope: Scope,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+    /// List those there are, without their secrets.
+    List {
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Revoke some; `up` turns them away within a second.
+    Revoke {
+        /// Which, as `list` names them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+}
+
+impl CredentialCommand {
+    fn data_dir(&self) -> &DataDirFlag {
+        match self {
+            Self::Create { data_dir, .. } | Self::List { data_dir, .. } | Self::Revoke { data_dir, .. } => {
+                data_dir
+            }
+        }
+    }
+}
+
+fn scope_parser() -> impl TypedValueParser<Value = Scope> {
+    PossibleValuesParser::new(Scope::ALL.map(Scope::as_str)).try_map(|name| name.parse::<Scope>())
+}
+
+fn credential_name(name: &str) -> Result<String, String> {
+    let is_sensible = (1..=64).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    is_sensible
+        .then(|| name.to_owned())
+        .ok_or_else(|| "a name has 1 to 64 characters, none of them a control character".to_owned())
+}
+
+/// `wordfreq subscriptions`
+#[derive(Debug, Args)]
+pub struct SubscriptionsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SubscriptionsCommand,
+}
+
+/// What to do with subscriptions.
+#[derive(Debug, Subcommand)]
+pub enum SubscriptionsCommand {
+    /// List them.
+    List {
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Make one. Its target must confirm it before it is told anything else.
+    Add {
+        /// Where to tell it: https://HOST/PATH or mailto:NAME@DOMAIN
+        #[arg(value_name = "TARGET")]
+        target: String,
+        /// What to tell: document.counted, document.failed, batch.idle or alarm.changed; repeatable
+        #[arg(long = "event", value_name = "NAME", required = true)]
+        events: Vec<String>,
+        /// Of which bucket's documents [default: of all]
+        #[arg(long, value_name = "NAME")]
+        bucket: Option<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print its id, and this once the secret that signs what is sent.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+    /// Remove some, with all that waits for them.
+    Remove {
+        /// Which, as `list` names them
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+    },
+    /// List what one was told and is to be told, newest first.
+    Deliveries {
+        /// Which, as `list` names it
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How much is printed.
+        #[command(flatten)]
+        limit: LimitFlags,
+        /// Where the data is.
+        #[command(flatten)]
+        data_dir: DataDirFlag,
+        /// How to print it.
+        #[command(flatten)]
+        format: FormatFlags,
+    },
+}
+
+impl SubscriptionsCommand {
+    fn data_dir(&self) -> &DataDirFlag {
+        match self {
+            Self::List { data_dir, .. }
+            | Self::Add { data_dir, .. }
+            | Self::Remove { data_dir, .. }
+            | Self::Deliveries { data_dir, .. } => data_dir,
+        }
+    }
 }
 
 /// `wordfreq queue`
@@ -358,7 +523,7 @@ impl QueueCommand {
 pub struct QueueOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -420,7 +585,7 @@ impl FleetCommand {
 pub struct FleetOutput {
     /// Where the data is.
     #[command(flatten)]
-    pub backend: BackendFlags,
+    pub backend: AnywhereFlags,
     /// In which form.
     #[command(flatten)]
     pub format: FormatFlags,
@@ -768,14 +933,16 @@ impl Command {
             Self::Up(args) => {
                 none.with_data_dir(&args.data_dir).with_profile(&args.profile).with_up(&args.settings)
             }
-            Self::Upload(args) => none.with_backend(&args.backend),
-            Self::Delete(args) => none.with_backend(&args.backend),
-            Self::Results(args) => none.with_backend(&args.command.output().backend),
-            Self::Queue(args) => none.with_backend(&args.command.output().backend),
-            Self::Fleet(args) => none.with_backend(&args.command.output().backend),
+            Self::Upload(args) => none.with_anywhere(&args.backend),
+            Self::Delete(args) => none.with_anywhere(&args.backend),
+            Self::Results(args) => none.with_anywhere(&args.command.output().backend),
+            Self::Queue(args) => none.with_anywhere(&args.command.output().backend),
+            Self::Fleet(args) => none.with_anywhere(&args.command.output().backend),
             Self::Top(args) => none.with_backend(&args.backend),
             Self::Worker(args) => none.with_backend(&args.backend),
             Self::Aws(_) => Flags { needs_backend: true, backend: Some(BackendName::Aws), ..none },
+            Self::Token(args) | Self::Key(args) => none.with_data_dir(args.command.data_dir()),
+            Self::Subscriptions(args) => none.with_data_dir(args.command.data_dir()),
             Self::Config(args) => Flags { needs_backend: true, ..none }
                 .with_data_dir(&args.data_dir)
                 .with_profile(&args.profile)
@@ -799,6 +966,11 @@ impl Flags {
         self.with_data_dir(&flags.data_dir)
     }
 
+    fn with_anywhere(mut self, flags: &AnywhereFlags) -> Self {
+        self.server.clone_from(&flags.server);
+        self.with_backend(&flags.backend)
+    }
+
     fn with_profile(mut self, flag: &ProfileFlag) -> Self {
         self.profile = flag.profile;
         self
@@ -819,6 +991,7 @@ impl Flags {
         self.plan.clone_from(&flags.plan);
         self.acceptable_latency.clone_from(&flags.acceptable_latency);
         self.service_time.clone_from(&flags.service_time);
+        self.listen.clone_from(&flags.listen);
         self
     }
 }
@@ -843,6 +1016,11 @@ impl ValueEnum for Preset {
 fn profile_parser() -> impl TypedValueParser<Value = ProfileName> {
     PossibleValuesParser::new(ProfileName::ALL.map(ProfileName::as_str))
         .try_map(|name| name.parse::<ProfileName>())
+}
+
+fn notify_pace(text: &str) -> Result<f64, String> {
+    let pace = text.parse().ok().filter(|pace| (1.0..=100_000.0).contains(pace));
+    pace.ok_or_else(|| "must be a number from 1 to 100000".to_owned())
 }
 
 fn time_scale(text: &str) -> Result<f64, String> {
@@ -883,7 +1061,7 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn backend_parser() -> impl TypedValueParser<Value = BackendName> {
-    PossibleValuesParser::new(["embedded", "aws"]).try_map(|name| name.parse::<BackendName>())
+    PossibleValuesParser::new(["embedded", "aws", "server"]).try_map(|name| name.parse::<BackendName>())
 }
 
 #[cfg(test)]

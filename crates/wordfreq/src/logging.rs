@@ -61,7 +61,8 @@ where
 fn of_ours() -> Targets {
     let sdks = ["aws_config", "aws_runtime", "aws_smithy_runtime", "aws_smithy_http_client", "aws_sdk_s3"];
     let sdks = sdks.map(|target| (target, LevelFilter::ERROR));
-    Targets::new().with_default(LevelFilter::INFO).with_targets(sdks)
+    // To s3s every refusal is an error; what is one to us, our own code says.
+    Targets::new().with_default(LevelFilter::INFO).with_targets(sdks).with_target("s3s", LevelFilter::OFF)
 }
 
 fn json<W>(writer: W) -> Dispatch

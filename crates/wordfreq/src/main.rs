@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use wordfreq::cli::{Cli, Command};
+use wordfreq::commands::credential::Kind;
 use wordfreq::config::{Config, Environment};
 use wordfreq::exit::Exit;
 use wordfreq::{aws, commands, logging, output};
@@ -41,6 +42,9 @@ fn run(command: &Command) -> anyhow::Result<Exit> {
         Command::Queue(args) => commands::queue::run(args, &config),
         Command::Fleet(args) => commands::fleet::run(args, &config),
         Command::Top(args) => commands::top::run(args, &config),
+        Command::Token(args) => commands::credential::run(Kind::Token, args, &config),
+        Command::Key(args) => commands::credential::run(Kind::Key, args, &config),
+        Command::Subscriptions(args) => commands::subscriptions::run(args, &config),
         Command::Aws(args) => aws::run(args, &config),
         Command::Simulate(args) => commands::simulate::run(args, &config),
         Command::Loadtest(args) => commands::loadtest::run(args, &config),

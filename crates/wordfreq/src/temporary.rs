@@ -277,7 +277,7 @@ impl Drop for TemporaryUp {
 /// Whatever the environment and the files say, it works on this directory and watches nothing.
 fn arguments(args: &LoadtestArgs, directory: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> =
-        ["up", "--supervised", "--no-watch", "--data-dir"].map(OsString::from).into();
+        ["up", "--supervised", "--no-watch", "--listen", "none", "--data-dir"].map(OsString::from).into();
     arguments.push(directory.into());
     let mut option = |name: &str, value: Option<OsString>| {
         if let Some(value) = value {

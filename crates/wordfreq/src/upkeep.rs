@@ -48,8 +48,16 @@ pub fn fold_if_idle(embedded: &Embedded) {
     }
 }
 
+/// Uploads in parts that were not completed within this are given up.
+const UPLOADS_LAST: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Sweeps, and says what was removed.
 pub fn sweep_once(embedded: &Embedded) {
+    match embedded.bucket.expire_uploads(UPLOADS_LAST) {
+        Ok(0) => {}
+        Ok(uploads) => tracing::info!(uploads, "uploads in parts that nobody completed are given up"),
+        Err(error) => tracing::warn!(%error, "cannot give up old uploads, trying again later"),
+    }
     match embedded.bucket.sweep() {
         Ok(swept) if swept.objects + swept.incoming > 0 => {
             tracing::info!(objects = swept.objects, incoming = swept.incoming, "swept");

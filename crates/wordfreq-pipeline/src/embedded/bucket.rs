@@ -13,8 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::bell::Bell;
+use super::buckets;
 use super::database::Database;
-use super::queue::enqueue_event;
+use super::group::Group;
+use super::queue::{enqueue_event, forget_dead_letters};
+use super::readers::Readers;
 use super::sync_directory;
 use crate::document::{DocumentEvent, DocumentId, EventKind, Provenance, Sequence};
 use crate::error::{BackendError, ErrorKind};
@@ -23,7 +26,10 @@ use crate::object::{Content, Object, Opened};
 use crate::time::Timestamp;
 
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
-const BUFFER_BYTES: usize = 64 * 1024;
+pub(super) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What is larger is synced by whoever staged it, and not by the commit that others wait for.
+const SYNCED_ALONE_BYTES: u64 = 1024 * 1024;
 
 /// How many files to sync at once.
 const SYNCS_AT_ONCE: usize = 4;
@@ -33,17 +39,52 @@ const SYNCS_AT_ONCE: usize = 4;
 pub struct Bucket {
     objects: PathBuf,
     incoming: PathBuf,
-    database: Arc<Database>,
+    pub(super) database: Arc<Database>,
+    pub(super) group: Arc<Group>,
+    pub(super) readers: Arc<Readers>,
     sent: Arc<Bell>,
 }
 
-/// Bytes on their way in: written, not yet durable, not yet visible. Dropping it takes them back.
+/// Bytes that are still arriving, written as they come. Dropping it takes them back.
+#[derive(Debug)]
+pub struct Staging {
+    staged: Staged,
+    hasher: blake3::Hasher,
+}
+
+impl Staging {
+    /// Adds the next bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), BackendError> {
+        self.hasher.update(bytes);
+        self.staged.file.write_all(bytes).map_err(|error| self.staged.cannot_write(error))?;
+        self.staged.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Says that these were all. If they are many this waits until they are on the disk, so that those whose changes are
+    /// committed together with this one's need not.
+    pub fn finish(self) -> Result<Staged, BackendError> {
+        let mut staged = self.end();
+        if staged.bytes > SYNCED_ALONE_BYTES {
+            staged.sync().map_err(|error| staged.cannot_write(error))?;
+        }
+        Ok(staged)
+    }
+
+    fn end(mut self) -> Staged {
+        self.staged.digest = self.hasher.finalize();
+        self.staged
+    }
+}
+
+/// Bytes on their way in: written, not yet visible. Dropping it takes them back.
 #[derive(Debug)]
 pub struct Staged {
     file: File,
     path: Option<PathBuf>,
     digest: blake3::Hash,
     bytes: u64,
+    is_synced: bool,
 }
 
 impl Staged {
@@ -55,6 +96,20 @@ impl Staged {
     /// Their BLAKE3 digest.
     pub fn digest(&self) -> &[u8; 32] {
         self.digest.as_bytes()
+    }
+
+    /// Has the bytes on the disk, under whatever name.
+    fn sync(&mut self) -> io::Result<()> {
+        if !self.is_synced {
+            failpoint::io("bucket.sync_object")?;
+            self.file.sync_all()?;
+            self.is_synced = true;
+        }
+        Ok(())
+    }
+
+    fn cannot_write(&self, error: io::Error) -> BackendError {
+        BackendError::io("write", self.path.as_deref().unwrap_or(Path::new("incoming")), error)
     }
 }
 
@@ -134,11 +189,23 @@ pub struct Swept {
 
 impl Bucket {
     pub(super) fn new(directory: &Path, database: Arc<Database>, sent: Arc<Bell>) -> Self {
-        Self { objects: directory.join("objects"), incoming: directory.join("incoming"), database, sent }
+        Self {
+            objects: directory.join("objects"),
+            incoming: directory.join("incoming"),
+            database,
+            group: Arc::default(),
+            readers: Arc::new(Readers::new(directory)),
+            sent,
+        }
     }
 
-    /// Copies `source` to its end beside the objects, in constant memory.
-    pub fn stage(&self, source: &mut dyn Read) -> Result<Staged, BackendError> {
+    /// The same, without a way to the thread that commits: for that thread, which would never end otherwise.
+    pub(super) fn without_group(&self) -> Self {
+        Self { group: Arc::default(), ..self.clone() }
+    }
+
+    /// Begins to take in bytes that arrive bit by bit.
+    pub fn begin_staging(&self) -> Result<Staging, BackendError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let (file, path) = loop {
             let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -157,13 +224,18 @@ impl Bucket {
                 break (file, path);
             }
         };
-        let context = |error| BackendError::io("write", &path, error);
-        let mut staged = Staged { file, path: Some(path.clone()), digest: blake3::hash(b""), bytes: 0 };
-        let mut hasher = blake3::Hasher::new();
+        let staged = Staged { file, path: Some(path), digest: blake3::hash(b""), bytes: 0, is_synced: false };
+        Ok(Staging { staged, hasher: blake3::Hasher::new() })
+    }
+
+    /// Copies `source` to its end beside the objects, in constant memory. It is for [`Bucket::put`], which syncs all that
+    /// it is given at once.
+    pub fn stage(&self, source: &mut dyn Read) -> Result<Staged, BackendError> {
+        let mut staging = self.begin_staging()?;
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = match source.read(&mut buffer) {
-                Ok(0) => break,
+                Ok(0) => return Ok(staging.end()),
                 Ok(read) => read,
                 Err(error) if error.kind() == Io::Interrupted => continue,
                 Err(error) => {
@@ -173,47 +245,73 @@ impl Bucket {
                     ));
                 }
             };
-            hasher.update(&buffer[..read]);
-            staged.file.write_all(&buffer[..read]).map_err(context)?;
-            staged.bytes += read as u64;
+            staging.write(&buffer[..read])?;
         }
-        staged.digest = hasher.finalize();
-        Ok(staged)
     }
 
     /// Makes staged bytes durable, then visible under their keys, and enqueues an event for each; all of them or
     /// none. Answers each one's sequence.
-    pub fn put(&self, mut puts: Vec<StagedPut>) -> Result<Vec<Sequence>, BackendError> {
+    pub fn put(&self, puts: Vec<StagedPut>) -> Result<Vec<Sequence>, BackendError> {
         if puts.is_empty() {
             return Ok(Vec::new());
         }
+        let mut staged = Vec::with_capacity(puts.len());
+        let mut versions = Vec::with_capacity(puts.len());
+        for put in puts {
+            versions.push((Version::of(&put.staged, put.id), put.watched));
+            staged.push(put.staged);
+        }
+        self.store(&mut staged, |transaction| {
+            let now = Timestamp::now();
+            versions
+                .iter()
+                .map(|(version, watched)| {
+                    let triggers = buckets::made(transaction, version.id.bucket(), now)?;
+                    let sequence = record(transaction, version, triggers, now)?;
+                    if let Some(file) = watched {
+                        remember(transaction, file)?;
+                    }
+                    Ok(sequence)
+                })
+                .collect()
+        })
+    }
+
+    /// Makes staged bytes durable, then runs `record`, which refers to them, in one transaction; all or nothing.
+    pub(super) fn store<T>(
+        &self,
+        staged: &mut [Staged],
+        mut record: impl FnMut(&Transaction<'_>) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
         loop {
-            self.sync(&puts)?;
-            for put in &mut puts {
-                self.place(&mut put.staged)?;
+            if !staged.is_empty() {
+                self.sync(staged)?;
+                for staged in &mut *staged {
+                    self.place(staged)?;
+                }
+                failpoint::hit("bucket.before_directory_sync");
+                sync_directory(&self.objects)?;
             }
-            failpoint::hit("bucket.before_directory_sync");
-            sync_directory(&self.objects)?;
             failpoint::hit("bucket.before_record");
             // A sweep between placing and here may have taken an object nobody referred to yet. It deletes under
             // the write lock, so what exists in this transaction exists when it commits.
             let recorded = self.database.write(|transaction| {
-                for put in &puts {
-                    if !self.is_placed(&put.staged.digest)? {
+                for staged in &*staged {
+                    if !self.is_placed(&staged.digest)? {
                         return Ok(None);
                     }
                 }
-                record(transaction, &puts).map(Some)
+                record(transaction).map(Some)
             })?;
-            if let Some(sequences) = recorded {
+            if let Some(recorded) = recorded {
                 failpoint::hit("bucket.after_record");
                 self.sent.ring();
-                return Ok(sequences);
+                return Ok(recorded);
             }
-            for put in &mut puts {
-                if !self.is_placed(&put.staged.digest)? {
-                    put.staged.file.seek(SeekFrom::Start(0)).map_err(|error| self.cannot_write(error))?;
-                    put.staged = self.stage(&mut &put.staged.file)?;
+            for staged in &mut *staged {
+                if !self.is_placed(&staged.digest)? {
+                    staged.file.seek(SeekFrom::Start(0)).map_err(|error| self.cannot_write(error))?;
+                    *staged = self.stage(&mut &staged.file)?;
                 }
             }
         }
@@ -229,22 +327,18 @@ impl Bucket {
         path.try_exists().map_err(|error| BackendError::io("look for", &path, error))
     }
 
-    fn path_of(&self, digest: &blake3::Hash) -> PathBuf {
+    pub(super) fn path_of(&self, digest: &blake3::Hash) -> PathBuf {
         self.objects.join(digest.to_hex().as_str())
     }
 
     /// Syncs the staged bytes, several at a time: a disk does more at once than one after the other.
-    fn sync(&self, puts: &[StagedPut]) -> Result<(), BackendError> {
-        let sync = |puts: &[StagedPut]| -> io::Result<()> {
-            puts.iter().try_for_each(|put| {
-                failpoint::io("bucket.sync_object")?;
-                put.staged.file.sync_all()
-            })
-        };
-        let share = puts.len().div_ceil(SYNCS_AT_ONCE).max(1);
+    fn sync(&self, staged: &mut [Staged]) -> Result<(), BackendError> {
+        let sync = |staged: &mut [Staged]| staged.iter_mut().try_for_each(Staged::sync);
+        let share = staged.len().div_ceil(SYNCS_AT_ONCE).max(1);
         let synced = std::thread::scope(|scope| {
-            let (first, others) = puts.split_at(share);
-            let others: Vec<_> = others.chunks(share).map(|puts| scope.spawn(move || sync(puts))).collect();
+            let (first, others) = staged.split_at_mut(share);
+            let others: Vec<_> =
+                others.chunks_mut(share).map(|staged| scope.spawn(move || sync(staged))).collect();
             others.into_iter().fold(sync(first), |synced, other| {
                 synced.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             })
@@ -276,6 +370,17 @@ impl Bucket {
         self.database.write(|transaction| ids.iter().try_for_each(|id| delete(transaction, id).map(drop)))?;
         self.sent.ring();
         Ok(())
+    }
+
+    /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
+    /// about it are gone with that. Answers the sequence; `None` if there is no such document.
+    ///
+    /// # Errors
+    /// `Invalid` if its bucket keeps its documents uncounted.
+    pub fn recount(&self, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+        let recounted = self.database.write(|transaction| recount(transaction, id))?;
+        self.sent.ring();
+        Ok(recounted)
     }
 
     /// Opens a version for counting.
@@ -438,40 +543,69 @@ impl Bucket {
     }
 }
 
-fn next_sequence(transaction: &Transaction<'_>) -> Result<Sequence, BackendError> {
+pub(super) fn next_sequence(transaction: &Transaction<'_>) -> Result<Sequence, BackendError> {
     Ok(transaction
         .prepare_cached("UPDATE settings SET value = value + 1 WHERE name = 'sequence' RETURNING value")?
         .query_row([], |row| row.get(0))?)
 }
 
-fn record(transaction: &Transaction<'_>, puts: &[StagedPut]) -> Result<Vec<Sequence>, BackendError> {
-    let now = Timestamp::now();
-    puts.iter()
-        .map(|put| {
-            let sequence = next_sequence(transaction)?;
-            transaction
-                .prepare_cached(
-                    "INSERT INTO documents (bucket, key, sequence, digest, bytes, changed_at)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                     ON CONFLICT (bucket, key) DO UPDATE SET sequence = excluded.sequence, digest = excluded.digest,
-                         bytes = excluded.bytes, changed_at = excluded.changed_at",
-                )?
-                .execute(params![
-                    put.id.bucket(),
-                    put.id.key().as_bytes(),
-                    sequence,
-                    put.staged.digest.as_bytes(),
-                    put.staged.bytes,
-                    now.0
-                ])?;
-            let event = DocumentEvent::new(EventKind::Created, put.id.clone(), sequence, put.staged.bytes);
-            enqueue_event(transaction, &event, now)?;
-            if let Some(file) = &put.watched {
-                remember(transaction, file)?;
-            }
-            Ok(sequence)
-        })
-        .collect()
+/// A version of a document that is about to be recorded.
+#[derive(Debug)]
+pub(super) struct Version {
+    pub(super) id: DocumentId,
+    pub(super) digest: [u8; 32],
+    pub(super) bytes: u64,
+    pub(super) etag: Option<String>,
+    pub(super) content_type: Option<String>,
+    pub(super) attributes: Option<String>,
+}
+
+impl Version {
+    /// One of which no more is known than its bytes.
+    pub(super) fn of(staged: &Staged, id: DocumentId) -> Self {
+        Self {
+            id,
+            digest: *staged.digest(),
+            bytes: staged.bytes(),
+            etag: None,
+            content_type: None,
+            attributes: None,
+        }
+    }
+}
+
+/// Makes a version its key's newest, and enqueues its event where the bucket triggers.
+pub(super) fn record(
+    transaction: &Transaction<'_>,
+    version: &Version,
+    triggers: bool,
+    now: Timestamp,
+) -> Result<Sequence, BackendError> {
+    let sequence = next_sequence(transaction)?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO documents (bucket, key, sequence, digest, bytes, changed_at, etag, content_type, attributes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (bucket, key) DO UPDATE SET sequence = excluded.sequence, digest = excluded.digest,
+                 bytes = excluded.bytes, changed_at = excluded.changed_at, etag = excluded.etag,
+                 content_type = excluded.content_type, attributes = excluded.attributes",
+        )?
+        .execute(params![
+            version.id.bucket(),
+            version.id.key().as_bytes(),
+            sequence,
+            version.digest,
+            version.bytes,
+            now.0,
+            version.etag,
+            version.content_type,
+            version.attributes
+        ])?;
+    if triggers {
+        let event = DocumentEvent::new(EventKind::Created, version.id.clone(), sequence, version.bytes);
+        enqueue_event(transaction, &event, now)?;
+    }
+    Ok(sequence)
 }
 
 fn remember(transaction: &Transaction<'_>, file: &WatchedFile) -> Result<(), BackendError> {
@@ -493,7 +627,8 @@ fn remember(transaction: &Transaction<'_>, file: &WatchedFile) -> Result<(), Bac
     Ok(())
 }
 
-fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, BackendError> {
+/// Deletes a document and enqueues the event where its bucket triggers; tells whether there was one.
+pub(super) fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, BackendError> {
     let now = Timestamp::now();
     let (bucket, key) = (id.bucket(), id.key().as_bytes());
     let exists = transaction
@@ -503,14 +638,44 @@ fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<bool, Backen
         let sequence = next_sequence(transaction)?;
         transaction
             .prepare_cached(
-                "UPDATE documents SET sequence = ?3, digest = NULL, bytes = 0, changed_at = ?4
+                "UPDATE documents SET sequence = ?3, digest = NULL, bytes = 0, changed_at = ?4, etag = NULL,
+                     content_type = NULL, attributes = NULL
                  WHERE bucket = ?1 AND key = ?2",
             )?
             .execute(params![bucket, key, sequence, now.0])?;
-        let event = DocumentEvent::new(EventKind::Removed, id.clone(), sequence, 0);
-        enqueue_event(transaction, &event, now)?;
+        if buckets::triggers(transaction, bucket)? == Some(true) {
+            let event = DocumentEvent::new(EventKind::Removed, id.clone(), sequence, 0);
+            enqueue_event(transaction, &event, now)?;
+        }
     }
     Ok(exists)
+}
+
+fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+    let (bucket, key) = (id.bucket(), id.key().as_bytes());
+    let bytes: Option<u64> = transaction
+        .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
+        .query_row(params![bucket, key], |row| row.get(0))
+        .optional()?;
+    let Some(bytes) = bytes else { return Ok(None) };
+    if buckets::triggers(transaction, bucket)? == Some(false) {
+        return Err(BackendError::new(
+            ErrorKind::Invalid,
+            format!("{bucket} keeps its documents and has none counted: copy it to a bucket that does not"),
+        ));
+    }
+    // A commit of a version that was committed before changes nothing, so it must be another one.
+    let sequence = next_sequence(transaction)?;
+    transaction
+        .prepare_cached("UPDATE documents SET sequence = ?3 WHERE bucket = ?1 AND key = ?2")?
+        .execute(params![bucket, key, sequence])?;
+    forget_dead_letters(transaction, id, sequence)?;
+    enqueue_event(
+        transaction,
+        &DocumentEvent::new(EventKind::Created, id.clone(), sequence, bytes),
+        Timestamp::now(),
+    )?;
+    Ok(Some(sequence))
 }
 
 fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {
@@ -519,7 +684,9 @@ fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, 
     // A name that is no digest is not ours to remove.
     let Some(digest) = digest else { return Ok(true) };
     Ok(transaction
-        .prepare_cached("SELECT 1 FROM documents WHERE digest = ?1")?
+        .prepare_cached(
+            "SELECT 1 FROM documents WHERE digest = ?1 UNION ALL SELECT 1 FROM parts WHERE digest = ?1",
+        )?
         .exists([digest.as_bytes()])?)
 }
 
@@ -543,5 +710,27 @@ fn remove(path: &Path) -> Result<bool, BackendError> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == Io::NotFound => Ok(false),
         Err(error) => Err(BackendError::io("remove", path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Embedded, IfMissing, Options};
+    use super::*;
+
+    #[test]
+    fn much_is_on_the_disk_before_it_is_committed_and_little_with_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+        let staged = |bytes: u64| {
+            let mut staging = embedded.bucket.begin_staging().unwrap();
+            staging.write(&vec![b'a'; usize::try_from(bytes).unwrap()]).unwrap();
+            staging.finish().unwrap()
+        };
+        let [little, much] = [SYNCED_ALONE_BYTES, SYNCED_ALONE_BYTES + 1].map(staged);
+        assert_eq!([little.is_synced, much.is_synced], [false, true]);
+        let mut both = [little, much];
+        embedded.bucket.store(&mut both, |_| Ok(())).unwrap();
+        assert!(both.iter().all(|staged| staged.is_synced));
     }
 }

@@ -117,6 +117,151 @@ const MIGRATIONS: &[&str] = &[
         documents INTEGER NOT NULL, note TEXT
     ) STRICT, WITHOUT ROWID;
 ",
+    r"
+    -- Who may reach the data directory over the network. A token is kept as its digest; a key's secret as it is.
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, digest BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE s3_keys (
+        id TEXT PRIMARY KEY, name TEXT NOT NULL, scope TEXT NOT NULL, created_at INTEGER NOT NULL, secret TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+    r"
+    -- How many documents the profile in force has counted, and which were counted last.
+    CREATE INDEX results_by_commit ON results (profile_id, committed_at);
+    CREATE INDEX fleet_observations_by_time ON fleet_observations (at);
+",
+    r"
+    -- Who is told of what happens. `pending` counts their deliveries that wait, `missed` the events that found no room
+    -- there; `failures` in a row keep a target alone until `paused_until`.
+    CREATE TABLE subscriptions (
+        id TEXT PRIMARY KEY, target TEXT NOT NULL, bucket TEXT, state TEXT NOT NULL, created_at INTEGER NOT NULL,
+        secret BLOB NOT NULL, pending INTEGER NOT NULL DEFAULT 0, missed INTEGER NOT NULL DEFAULT 0,
+        failures INTEGER NOT NULL DEFAULT 0, paused_until INTEGER NOT NULL DEFAULT 0, ended_at INTEGER, note TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE subscription_events (
+        event TEXT NOT NULL, subscription TEXT NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
+        PRIMARY KEY (event, subscription)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX subscription_events_by_subscription ON subscription_events (subscription);
+
+    -- The outbox, and what became of it. Only what is to be tried has a next_attempt_at.
+    CREATE TABLE deliveries (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        subscription TEXT NOT NULL REFERENCES subscriptions ON DELETE CASCADE,
+        event_id TEXT NOT NULL, event TEXT NOT NULL, at INTEGER NOT NULL, facts TEXT NOT NULL,
+        created_at INTEGER NOT NULL, status TEXT NOT NULL DEFAULT 'pending', attempts INTEGER NOT NULL DEFAULT 0,
+        next_attempt_at INTEGER, response INTEGER, last_error TEXT
+    ) STRICT;
+    CREATE INDEX deliveries_by_subscription ON deliveries (subscription, id);
+    CREATE INDEX deliveries_due ON deliveries (subscription, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
+    CREATE TRIGGER delivery_waits AFTER INSERT ON deliveries WHEN new.next_attempt_at IS NOT NULL BEGIN
+        UPDATE subscriptions SET pending = pending + 1 WHERE id = new.subscription;
+    END;
+    CREATE TRIGGER delivery_settled AFTER UPDATE OF next_attempt_at ON deliveries
+    WHEN old.next_attempt_at IS NOT NULL AND new.next_attempt_at IS NULL BEGIN
+        UPDATE subscriptions SET pending = pending - 1 WHERE id = new.subscription;
+    END;
+
+    -- What happens is put into this view, which holds nothing: it goes to whoever subscribed to it. Each of the triggers
+    -- below runs in the transaction that makes its event true, and costs one look at an empty index if nobody listens.
+    CREATE VIEW announcements AS SELECT '' AS id, '' AS event, 0 AS at, '' AS bucket, '' AS facts WHERE 0;
+    CREATE TRIGGER announce INSTEAD OF INSERT ON announcements BEGIN
+        UPDATE subscriptions SET missed = missed + 1
+        WHERE state = 'confirmed' AND pending >= 10000
+            AND (bucket IS NULL OR bucket = new.bucket OR new.event NOT LIKE 'document.%')
+            AND id IN (SELECT subscription FROM subscription_events WHERE event = new.event);
+        INSERT INTO deliveries (subscription, event_id, event, at, facts, created_at, next_attempt_at)
+        SELECT subscriptions.id, new.id, new.event, new.at, new.facts,
+            CAST(unixepoch('subsec') * 1000 AS INTEGER), CAST(unixepoch('subsec') * 1000 AS INTEGER)
+        FROM subscription_events JOIN subscriptions ON subscriptions.id = subscription
+        WHERE subscription_events.event = new.event AND state = 'confirmed' AND pending < 10000
+            AND (subscriptions.bucket IS NULL OR subscriptions.bucket = new.bucket OR new.event NOT LIKE 'document.%');
+    END;
+
+    -- A result is inserted the first time and updated later. Keys are UTF-8, though they are kept as bytes.
+    CREATE TRIGGER announce_first_result AFTER INSERT ON results
+    WHEN new.profile_id IS NOT NULL AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.counted') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.counted', new.committed_at, new.bucket,
+            json_object('bucket', new.bucket, 'key', CAST(new.key AS TEXT), 'sequence', new.sequence,
+                'bytes', new.bytes, 'words', new.words, 'distinct', new.distinct_words, 'over_long', new.over_long,
+                'duration_us', new.duration_us,
+                'fingerprint', (SELECT fingerprint FROM profiles WHERE profiles.id = new.profile_id)));
+    END;
+    CREATE TRIGGER announce_next_result AFTER UPDATE OF committed_at ON results
+    WHEN new.profile_id IS NOT NULL AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.counted') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.counted', new.committed_at, new.bucket,
+            json_object('bucket', new.bucket, 'key', CAST(new.key AS TEXT), 'sequence', new.sequence,
+                'bytes', new.bytes, 'words', new.words, 'distinct', new.distinct_words, 'over_long', new.over_long,
+                'duration_us', new.duration_us,
+                'fingerprint', (SELECT fingerprint FROM profiles WHERE profiles.id = new.profile_id)));
+    END;
+    -- A message of somebody else's is about no document: its body tells what it was.
+    CREATE TRIGGER announce_dead_letter AFTER UPDATE OF dead ON messages
+    WHEN new.dead = 1 AND old.dead = 0
+        AND EXISTS (SELECT 1 FROM subscription_events WHERE event = 'document.failed') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'document.failed', new.visible_at,
+            CAST(substr(new.document, 1, instr(new.document, x'2F') - 1) AS TEXT),
+            json_object('bucket', CAST(substr(new.document, 1, instr(new.document, x'2F') - 1) AS TEXT),
+                'key', CAST(substr(new.document, instr(new.document, x'2F') + 1) AS TEXT),
+                'sequence', new.sequence, 'reason', substr(new.reason, 1, 2000), 'receive_count', new.receive_count,
+                'dead_letter', CAST(new.id AS TEXT),
+                'body', CASE WHEN new.document IS NULL THEN substr(new.body, 1, 1000) END));
+    END;
+    CREATE TRIGGER announce_alarm AFTER INSERT ON fleet_transitions
+    WHEN EXISTS (SELECT 1 FROM subscription_events WHERE event = 'alarm.changed') BEGIN
+        INSERT INTO announcements VALUES (lower(hex(randomblob(16))), 'alarm.changed', new.at, NULL,
+            json_object('alarm', new.alarm, 'old_state', new.old_state, 'new_state', new.new_state,
+                'reason', new.reason, 'value', new.value));
+    END;
+    -- Rest is announced by who looks for it; of what was sent so far, it is too late.
+    INSERT INTO settings SELECT 'rest_announced', sent FROM throughput;
+",
+    r#"
+    -- A bucket that does not trigger keeps its documents uncounted. Which names keep is a setting; a list in JSON.
+    CREATE TABLE buckets (
+        name TEXT PRIMARY KEY, triggers INTEGER NOT NULL, created_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO settings VALUES ('kept_buckets', '["uploading"]');
+    INSERT INTO buckets SELECT bucket, 1, min(changed_at) FROM documents GROUP BY bucket;
+    INSERT OR IGNORE INTO buckets VALUES ('uploading', 0, unixepoch() * 1000), ('processing', 1, unixepoch() * 1000);
+
+    -- What S3 keeps of an object beside its bytes; attributes are JSON, NULL where there are none. What was put in
+    -- without any has no etag.
+    ALTER TABLE documents ADD COLUMN etag TEXT;
+    ALTER TABLE documents ADD COLUMN content_type TEXT;
+    ALTER TABLE documents ADD COLUMN attributes TEXT;
+    -- For listings, which must not walk over what was deleted.
+    CREATE INDEX documents_present ON documents (bucket, key) WHERE digest IS NOT NULL;
+
+    -- Uploads in parts. A completed one is remembered for a while, for the client that asks again.
+    CREATE TABLE uploads (
+        id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key BLOB NOT NULL, started_at INTEGER NOT NULL,
+        content_type TEXT, attributes TEXT, completed_etag TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX uploads_by_key ON uploads (bucket, key, id) WHERE completed_etag IS NULL;
+    CREATE TABLE parts (
+        upload TEXT NOT NULL REFERENCES uploads, number INTEGER NOT NULL, digest BLOB NOT NULL, bytes INTEGER NOT NULL,
+        etag TEXT NOT NULL, checksum TEXT, put_at INTEGER NOT NULL,
+        PRIMARY KEY (upload, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX parts_by_digest ON parts (digest);
+"#,
+    r"
+    -- How many documents have a result of this profile, which is looked at far too often to be counted.
+    ALTER TABLE profiles ADD COLUMN documents INTEGER NOT NULL DEFAULT 0;
+    UPDATE profiles SET documents = (SELECT count(*) FROM results WHERE profile_id = profiles.id);
+    CREATE TRIGGER result_inserted AFTER INSERT ON results WHEN new.profile_id IS NOT NULL BEGIN
+        UPDATE profiles SET documents = documents + 1 WHERE id = new.profile_id;
+    END;
+    CREATE TRIGGER result_moved AFTER UPDATE OF profile_id ON results WHEN new.profile_id IS NOT old.profile_id BEGIN
+        UPDATE profiles SET documents = documents - 1 WHERE id = old.profile_id;
+        UPDATE profiles SET documents = documents + 1 WHERE id = new.profile_id;
+    END;
+    CREATE TRIGGER result_deleted AFTER DELETE ON results WHEN old.profile_id IS NOT NULL BEGIN
+        UPDATE profiles SET documents = documents - 1 WHERE id = old.profile_id;
+    END;
+",
 ];
 
 /// What a commit of this connection promises.
@@ -222,7 +367,7 @@ impl Database {
 
 /// SQLite's own back-off starves a waiter among many writers; a short even wait with jitter does not. Gives up after
 /// about half a minute.
-fn wait_while_busy(attempt: i32) -> bool {
+pub(super) fn wait_while_busy(attempt: i32) -> bool {
     let jitter =
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 1000);
     #[expect(clippy::disallowed_methods, reason = "a lock of SQLite gives no signal when it is free")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wordfreq_core::scaling::{
     Alarm, AlarmState, AlarmTransition, Bounds, Instance, InstanceState, Moment, Observation, ScalerState,
@@ -28,6 +29,9 @@ const ACTIVITIES_KEPT: Duration = DAY.saturating_mul(42);
 /// The most rows of each, however quickly they come. Two weeks of observations every ten seconds are 129,600.
 const OBSERVATIONS_AT_MOST: u64 = 150_000;
 const EVENTS_AT_MOST: u64 = 20_000;
+
+/// A fleet of more is a slip.
+pub const MOST_INSTANCES: u32 = 1024;
 
 /// How a fleet is sized, as its scaler last left it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -202,13 +206,40 @@ impl History {
 
     /// How the fleet is sized; `None` if there never was a scaler.
     pub fn sizing(&self) -> Result<Option<Sizing>, BackendError> {
-        let json: Option<String> = self.database.read(|transaction| {
-            Ok(transaction
-                .prepare_cached("SELECT value FROM settings WHERE name = 'fleet'")?
-                .query_row([], |row| row.get(0))
-                .optional()?)
-        })?;
-        json.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()
+        self.database.read(sizing)
+    }
+
+    /// The bounds that somebody has set by hand, over those of the plan, if anybody has.
+    pub fn bounds_by_hand(&self) -> Result<Option<Bounds>, BackendError> {
+        self.database.read(bounds_by_hand)
+    }
+
+    /// Sets the bounds by hand, or, by `None`, goes back to the plan's. The scaler takes them with its next pass.
+    ///
+    /// # Errors
+    /// `Invalid` if the fewest are more than the most, or the most more than [`MOST_INSTANCES`].
+    pub fn set_bounds(&self, bounds: Option<Bounds>) -> Result<(), BackendError> {
+        if let Some(Bounds { min, max }) = bounds
+            && (min > max || max > MOST_INSTANCES)
+        {
+            return Err(BackendError::new(
+                ErrorKind::Invalid,
+                format!(
+                    "a fleet of {min} to {max} instances makes no sense: use 0 to {MOST_INSTANCES}, and a min that is \
+                     not above max"
+                ),
+            ));
+        }
+        let json = bounds.map(|bounds| serde_json::to_string(&bounds).map_err(bad)).transpose()?;
+        self.database.write(|transaction| match json {
+            Some(json) => put_setting(transaction, BOUNDS_BY_HAND, &json),
+            None => {
+                transaction
+                    .prepare_cached("DELETE FROM settings WHERE name = ?1")?
+                    .execute([BOUNDS_BY_HAND])?;
+                Ok(())
+            }
+        })
     }
 
     /// Puts down how the fleet is sized, and what is due with it, all or nothing.
@@ -216,12 +247,7 @@ impl History {
         let json = serde_json::to_string(sizing).map_err(bad)?;
         let News { look, transitions, activities, ends } = news;
         self.database.write(|transaction| {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO settings VALUES ('fleet', ?1)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )?
-                .execute([json])?;
+            put_setting(transaction, SIZING, &json)?;
             if let Some(look) = look {
                 insert_look(transaction, look)?;
                 forget(
@@ -255,121 +281,172 @@ impl History {
 
     /// The instances as they were last put down, in the order of their launches.
     pub fn members(&self) -> Result<Vec<Member>, BackendError> {
-        self.database.read(|transaction| {
-            transaction
-                .prepare_cached("SELECT * FROM fleet_instances ORDER BY launched_at, id")?
-                .query_map([], |row| {
-                    let held: u64 = row.get("held")?;
-                    let instance = Instance {
-                        id: row.get("id")?,
-                        state: InstanceState::Pending,
-                        launched_at: moment(row, "launched_at")?,
-                        in_service_at: maybe_moment(row, "in_service_at")?,
-                        protected: row.get("protected")?,
-                        busy: held > 0,
-                        healthy: row.get("healthy")?,
-                    };
-                    let state: String = row.get("state")?;
-                    let (process, documents, note) =
-                        (row.get("process")?, row.get("documents")?, row.get("note")?);
-                    let (worked, batch_since) = (Duration::ZERO, None);
-                    Ok((state, Member { instance, process, held, documents, worked, batch_since, note }))
-                })?
-                .map(|row| {
-                    let (state, mut member) = row?;
-                    member.instance.state = state.parse().map_err(|error: UnknownWord| bad(error))?;
-                    Ok(member)
-                })
-                .collect()
-        })
+        self.database.read(members)
     }
 
     /// The newest activities, at most so many, newest first.
     pub fn activities(&self, most: usize) -> Result<Vec<KeptActivity>, BackendError> {
-        self.database.read(|transaction| {
-            transaction
-                .prepare_cached("SELECT * FROM fleet_activities ORDER BY id DESC LIMIT ?1")?
-                .query_map([limit(most)], |row| {
-                    let activity = NewActivity {
-                        at: moment(row, "started_at")?,
-                        instance: row.get("instance")?,
-                        kind: Deed::Launch,
-                        description: row.get("description")?,
-                        cause: row.get("cause")?,
-                        message: row.get("message")?,
-                    };
-                    let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
-                    Ok((kind, status, activity, maybe_moment(row, "ended_at")?))
-                })?
-                .map(|row| {
-                    let (kind, status, mut activity, ended_at) = row?;
-                    activity.kind = [Deed::Launch, Deed::Terminate]
-                        .into_iter()
-                        .find(|known| known.as_str() == kind)
-                        .ok_or_else(|| bad(format!("{kind:?} is done to no instance")))?;
-                    let status = ActivityStatus::ALL
-                        .into_iter()
-                        .find(|known| known.as_str() == status)
-                        .ok_or_else(|| bad(format!("{status:?} is no status of an activity")))?;
-                    Ok(KeptActivity { activity, ended_at, status })
-                })
-                .collect()
-        })
+        let numbered = self.database.read(|transaction| activities(transaction, None, most))?;
+        Ok(numbered.into_iter().map(|(_, activity)| activity).collect())
     }
 
     /// The newest changes of alarms' states, at most so many, newest first.
     pub fn transitions(&self, most: usize) -> Result<Vec<AlarmTransition>, BackendError> {
-        self.database.read(|transaction| {
-            transaction
-                .prepare_cached("SELECT * FROM fleet_transitions ORDER BY id DESC LIMIT ?1")?
-                .query_map([limit(most)], |row| {
-                    let (from, to): (String, String) = (row.get("old_state")?, row.get("new_state")?);
-                    Ok((
-                        from,
-                        to,
-                        moment(row, "at")?,
-                        row.get("alarm")?,
-                        row.get("reason")?,
-                        row.get("value")?,
-                    ))
-                })?
-                .map(|row| {
-                    let (from, to, at, alarm, reason, value) = row?;
-                    let state = |word: &str| -> Result<AlarmState, BackendError> {
-                        word.parse().map_err(|error: UnknownWord| bad(error))
-                    };
-                    Ok(AlarmTransition { at, alarm, from: state(&from)?, to: state(&to)?, reason, value })
-                })
-                .collect()
-        })
+        let numbered = self.database.read(|transaction| transitions(transaction, None, most))?;
+        Ok(numbered.into_iter().map(|(_, transition)| transition).collect())
     }
 
     /// The looks of the last time, in their order.
     pub fn looks(&self, since: Moment) -> Result<Vec<Look>, BackendError> {
-        self.database.read(|transaction| {
-            transaction
-                .prepare_cached("SELECT * FROM fleet_observations WHERE at >= ?1 ORDER BY id")?
-                .query_map([ms(since)], |row| {
-                    let oldest_age: Option<u64> = row.get("oldest_age_ms")?;
-                    Ok(Look {
-                        observation: Observation {
-                            at: moment(row, "at")?,
-                            visible: row.get("visible")?,
-                            not_visible: row.get("not_visible")?,
-                            delayed: row.get("delayed")?,
-                            oldest_age: oldest_age.map(Duration::from_millis),
-                            sent: row.get("sent")?,
-                            received: row.get("received")?,
-                            deleted: row.get("deleted")?,
-                            in_service: row.get("in_service")?,
-                        },
-                        desired: row.get("desired")?,
-                    })
-                })?
-                .map(|row| Ok(row?))
-                .collect()
-        })
+        let mut looks = Vec::new();
+        self.database.read(|transaction| visit_looks(transaction, since, |look| looks.push(look)))?;
+        Ok(looks)
     }
+}
+
+const SIZING: &str = "fleet";
+const BOUNDS_BY_HAND: &str = "fleet_bounds";
+
+fn put_setting(transaction: &Transaction<'_>, name: &str, json: &str) -> Result<(), BackendError> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO settings VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute([name, json])?;
+    Ok(())
+}
+
+fn setting<T: DeserializeOwned>(
+    transaction: &Transaction<'_>,
+    name: &str,
+) -> Result<Option<T>, BackendError> {
+    let json: Option<String> = transaction
+        .prepare_cached("SELECT value FROM settings WHERE name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    json.map(|json| serde_json::from_str(&json).map_err(bad)).transpose()
+}
+
+pub(super) fn sizing(transaction: &Transaction<'_>) -> Result<Option<Sizing>, BackendError> {
+    setting(transaction, SIZING)
+}
+
+pub(super) fn bounds_by_hand(transaction: &Transaction<'_>) -> Result<Option<Bounds>, BackendError> {
+    setting(transaction, BOUNDS_BY_HAND)
+}
+
+pub(super) fn members(transaction: &Transaction<'_>) -> Result<Vec<Member>, BackendError> {
+    transaction
+        .prepare_cached("SELECT * FROM fleet_instances ORDER BY launched_at, id")?
+        .query_map([], |row| {
+            let held: u64 = row.get("held")?;
+            let instance = Instance {
+                id: row.get("id")?,
+                state: InstanceState::Pending,
+                launched_at: moment(row, "launched_at")?,
+                in_service_at: maybe_moment(row, "in_service_at")?,
+                protected: row.get("protected")?,
+                busy: held > 0,
+                healthy: row.get("healthy")?,
+            };
+            let state: String = row.get("state")?;
+            let (process, documents, note) = (row.get("process")?, row.get("documents")?, row.get("note")?);
+            let (worked, batch_since) = (Duration::ZERO, None);
+            Ok((state, Member { instance, process, held, documents, worked, batch_since, note }))
+        })?
+        .map(|row| {
+            let (state, mut member) = row?;
+            member.instance.state = state.parse().map_err(|error: UnknownWord| bad(error))?;
+            Ok(member)
+        })
+        .collect()
+}
+
+/// Activities with their numbers, newest first, those before number `before`.
+pub(super) fn activities(
+    transaction: &Transaction<'_>,
+    before: Option<i64>,
+    most: usize,
+) -> Result<Vec<(i64, KeptActivity)>, BackendError> {
+    transaction
+        .prepare_cached("SELECT * FROM fleet_activities WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?
+        .query_map(params![before.unwrap_or(i64::MAX), limit(most)], |row| {
+            let activity = NewActivity {
+                at: moment(row, "started_at")?,
+                instance: row.get("instance")?,
+                kind: Deed::Launch,
+                description: row.get("description")?,
+                cause: row.get("cause")?,
+                message: row.get("message")?,
+            };
+            let (kind, status): (String, String) = (row.get("kind")?, row.get("status")?);
+            Ok((row.get("id")?, kind, status, activity, maybe_moment(row, "ended_at")?))
+        })?
+        .map(|row| {
+            let (id, kind, status, mut activity, ended_at) = row?;
+            activity.kind = [Deed::Launch, Deed::Terminate]
+                .into_iter()
+                .find(|known| known.as_str() == kind)
+                .ok_or_else(|| bad(format!("{kind:?} is done to no instance")))?;
+            let status = ActivityStatus::ALL
+                .into_iter()
+                .find(|known| known.as_str() == status)
+                .ok_or_else(|| bad(format!("{status:?} is no status of an activity")))?;
+            Ok((id, KeptActivity { activity, ended_at, status }))
+        })
+        .collect()
+}
+
+/// Changes of alarms' states with their numbers, newest first, those before number `before`.
+pub(super) fn transitions(
+    transaction: &Transaction<'_>,
+    before: Option<i64>,
+    most: usize,
+) -> Result<Vec<(i64, AlarmTransition)>, BackendError> {
+    transaction
+        .prepare_cached("SELECT * FROM fleet_transitions WHERE id < ?1 ORDER BY id DESC LIMIT ?2")?
+        .query_map(params![before.unwrap_or(i64::MAX), limit(most)], |row| {
+            let (from, to): (String, String) = (row.get("old_state")?, row.get("new_state")?);
+            let (at, alarm) = (moment(row, "at")?, row.get("alarm")?);
+            Ok((row.get("id")?, from, to, at, alarm, row.get("reason")?, row.get("value")?))
+        })?
+        .map(|row| {
+            let (id, from, to, at, alarm, reason, value) = row?;
+            let state = |word: &str| -> Result<AlarmState, BackendError> {
+                word.parse().map_err(|error: UnknownWord| bad(error))
+            };
+            Ok((id, AlarmTransition { at, alarm, from: state(&from)?, to: state(&to)?, reason, value }))
+        })
+        .collect()
+}
+
+/// Hands every look since a moment to `visit`, in their order.
+pub(super) fn visit_looks(
+    transaction: &Transaction<'_>,
+    since: Moment,
+    mut visit: impl FnMut(Look),
+) -> Result<(), BackendError> {
+    let mut select =
+        transaction.prepare_cached("SELECT * FROM fleet_observations WHERE at >= ?1 ORDER BY at, id")?;
+    let mut rows = select.query([ms(since)])?;
+    while let Some(row) = rows.next()? {
+        let oldest_age: Option<u64> = row.get("oldest_age_ms")?;
+        visit(Look {
+            observation: Observation {
+                at: moment(row, "at")?,
+                visible: row.get("visible")?,
+                not_visible: row.get("not_visible")?,
+                delayed: row.get("delayed")?,
+                oldest_age: oldest_age.map(Duration::from_millis),
+                sent: row.get("sent")?,
+                received: row.get("received")?,
+                deleted: row.get("deleted")?,
+                in_service: row.get("in_service")?,
+            },
+            desired: row.get("desired")?,
+        });
+    }
+    Ok(())
 }
 
 fn insert_look(transaction: &Transaction<'_>, look: &Look) -> Result<(), BackendError> {

@@ -11,15 +11,24 @@
 //!
 //! The directory must be on a local disk: WAL needs shared memory, and locks must mean something.
 
+mod access;
 mod bell;
 mod bucket;
+mod buckets;
+mod catalogue;
 mod database;
 mod fleet;
+mod group;
 mod history;
+mod objects;
 mod queue;
+mod readers;
 mod results;
+mod subscriptions;
 mod totals;
+mod uploads;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -27,13 +36,31 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
-pub use bucket::{Bucket, Staged, StagedPut, Stamp, Swept, WatchedFile};
+pub use bucket::{Bucket, Staged, StagedPut, Staging, Stamp, Swept, WatchedFile};
+pub use buckets::{BucketInfo, Rearranged};
+pub use catalogue::{
+    BucketSummary, Catalogue, Examined, FleetView, ListedDocument, ListedState, Occurrence, Page, RankedWord,
+    Ranking, Selection, Settled, SettledSince, WordTotals,
+};
 use database::Database;
 pub use fleet::{Changed, HEARTBEAT_EVERY, Heartbeat, LaunchTemplate, ProcessFleet, is_worker_on};
-pub use history::{AlarmRule, Deed, End, History, KeptActivity, Look, NewActivity, News, Sizing};
-pub use queue::{EmbeddedQueue, Throughput};
+pub use group::wait_for;
+pub use history::{
+    AlarmRule, Deed, End, History, KeptActivity, Look, MOST_INSTANCES, NewActivity, News, Sizing,
+};
+pub use objects::{
+    Answer, Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Description, ListQuery, Listed,
+    NewObject, ObjectInfo, Refused,
+};
+pub use queue::{EmbeddedQueue, Purge, Throughput};
 pub use results::EmbeddedResults;
+pub use subscriptions::{
+    Attempt, CONFIRM_WITHIN, Delivery, DeliveryStatus, Event, NewSubscription, PENDING_AT_MOST, Ready, Rest,
+    Secret, Subscription, SubscriptionState, Subscriptions,
+};
+pub use uploads::{NewPart, NewUpload, Part, UploadInfo, Uploads};
 use wordfreq_core::Profile;
 
 use crate::document::{DocumentId, Sequence};
@@ -86,6 +113,8 @@ pub enum DocumentState {
     Counted(ResultSummary),
     /// Its message was given up, for this reason.
     Failed(String),
+    /// Its bucket does not trigger: it is kept, and nobody counts it.
+    Kept,
     /// A newer version exists, or it was deleted.
     Superseded,
 }
@@ -104,6 +133,12 @@ pub struct Embedded {
     pub results: Arc<EmbeddedResults>,
     /// The fleet's past.
     pub history: Arc<History>,
+    /// Who may reach it over the network.
+    pub access: AccessList,
+    /// For looking at any of it without holding up the others.
+    pub catalogue: Arc<Catalogue>,
+    /// Who is told of what happens.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 impl Embedded {
@@ -146,8 +181,11 @@ impl Embedded {
                 settled.clone(),
                 options,
             )),
-            results: Arc::new(EmbeddedResults::new(durable.clone(), settled, fold_at)),
+            results: Arc::new(EmbeddedResults::new(durable.clone(), settled.clone(), fold_at)),
+            subscriptions: Arc::new(Subscriptions::new(durable.clone(), leases.clone(), settled)),
             history: Arc::new(History::new(leases.clone())),
+            access: AccessList::new(directory, durable.clone()),
+            catalogue: Arc::new(Catalogue::new(directory)),
             directory: directory.to_owned(),
             durable,
             leases,
@@ -173,6 +211,21 @@ impl Embedded {
         Ok(recounted)
     }
 
+    /// Which buckets keep their documents uncounted.
+    pub fn kept_buckets(&self) -> Result<BTreeSet<String>, BackendError> {
+        self.durable.read(buckets::kept)
+    }
+
+    /// Puts in force which buckets keep their documents uncounted; all others trigger. What is in a bucket that begins
+    /// to trigger becomes messages, and of one that begins to keep the results are removed.
+    pub fn set_kept_buckets(&self, names: &BTreeSet<String>) -> Result<Rearranged, BackendError> {
+        let rearranged = self.durable.write(|transaction| buckets::set_kept(transaction, names))?;
+        if rearranged != Rearranged::default() {
+            self.queue.ring_sent();
+        }
+        Ok(rearranged)
+    }
+
     /// What has become of one version of a document.
     pub fn state(&self, id: &DocumentId, sequence: Sequence) -> Result<DocumentState, BackendError> {
         if let Some(result) = self.results.read(id, Some(0))?
@@ -183,8 +236,13 @@ impl Embedded {
         if !self.bucket.is_newest(id, sequence)? {
             return Ok(DocumentState::Superseded);
         }
-        let reason = self.durable.read(|transaction| queue::reason_of_death(transaction, id, sequence))?;
-        Ok(reason.map_or(DocumentState::Waiting, DocumentState::Failed))
+        self.durable.read(|transaction| {
+            if buckets::triggers(transaction, id.bucket())? == Some(false) {
+                return Ok(DocumentState::Kept);
+            }
+            let reason = queue::reason_of_death(transaction, id, sequence)?;
+            Ok(reason.map_or(DocumentState::Waiting, DocumentState::Failed))
+        })
     }
 
     /// Copies what the log holds into the database file, if no other process does it at this moment. Tells whether

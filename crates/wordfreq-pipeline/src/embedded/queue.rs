@@ -12,7 +12,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::Options;
 use super::bell::Bell;
 use super::database::Database;
-use crate::document::{DocumentEvent, DocumentId, Sequence};
+use crate::document::{DocumentEvent, DocumentId, EventKind, Sequence};
 use crate::drain::Drain;
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
@@ -40,6 +40,19 @@ pub struct Throughput {
     /// Acknowledged, dead letters not counted.
     pub deleted: u64,
 }
+
+/// Which messages to delete unseen. Those that tell of a removal are spared by either: the result of what was removed
+/// would stay in the totals, and nothing could have it removed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purge {
+    /// Those that were given up.
+    DeadLetters,
+    /// All others, those that somebody works on too.
+    Messages,
+}
+
+/// How many messages of a purge are looked at, or dead letters redriven, in one transaction.
+const AT_ONCE: usize = 2_000;
 
 /// A receipt is the message's row and the number of the receive, which never comes twice for one row.
 struct Lease {
@@ -232,6 +245,117 @@ fn receive_at(
     }
 }
 
+pub(super) fn throughput(transaction: &Transaction<'_>) -> Result<Throughput, BackendError> {
+    Ok(transaction
+        .prepare_cached("SELECT sent, received, deleted FROM throughput")?
+        .query_row([], |row| {
+            Ok(Throughput { sent: row.get(0)?, received: row.get(1)?, deleted: row.get(2)? })
+        })?)
+}
+
+/// Whether so many messages wait or are worked on. Ids are given in order, so what lies between the oldest and the newest
+/// tells in most cases that there cannot be so many, without counting them.
+pub(super) fn backlog_is(transaction: &Transaction<'_>, most: u64) -> Result<bool, BackendError> {
+    let span: Option<u64> = transaction
+        .prepare_cached("SELECT (SELECT max(id) FROM messages) - (SELECT min(id) FROM messages) + 1")?
+        .query_row([], |row| row.get(0))?;
+    if span.is_none_or(|span| span < most) {
+        return Ok(false);
+    }
+    let count: u64 = transaction
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE dead = 0 LIMIT ?1)")?
+        .query_row([i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?;
+    Ok(count >= most)
+}
+
+/// Dead letters in the order of their deaths, those after `after` first: a moment, and the id among those of it.
+pub(super) fn dead_letters(
+    transaction: &Transaction<'_>,
+    after: Option<(Timestamp, i64)>,
+    limit: usize,
+) -> Result<Vec<DeadLetter>, BackendError> {
+    let (died_at, id) = after.map_or((i64::MIN, 0), |(died_at, id)| (died_at.0, id));
+    let letters = transaction
+        .prepare_cached(
+            "SELECT id, body, reason, receive_count, sent_at, visible_at FROM messages
+             WHERE dead = 1 AND (visible_at, id) > (?1, ?2) ORDER BY visible_at, id LIMIT ?3",
+        )?
+        .query_map(params![died_at, id, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            Ok(DeadLetter {
+                id: row.get::<_, i64>(0)?.to_string(),
+                body: row.get(1)?,
+                reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
+                receive_count: row.get(3)?,
+                sent_at: Timestamp(row.get(4)?),
+                died_at: Timestamp(row.get(5)?),
+            })
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(letters)
+}
+
+/// The newest message there is.
+fn newest(transaction: &Transaction<'_>) -> Result<Option<i64>, BackendError> {
+    Ok(transaction.prepare_cached("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?)
+}
+
+/// Purges among the next messages after this one and up to the newest; tells how many, and which was looked at last.
+fn purge_some(
+    transaction: &Transaction<'_>,
+    which: Purge,
+    after: i64,
+    newest: Option<i64>,
+) -> Result<(u64, Option<i64>), BackendError> {
+    let mut delete = transaction.prepare_cached("DELETE FROM messages WHERE id = ?1")?;
+    let mut select = transaction.prepare_cached(
+        "SELECT id, CASE WHEN dead = ?3 THEN body END FROM messages WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?4",
+    )?;
+    let looked_at: Vec<(i64, Option<String>)> = select
+        .query_map(params![after, newest, which == Purge::DeadLetters, AT_ONCE as i64], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut purged = 0;
+    for (id, body) in &looked_at {
+        if body.as_deref().is_some_and(|body| !is_removal(body)) {
+            purged += delete.execute([id])? as u64;
+        }
+    }
+    Ok((purged, looked_at.last().map(|(id, _)| *id)))
+}
+
+/// What is no event of ours tells of nothing.
+fn is_removal(body: &str) -> bool {
+    DocumentEvent::parse(body).is_ok_and(|event| event.event == EventKind::Removed)
+}
+
+/// Makes a dead letter a new message; tells whether it was there.
+fn redrive_one(transaction: &Transaction<'_>, id: i64, now: Timestamp) -> Result<bool, BackendError> {
+    let letter: Option<(String, Option<Vec<u8>>, Option<Sequence>)> = transaction
+        .prepare_cached("DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((body, document, sequence)) = letter else { return Ok(false) };
+    let subject = document.zip(sequence).map(|(document, sequence)| Subject { document, sequence });
+    enqueue(transaction, &body, subject.as_ref(), now, now)?;
+    Ok(true)
+}
+
+/// Redrives those that died first, of those up to the newest; tells how many.
+fn redrive_some(transaction: &Transaction<'_>, newest: Option<i64>) -> Result<usize, BackendError> {
+    let ids: Vec<i64> = transaction
+        .prepare_cached(
+            "SELECT id FROM messages WHERE dead = 1 AND id <= ?1 ORDER BY visible_at, id LIMIT ?2",
+        )?
+        .query_map(params![newest, AT_ONCE as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let now = Timestamp::now();
+    for id in &ids {
+        redrive_one(transaction, *id, now)?;
+    }
+    Ok(ids.len())
+}
+
 fn next_visible(transaction: &Transaction<'_>) -> Result<Option<Timestamp>, BackendError> {
     let next: Option<i64> = transaction
         .prepare_cached("SELECT min(visible_at) FROM messages WHERE dead = 0")?
@@ -263,7 +387,7 @@ fn extend_at(
     Ok(extended == 1)
 }
 
-fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, BackendError> {
+pub(super) fn depth_at(transaction: &Transaction<'_>, now: Timestamp) -> Result<Depth, BackendError> {
     let depth = transaction
         .prepare_cached(
             "SELECT count(*) FILTER (WHERE dead = 0 AND visible_at <= ?1),
@@ -301,17 +425,58 @@ impl EmbeddedQueue {
         self.leases.read(|transaction| Ok(next_visible(transaction)?.is_none()))
     }
 
+    /// Whether at least so many messages are left to do: counts no further.
+    pub fn has_backlog(&self, least: u64) -> Result<bool, BackendError> {
+        self.leases.read(|transaction| {
+            Ok(transaction
+                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE dead = 0 LIMIT ?1)")?
+                .query_row([least], |row| row.get::<_, u64>(0))?
+                >= least)
+        })
+    }
+
     /// How the queue stands and what passed through it so far, in one snapshot.
     pub fn depth_and_throughput(&self) -> Result<(Depth, Throughput), BackendError> {
-        self.leases.read(|transaction| {
-            let depth = depth_at(transaction, Timestamp::now())?;
-            let throughput = transaction
-                .prepare_cached("SELECT sent, received, deleted FROM throughput")?
-                .query_row([], |row| {
-                    Ok(Throughput { sent: row.get(0)?, received: row.get(1)?, deleted: row.get(2)? })
+        self.leases
+            .read(|transaction| Ok((depth_at(transaction, Timestamp::now())?, throughput(transaction)?)))
+    }
+
+    /// Deletes messages without doing anything about them, a few at a time so that others are not held up; tells how
+    /// many. Whoever holds one has lost it, and writes nothing.
+    pub fn purge(&self, which: Purge) -> Result<u64, BackendError> {
+        // What comes meanwhile is not meant.
+        let newest = self.durable.read(newest)?;
+        let (mut purged, mut after) = (0, 0);
+        loop {
+            let (some, last) =
+                self.durable.write(|transaction| purge_some(transaction, which, after, newest))?;
+            purged += some;
+            let Some(last) = last else {
+                self.settled.ring();
+                return Ok(purged);
+            };
+            after = last;
+        }
+    }
+
+    /// Redrives all that are dead now, a few at a time so that others are not held up.
+    fn redrive_all(&self) -> Result<u64, BackendError> {
+        // What is redriven gets a greater number, so that none is redriven twice, however soon it dies again.
+        let newest = self.durable.read(newest)?;
+        let mut redriven = 0;
+        loop {
+            let some =
+                self.durable.write(|transaction| redrive_some(transaction, newest)).map_err(|error| {
+                    let done =
+                        format!("{redriven} dead letters were redriven, then: {}", error.for_another());
+                    if redriven == 0 { error } else { BackendError::new(error.kind(), done) }
                 })?;
-            Ok((depth, throughput))
-        })
+            if some == 0 {
+                return Ok(redriven);
+            }
+            self.sent.ring();
+            redriven += some as u64;
+        }
     }
 
     /// Waits until something was sent since `seen`, or `timeout` has passed, or somebody waked it; returns what to pass
@@ -448,65 +613,36 @@ impl Queue for EmbeddedQueue {
     }
 
     fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BackendError> {
-        self.leases.read(|transaction| {
-            let letters = transaction
-                .prepare_cached(
-                    "SELECT id, body, reason, receive_count, sent_at, visible_at FROM messages
-                     WHERE dead = 1 ORDER BY visible_at, id LIMIT ?1",
-                )?
-                .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-                    Ok(DeadLetter {
-                        id: row.get::<_, i64>(0)?.to_string(),
-                        body: row.get(1)?,
-                        reason: row.get::<_, Option<String>>(2)?.unwrap_or_default(),
-                        receive_count: row.get(3)?,
-                        sent_at: Timestamp(row.get(4)?),
-                        died_at: Timestamp(row.get(5)?),
-                    })
-                })?
-                .collect::<Result<_, _>>()?;
-            Ok(letters)
-        })
+        self.leases.read(|transaction| dead_letters(transaction, None, limit))
     }
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
-        let count = self.durable.write(|transaction| {
-            let mut ids: Vec<i64> = match which {
-                Redrive::All => transaction
-                    .prepare_cached("SELECT id FROM messages WHERE dead = 1 ORDER BY visible_at, id")?
-                    .query_map([], |row| row.get(0))?
-                    .collect::<Result<_, _>>()?,
-                Redrive::Only(ids) => ids
-                    .iter()
-                    .map(|id| {
-                        id.parse().map_err(|_| BackendError::new(ErrorKind::NotFound, no_dead_letter(id)))
-                    })
-                    .collect::<Result<_, _>>()?,
-            };
-            ids.sort_unstable();
-            ids.dedup();
+        let Redrive::Only(ids) = which else {
+            return self.redrive_all();
+        };
+        let mut ids: Vec<i64> = ids
+            .iter()
+            .map(|id| id.parse().map_err(|_not_a_number| no_dead_letter(id)))
+            .collect::<Result<_, _>>()?;
+        ids.sort_unstable();
+        ids.dedup();
+        self.durable.write(|transaction| {
             let now = Timestamp::now();
-            for id in &ids {
-                let (body, document, sequence): (String, Option<Vec<u8>>, Option<Sequence>) = transaction
-                    .prepare_cached(
-                        "DELETE FROM messages WHERE id = ?1 AND dead = 1 RETURNING body, document, sequence",
-                    )?
-                    .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                    .optional()?
-                    .ok_or_else(|| BackendError::new(ErrorKind::NotFound, no_dead_letter(&id.to_string())))?;
-                let subject =
-                    document.zip(sequence).map(|(document, sequence)| Subject { document, sequence });
-                enqueue(transaction, &body, subject.as_ref(), now, now)?;
-            }
-            Ok(ids.len() as u64)
+            ids.iter().try_for_each(|id| {
+                let was_there = redrive_one(transaction, *id, now)?;
+                was_there.then_some(()).ok_or_else(|| no_dead_letter(&id.to_string()))
+            })
         })?;
         self.sent.ring();
-        Ok(count)
+        Ok(ids.len() as u64)
     }
 }
 
-fn no_dead_letter(id: &str) -> String {
-    format!("there is no dead letter {id:?}: `wordfreq queue dead-letters` lists them")
+fn no_dead_letter(id: &str) -> BackendError {
+    BackendError::new(
+        ErrorKind::NotFound,
+        format!("there is no dead letter {id:?}: `wordfreq queue dead-letters` lists them"),
+    )
 }
 
 #[cfg(test)]
@@ -598,6 +734,91 @@ mod tests {
         let depth = fixture.at(|transaction| depth_at(transaction, Timestamp(10)));
         assert_eq!((depth.visible, depth.in_flight, depth.delayed, depth.dead_letters), (1, 1, 1, 0));
         assert_eq!(depth.oldest_age, Some(Duration::from_millis(10)));
+    }
+
+    #[test]
+    fn a_purge_takes_one_kind_and_whoever_holds_a_message_has_lost_it() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let now = Timestamp::now();
+        let many = AT_ONCE + 3;
+        fixture.at(|transaction| {
+            (0..many).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
+        });
+        let [held, dead] = &fixture.receive(now.0)[..2] else { panic!("two messages") };
+        queue.dead_letter(&dead.receipt, "a reason").unwrap();
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 1);
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
+        assert_eq!(queue.purge(Purge::Messages).unwrap(), many as u64 - 1);
+        assert!(queue.is_idle().unwrap());
+        assert_eq!(queue.extend(std::slice::from_ref(&held.receipt), LEASE).unwrap(), [false]);
+    }
+
+    #[test]
+    fn a_purge_leaves_removals_and_goes_on_behind_them() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let (many, now) = (AT_ONCE as u64 + 3, Timestamp::now());
+        let send = |kind| {
+            fixture.at(|transaction| {
+                (1..=many).try_for_each(|number| {
+                    let id = DocumentId::new("processing", number.to_string())?;
+                    enqueue_event(transaction, &DocumentEvent::new(kind, id, Sequence(number.into()), 0), now)
+                })
+            });
+        };
+        send(EventKind::Removed);
+        send(EventKind::Created);
+        assert_eq!(queue.purge(Purge::Messages).unwrap(), many);
+        assert_eq!(queue.depth().unwrap().visible, many);
+        fixture.at(|transaction| Ok(transaction.execute("UPDATE messages SET dead = 1", [])?));
+        assert_eq!(queue.purge(Purge::DeadLetters).unwrap(), 0);
+        assert_eq!(queue.depth().unwrap().dead_letters, many);
+    }
+
+    #[test]
+    fn a_redrive_of_all_is_in_batches_and_none_is_redriven_twice() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let (many, now) = (2 * AT_ONCE as u64 + 3, Timestamp::now());
+        fixture.at(|transaction| {
+            (0..many).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
+        });
+        fixture.at(|transaction| Ok(transaction.execute("UPDATE messages SET dead = 1", [])?));
+        // From now on what is redriven dies on the spot.
+        fixture.at(|transaction| {
+            Ok(transaction.execute_batch(
+                "CREATE TRIGGER dies AFTER INSERT ON messages BEGIN
+                     UPDATE messages SET dead = 1 WHERE id = new.id;
+                 END;",
+            )?)
+        });
+        assert_eq!(fixture.at(|transaction| redrive_some(transaction, newest(transaction)?)), AT_ONCE);
+        assert_eq!(queue.redrive(&Redrive::All).unwrap(), many);
+        let depth = queue.depth().unwrap();
+        assert_eq!((depth.visible, depth.dead_letters), (0, many));
+    }
+
+    #[test]
+    fn dead_letters_come_in_pages_whatever_comes_and_goes() {
+        let fixture = fixture();
+        let at = |second: i64| Timestamp(1000 * second);
+        for number in 0..5 {
+            fixture.at(|transaction| enqueue(transaction, &number.to_string(), None, at(0), at(0)));
+        }
+        // Three die in one moment.
+        fixture.at(|transaction| {
+            Ok(transaction.execute("UPDATE messages SET dead = 1, visible_at = 1000 * max(id, 3)", [])?)
+        });
+        let page = |after| fixture.at(|transaction| dead_letters(transaction, after, 2));
+        let first = page(None);
+        fixture.at(|transaction| Ok(transaction.execute("DELETE FROM messages WHERE id = 1", [])?));
+        let last = &first[1];
+        let second = page(Some((last.died_at, last.id.parse().unwrap())));
+        let last = &second[1];
+        let third = page(Some((last.died_at, last.id.parse().unwrap())));
+        let ids: Vec<_> = [first, second, third].concat().into_iter().map(|letter| letter.id).collect();
+        assert_eq!(ids, ["1", "2", "3", "4", "5"]);
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub(super) fn current_profile(transaction: &Transaction<'_>) -> Result<Option<Pr
     Ok(current_profile_row(transaction)?.map(|(_, profile)| profile))
 }
 
-fn current_profile_row(transaction: &Transaction<'_>) -> Result<Option<(i64, Profile)>, BackendError> {
+pub(super) fn current_profile_row(
+    transaction: &Transaction<'_>,
+) -> Result<Option<(i64, Profile)>, BackendError> {
     let row: Option<(i64, String, u32)> = transaction
         .prepare_cached(
             "SELECT profiles.id, profiles.name, min_length FROM settings JOIN profiles ON profiles.id = value
@@ -215,6 +217,79 @@ fn summary(row: &Row<'_>) -> Result<ResultSummary, BackendError> {
     })
 }
 
+/// The profile in force, where there must be one.
+pub(super) fn profile_in_force(transaction: &Transaction<'_>) -> Result<(i64, Profile), BackendError> {
+    current_profile_row(transaction)?.ok_or_else(|| {
+        BackendError::new(
+            ErrorKind::NotFound,
+            "nothing was counted in this data directory yet: start `wordfreq up`",
+        )
+    })
+}
+
+/// The sums over all documents of a profile, as far as no word has to be looked at.
+pub(super) fn sums(
+    transaction: &Transaction<'_>,
+    profile_id: i64,
+    profile: &Profile,
+) -> Result<Totals, BackendError> {
+    Ok(transaction
+        .prepare_cached(
+            "SELECT count(*) FILTER (WHERE profile_id = ?1), coalesce(sum(bytes) FILTER (WHERE profile_id = ?1), 0),
+                    coalesce(sum(over_long) FILTER (WHERE profile_id = ?1), 0),
+                    count(*) FILTER (WHERE profile_id <> ?1)
+             FROM results",
+        )?
+        .query_row([profile_id], |row| {
+            Ok(Totals {
+                fingerprint: profile.fingerprint(),
+                documents: row.get(0)?,
+                bytes: row.get(1)?,
+                words: 0,
+                distinct: 0,
+                over_long: row.get(2)?,
+                other_documents: row.get(3)?,
+                counts: Vec::new(),
+            })
+        })?)
+}
+
+/// See [`Results::read`].
+pub(super) fn read(
+    transaction: &Transaction<'_>,
+    document: &DocumentId,
+    limit: Option<usize>,
+) -> Result<Option<DocumentResult>, BackendError> {
+    let mut select = transaction.prepare_cached(&format!("{SUMMARY} WHERE bucket = ?1 AND key = ?2"))?;
+    let mut rows = select.query(params![document.bucket(), document.key().as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let summary = summary(row)?;
+    let encoded: Vec<u8> = transaction
+        .prepare_cached("SELECT encoded FROM count_tables WHERE result_id = ?1")?
+        .query_row([row.get::<_, i64>(10)?], |row| row.get(0))?;
+    let mut counts = Vec::new();
+    encoding::decode_counts(&encoded, limit, |word, count| counts.push((word.to_owned(), count)))
+        .map_err(|error| BackendError::new(error.kind(), format!("result of {document}: {error}")))?;
+    Ok(Some(DocumentResult { summary, counts }))
+}
+
+/// See [`Results::list`].
+pub(super) fn list(
+    transaction: &Transaction<'_>,
+    after: Option<&DocumentId>,
+    limit: usize,
+) -> Result<Vec<ResultSummary>, BackendError> {
+    let (bucket, key) = after.map_or(("", &[][..]), |after| (after.bucket(), after.key().as_bytes()));
+    let mut select = transaction
+        .prepare_cached(&format!("{SUMMARY} WHERE (bucket, key) > (?1, ?2) ORDER BY bucket, key LIMIT ?3"))?;
+    let mut rows = select.query(params![bucket, key, i64::try_from(limit).unwrap_or(i64::MAX)])?;
+    let mut list = Vec::new();
+    while let Some(row) = rows.next()? {
+        list.push(summary(row)?);
+    }
+    Ok(list)
+}
+
 impl Results for EmbeddedResults {
     fn commit(&self, completions: &[Completion]) -> Result<Vec<Committed>, BackendError> {
         failpoint::hit("results.before_commit");
@@ -242,63 +317,17 @@ impl Results for EmbeddedResults {
         document: &DocumentId,
         limit: Option<usize>,
     ) -> Result<Option<DocumentResult>, BackendError> {
-        self.durable.read(|transaction| {
-            let mut select =
-                transaction.prepare_cached(&format!("{SUMMARY} WHERE bucket = ?1 AND key = ?2"))?;
-            let mut rows = select.query(params![document.bucket(), document.key().as_bytes()])?;
-            let Some(row) = rows.next()? else { return Ok(None) };
-            let summary = summary(row)?;
-            let encoded: Vec<u8> = transaction
-                .prepare_cached("SELECT encoded FROM count_tables WHERE result_id = ?1")?
-                .query_row([row.get::<_, i64>(10)?], |row| row.get(0))?;
-            let mut counts = Vec::new();
-            encoding::decode_counts(&encoded, limit, |word, count| counts.push((word.to_owned(), count)))
-                .map_err(|error| BackendError::new(error.kind(), format!("result of {document}: {error}")))?;
-            Ok(Some(DocumentResult { summary, counts }))
-        })
+        self.durable.read(|transaction| read(transaction, document, limit))
     }
 
     fn list(&self, after: Option<&DocumentId>, limit: usize) -> Result<Vec<ResultSummary>, BackendError> {
-        self.durable.read(|transaction| {
-            let (bucket, key) = after.map_or(("", &[][..]), |after| (after.bucket(), after.key().as_bytes()));
-            let mut select = transaction.prepare_cached(&format!(
-                "{SUMMARY} WHERE (bucket, key) > (?1, ?2) ORDER BY bucket, key LIMIT ?3"
-            ))?;
-            let mut rows = select.query(params![bucket, key, i64::try_from(limit).unwrap_or(i64::MAX)])?;
-            let mut list = Vec::new();
-            while let Some(row) = rows.next()? {
-                list.push(summary(row)?);
-            }
-            Ok(list)
-        })
+        self.durable.read(|transaction| list(transaction, after, limit))
     }
 
     fn totals(&self, limit: Option<usize>) -> Result<Totals, BackendError> {
         self.durable.read(|transaction| {
-            let Some((profile_id, profile)) = current_profile_row(transaction)? else {
-                return Err(BackendError::new(
-                    ErrorKind::NotFound,
-                    "nothing was counted in this data directory yet: start `wordfreq up`",
-                ));
-            };
-            let (documents, bytes, over_long, other_documents) = transaction
-                .prepare_cached(
-                    "SELECT count(*) FILTER (WHERE profile_id = ?1), coalesce(sum(bytes) FILTER (WHERE profile_id = ?1), 0),
-                            coalesce(sum(over_long) FILTER (WHERE profile_id = ?1), 0),
-                            count(*) FILTER (WHERE profile_id <> ?1)
-                     FROM results",
-                )?
-                .query_row([profile_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
-            let mut totals = Totals {
-                fingerprint: profile.fingerprint(),
-                documents,
-                bytes,
-                words: 0,
-                distinct: 0,
-                over_long,
-                other_documents,
-                counts: Vec::new(),
-            };
+            let (profile_id, profile) = profile_in_force(transaction)?;
+            let mut totals = sums(transaction, profile_id, &profile)?;
             let pending = totals::pending(transaction, profile_id)?;
             let mut top = limit.map(Top::new);
             totals::visit(transaction, profile_id, &pending, |word, total| {
@@ -319,8 +348,11 @@ impl Results for EmbeddedResults {
                 }),
                 Some(top) => {
                     for (word, count) in top.into_ranked() {
-                        let documents = totals::of_word(transaction, profile_id, &pending, &word)?.documents;
-                        totals.counts.push(TotalWord { word, count, documents });
+                        let total =
+                            totals::of_word(transaction, profile_id, &pending, &word)?.ok_or_else(|| {
+                                BackendError::new(ErrorKind::Corrupt, "a stored word has totals and has none")
+                            })?;
+                        totals.counts.push(TotalWord { word, count, documents: total.documents });
                     }
                 }
             }

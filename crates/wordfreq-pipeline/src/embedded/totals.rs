@@ -17,7 +17,7 @@ use crate::failpoint;
 /// milliseconds for the commit that folds.
 pub(super) const FOLD_AT: u64 = 100_000;
 
-type WordMoves = HashMap<Box<[u8]>, Move>;
+pub(super) type WordMoves = HashMap<Box<[u8]>, Move>;
 
 /// The moves of one commit, by profile.
 #[derive(Debug, Default)]
@@ -157,13 +157,13 @@ pub(super) fn visit(
     Ok(())
 }
 
-/// The totals of a word that has some.
+/// The totals of a word; `None` if it stands in no document.
 pub(super) fn of_word(
     transaction: &Transaction<'_>,
     profile_id: i64,
     pending: &WordMoves,
     word: &str,
-) -> Result<Total, BackendError> {
+) -> Result<Option<Total>, BackendError> {
     let row = transaction
         .prepare_cached("SELECT count, documents FROM totals WHERE profile_id = ?1 AND word = ?2")?
         .query_row(params![profile_id, word.as_bytes()], |row| {
@@ -172,7 +172,7 @@ pub(super) fn of_word(
         .optional()?
         .unwrap_or_default();
     let sum = row.and(pending.get(word.as_bytes()).copied().unwrap_or_default());
-    total(sum)?.ok_or_else(|| inconsistent(sum))
+    total(sum)
 }
 
 fn total(sum: Move) -> Result<Option<Total>, BackendError> {

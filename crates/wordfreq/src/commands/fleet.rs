@@ -2,7 +2,8 @@
 //! Reads only what the scaler has put down; the live view of the same is `top`.
 
 use anyhow::bail;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wordfreq_core::scaling::{InstanceState, Moment};
 use wordfreq_pipeline::Timestamp;
 use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, Sizing};
@@ -11,13 +12,32 @@ use wordfreq_pipeline::fleet::Member;
 use super::results::shown_time;
 use crate::cli::{FleetArgs, FleetCommand};
 use crate::config::{BackendName, Config};
-use crate::data_directory;
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, Cell, Format, Listing, Style};
+use crate::remote::Remote;
+use crate::{backend, data_directory};
+
+const INSTANCE_COLUMNS: [&str; 9] =
+    ["id", "state", "health", "process", "launched_at", "in_service_since", "held", "documents", "note"];
+const ACTIVITY_COLUMNS: [&str; 7] =
+    ["status", "started_at", "ended_at", "instance", "description", "message", "cause"];
+const TRANSITION_COLUMNS: [&str; 6] = ["at", "alarm", "from", "to", "value", "reason"];
+const ALARM_COLUMNS: [&str; 6] = ["name", "state", "since", "value", "rule", "reason"];
 
 /// Prints what is asked for.
 pub fn run(args: &FleetArgs, config: &Config) -> anyhow::Result<Exit> {
     let style = args.command.output().format.style();
+    if let FleetCommand::Alarms { history: false, newest, .. } = &args.command
+        && newest.is_given()
+    {
+        return Err(UsageError(
+            "--top and --all are about what happened: add --history, or drop them".into(),
+        )
+        .into());
+    }
+    if config.backend.value == BackendName::Server {
+        return served(&Remote::open(config)?, &args.command, style);
+    }
     let embedded = open(config)?;
     let Some(sizing) = embedded.history.sizing()? else {
         let directory = embedded.directory().display();
@@ -27,19 +47,101 @@ pub fn run(args: &FleetArgs, config: &Config) -> anyhow::Result<Exit> {
         FleetCommand::Status(_) => status(&embedded, &sizing, style)?,
         FleetCommand::Activity { newest, .. } => activity(&embedded, newest.limit(), style)?,
         FleetCommand::Alarms { history: true, newest, .. } => transitions(&embedded, newest.limit(), style)?,
-        FleetCommand::Alarms { newest, .. } if newest.is_given() => {
-            return Err(UsageError(
-                "--top and --all are about what happened: add --history, or drop them".into(),
-            )
-            .into());
-        }
         FleetCommand::Alarms { .. } => alarms(&sizing, style)?,
     }
     Ok(Exit::Done)
 }
 
+/// The fleet of an `up` elsewhere, as its API tells of it.
+#[derive(Deserialize)]
+struct Served {
+    plan: String,
+    min: u32,
+    max: u32,
+    desired: u32,
+    in_service: usize,
+    pending: usize,
+    terminating: usize,
+    running: bool,
+    service_seconds: Option<f64>,
+    at: String,
+    time_scale: f64,
+    instances: Vec<Value>,
+}
+
+/// Prints what is asked for of an `up` elsewhere.
+fn served(remote: &Remote, command: &FleetCommand, style: Style) -> anyhow::Result<Exit> {
+    match command {
+        FleetCommand::Status(_) => {
+            let served: Served = serde_json::from_value(remote.object("fleet")?)?;
+            let status = Status {
+                plan: &served.plan,
+                min: served.min,
+                max: served.max,
+                desired: served.desired,
+                in_service: served.in_service,
+                pending: served.pending,
+                terminating: served.terminating,
+                running: served.running,
+                service_seconds: served.service_seconds,
+                at: served.at.into(),
+                time_scale: served.time_scale,
+                instances: listed("instances", INSTANCE_COLUMNS, INSTANCE_COLUMNS, &served.instances),
+            };
+            print_status(&status, style)?;
+        }
+        FleetCommand::Activity { newest, .. } => {
+            let (found, more) = newest_of(remote, "fleet/activities", newest.limit())?;
+            let listing = listed("activities", ACTIVITY_COLUMNS, ACTIVITY_COLUMNS, &found);
+            print_newest(&listing, style, more)?;
+        }
+        FleetCommand::Alarms { history: true, newest, .. } => {
+            let (found, more) = newest_of(remote, "fleet/alarms/history", newest.limit())?;
+            let fields = ["at", "alarm", "old_state", "new_state", "value", "reason"];
+            print_newest(&listed("transitions", TRANSITION_COLUMNS, fields, &found), style, more)?;
+        }
+        FleetCommand::Alarms { .. } => {
+            let found = remote.objects("fleet/alarms", usize::MAX)?;
+            let listing = listed("alarms", ALARM_COLUMNS, ALARM_COLUMNS, &found);
+            output::to_stdout(|out| output::write_listing(out, &listing, style))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The first items of a list, and whether there are more.
+fn newest_of(remote: &Remote, path: &str, limit: usize) -> anyhow::Result<(Vec<Value>, bool)> {
+    let mut found = remote.objects(path, limit.saturating_add(1))?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    Ok((found, more))
+}
+
+/// Objects of the API as rows: a field for each column.
+fn listed<const N: usize>(
+    name: &'static str,
+    columns: [&'static str; N],
+    fields: [&str; N],
+    items: &[Value],
+) -> Listing<N> {
+    let mut listing = Listing::new(name, columns);
+    for item in items {
+        listing.push(fields.map(|field| match &item[field] {
+            Value::Null => Cell::Missing,
+            Value::String(text) => text.as_str().into(),
+            other => match (other.as_u64(), other.as_f64()) {
+                (Some(number), _) => number.into(),
+                (None, Some(number)) => number.into(),
+                (None, None) => other.to_string().into(),
+            },
+        }));
+    }
+    listing
+}
+
 /// Opens the data directory of the fleet that is to be looked at.
 pub(super) fn open(config: &Config) -> anyhow::Result<Embedded> {
+    backend::refuse_remote(config, "top")?;
     if config.backend.value == BackendName::Aws {
         return Err(UsageError(
             "on AWS the fleet is an EC2 Auto Scaling group: look at it there, with `aws autoscaling \
@@ -94,8 +196,17 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
         time_scale: sizing.scale,
         instances: instances(&members, running),
     };
+    print_status(&status, style)?;
+    if style.format == Format::Table && !running {
+        let at = Timestamp::from(sizing.at).to_rfc3339();
+        output::remark(format!("`wordfreq up` does not run: this is how its fleet stood at {at}"));
+    }
+    Ok(())
+}
+
+fn print_status(status: &Status<'_>, style: Style) -> anyhow::Result<()> {
     output::to_stdout(|out| match style.format {
-        Format::Json => output::write_json(out, &status),
+        Format::Json => output::write_json(out, status),
         _ => output::write_listing(out, &status.instances, style),
     })?;
     if style.format == Format::Table {
@@ -104,19 +215,12 @@ fn status(embedded: &Embedded, sizing: &Sizing, style: Style) -> anyhow::Result<
             "plan {plan}, {min} to {max} instances: {desired} desired, {in_service} in service, {pending} pending, \
              {terminating} terminating"
         ));
-        if !status.running {
-            let at = Timestamp::from(sizing.at).to_rfc3339();
-            output::remark(format!("`wordfreq up` does not run: this is how its fleet stood at {at}"));
-        }
     }
     Ok(())
 }
 
 fn instances(members: &[Member], running: bool) -> Listing<9> {
-    let mut listing = Listing::new(
-        "instances",
-        ["id", "state", "health", "process", "launched_at", "in_service_since", "held", "documents", "note"],
-    );
+    let mut listing = Listing::new("instances", INSTANCE_COLUMNS);
     for Member { instance, process, held, documents, note, .. } in members {
         listing.push([
             instance.id.as_str().into(),
@@ -144,10 +248,7 @@ fn activity(embedded: &Embedded, limit: usize, style: Style) -> anyhow::Result<(
     let mut found = embedded.history.activities(limit.saturating_add(1))?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let mut listing = Listing::new(
-        "activities",
-        ["status", "started_at", "ended_at", "instance", "description", "message", "cause"],
-    );
+    let mut listing = Listing::new("activities", ACTIVITY_COLUMNS);
     for kept in found {
         listing.push([
             kept.status.as_str().into(),
@@ -166,7 +267,7 @@ fn transitions(embedded: &Embedded, limit: usize, style: Style) -> anyhow::Resul
     let mut found = embedded.history.transitions(limit.saturating_add(1))?;
     let more = found.len() > limit;
     found.truncate(limit);
-    let mut listing = Listing::new("transitions", ["at", "alarm", "from", "to", "value", "reason"]);
+    let mut listing = Listing::new("transitions", TRANSITION_COLUMNS);
     for transition in found {
         listing.push([
             shown_moment(transition.at),
@@ -181,7 +282,7 @@ fn transitions(embedded: &Embedded, limit: usize, style: Style) -> anyhow::Resul
 }
 
 fn alarms(sizing: &Sizing, style: Style) -> anyhow::Result<()> {
-    let mut listing = Listing::new("alarms", ["name", "state", "since", "value", "rule", "reason"]);
+    let mut listing = Listing::new("alarms", ALARM_COLUMNS);
     for (rule, status) in sizing.rules.iter().zip(&sizing.state.alarms) {
         listing.push([
             status.name.as_str().into(),

@@ -652,6 +652,7 @@ impl Test<'_> {
                     Some(Fate::Failed { done: self.since_start(Timestamp::now()), reason })
                 }
                 DocumentState::Superseded => Some(Fate::Superseded),
+                DocumentState::Kept => bail!("{} is in a bucket that keeps its documents", sent.id),
                 DocumentState::Waiting => None,
             };
             if let Some(fate) = fate {

@@ -5,11 +5,13 @@
 pub mod completions;
 pub mod config;
 pub mod count;
+pub mod credential;
 pub mod fleet;
 pub mod loadtest;
 pub mod queue;
 pub mod results;
 pub mod simulate;
+pub mod subscriptions;
 pub mod top;
 pub mod up;
 pub mod upload;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use wordfreq_pipeline::queue::Redrive;
 
 use super::results::shown_time;
-use crate::backend::{self, OpenQueue};
+use crate::backend;
 use crate::cli::{QueueArgs, QueueCommand};
 use crate::config::Config;
 use crate::exit::Exit;
@@ -16,8 +16,7 @@ const SHOWN_CHARS: usize = 200;
 /// Does what is asked for.
 pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
     let style = args.command.output().format.style();
-    let open = backend::queue(config)?;
-    let OpenQueue { queue, .. } = &open;
+    let queue = backend::queue(config)?;
     match &args.command {
         QueueCommand::Status(_) => {
             let depth = queue.depth()?;
@@ -48,8 +47,8 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
                 "dead_letters",
                 ["id", "bucket", "key", "reason", "receive_count", "sent_at", "died_at"],
             );
-            for letter in queue.dead_letters(usize::MAX)? {
-                let (bucket, key) = match open.document(&letter.body) {
+            for letter in queue.dead_letters()? {
+                let (bucket, key) = match queue.document(&letter.body) {
                     Some(event) => (event.id.bucket().into(), event.id.key().into()),
                     // Whatever it was, it is shown where a person looks for its name.
                     None => (Cell::Missing, Cell::Text(letter.body.chars().take(SHOWN_CHARS).collect())),
@@ -67,8 +66,12 @@ pub fn run(args: &QueueArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_listing(out, &listing, style))?;
         }
         QueueCommand::Redrive { ids, .. } => {
-            let which = if ids.is_empty() { Redrive::All } else { Redrive::Only(ids.clone()) };
-            let redriven = queue.redrive(&which).context("nothing was redriven")?;
+            let (which, failed) = if ids.is_empty() {
+                (Redrive::All, "not all was redriven")
+            } else {
+                (Redrive::Only(ids.clone()), "nothing was redriven")
+            };
+            let redriven = queue.redrive(&which).context(failed)?;
             let mut listing = Listing::new("redriven", ["redriven"]);
             listing.push([redriven.into()]);
             if style.format == Format::Json {

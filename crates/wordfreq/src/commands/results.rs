@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use wordfreq_core::ProfileName;
+use wordfreq_pipeline::queue::Depth;
 use wordfreq_pipeline::results::{ResultSummary, Totals};
-use wordfreq_pipeline::{DocumentId, Queue, Results, Sequence, Timestamp};
+use wordfreq_pipeline::{DocumentId, Sequence, Timestamp};
 
-use crate::backend::{self, OpenResults};
+use crate::backend::{self, AnyResults};
 use crate::cli::{ResultsArgs, ResultsCommand};
 use crate::config::{BackendName, Config};
 use crate::exit::{Exit, UsageError};
@@ -15,10 +16,10 @@ use crate::output::{self, Cell, CountReport, Listing};
 pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
     let flags = args.command.output();
     let (limit, style) = (flags.limit.limit(), flags.format.style());
-    let OpenResults { results, queue } = backend::results(config)?;
+    let results = backend::results(config)?;
     match &args.command {
         ResultsCommand::List(_) => {
-            let (listing, more) = list(&*results, config.backend.value, limit)?;
+            let (listing, more) = list(&results, config.backend.value, limit)?;
             output::to_stdout(|out| output::write_listing(out, &listing, style))?;
             if more {
                 output::remark("there are more results: --top N or --all prints them");
@@ -49,7 +50,7 @@ pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
             let other_documents = totals.other_documents;
             let report = totals_report(totals)?;
             output::to_stdout(|out| output::write_count(out, &report, style))?;
-            remark_on_what_is_missing(queue.as_deref(), other_documents)?;
+            remark_on_what_is_missing(results.depth()?, other_documents)?;
         }
     }
     Ok(Exit::Done)
@@ -70,14 +71,13 @@ pub(super) fn totals_report(totals: Totals) -> anyhow::Result<CountReport> {
 }
 
 /// Totals are exact over what is committed; a person wants to know when that is not everything.
-fn remark_on_what_is_missing(queue: Option<&dyn Queue>, other_documents: u64) -> anyhow::Result<()> {
+fn remark_on_what_is_missing(depth: Option<Depth>, other_documents: u64) -> anyhow::Result<()> {
     if other_documents > 0 {
         output::remark(format!(
             "not in these totals: {other_documents} documents counted by another profile"
         ));
     }
-    let Some(queue) = queue else { return Ok(()) };
-    let depth = queue.depth()?;
+    let Some(depth) = depth else { return Ok(()) };
     if !depth.is_idle() {
         output::remark(format!("not in these totals yet: {depth}"));
     } else if depth.dead_letters > 0 {
@@ -90,7 +90,7 @@ fn remark_on_what_is_missing(queue: Option<&dyn Queue>, other_documents: u64) ->
 }
 
 fn list(
-    results: &dyn Results,
+    results: &AnyResults,
     backend: BackendName,
     limit: Option<usize>,
 ) -> anyhow::Result<(Listing<10>, bool)> {
@@ -111,7 +111,7 @@ fn list(
     );
     let limit = limit.unwrap_or(usize::MAX);
     // One more than is printed tells whether there are more.
-    let mut found = results.list(None, limit.saturating_add(1))?;
+    let mut found = results.list(limit.saturating_add(1))?;
     let more = found.len() > limit;
     found.truncate(limit);
     found.iter().for_each(|result| listing.push(row(result, backend)));
@@ -136,7 +136,7 @@ fn row(result: &ResultSummary, backend: BackendName) -> [Cell; 10] {
 /// A data directory's own number; on AWS the sequencer as the table keeps it, which no JSON number holds.
 fn shown_sequence(sequence: Sequence, backend: BackendName) -> Cell {
     match (backend, u64::try_from(sequence.0)) {
-        (BackendName::Embedded, Ok(number)) => Cell::Number(number),
+        (BackendName::Embedded | BackendName::Server, Ok(number)) => Cell::Number(number),
         _ => Cell::Text(format!("{:032x}", sequence.0)),
     }
 }

@@ -9,7 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::embedded::{Embedded, IfMissing, Lock, ProcessFleet, is_worker_on, make_directory};
+use wordfreq_pipeline::embedded::{
+    Embedded, IfMissing, Lock, ProcessFleet, Rearranged, is_worker_on, make_directory,
+};
 use wordfreq_pipeline::fleet::Clock;
 use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{Progress, Watch};
@@ -21,6 +23,8 @@ use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::fleet;
 use crate::output::{self, Style};
+use crate::server::notify::{Ending, Notifier, Pace};
+use crate::server::{self, Server};
 use crate::upkeep::{Sweep, fold_if_idle, keep_up, sweep_once};
 use crate::{data_directory, signals};
 
@@ -65,6 +69,19 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
             "profile changed, counting again"
         );
     }
+    let kept = match config.kept_buckets.explicit() {
+        Some(kept) => kept.clone(),
+        None => embedded.kept_buckets()?,
+    };
+    let rearranged = embedded.set_kept_buckets(&kept)?;
+    if rearranged != Rearranged::default() {
+        tracing::info!(
+            counting = rearranged.sent,
+            removing = rearranged.removed,
+            ?kept,
+            "other buckets keep their documents now"
+        );
+    }
 
     let drain = Drain::new();
     let (happened, events) = mpsc::channel();
@@ -81,6 +98,17 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     if args.supervised {
         signals::drain_on_end_of_input(drain.clone())?;
     }
+    let listen = match config.server.listen.explicit() {
+        // Who is to end by itself need not be asked meanwhile.
+        None if args.exit_when_idle => None,
+        _ => config.server.listen.value,
+    };
+    let server = listen.map(|address| server::start(config, address, &drain, waker.clone())).transpose()?;
+    let notifier = {
+        let url = server::public_url(config, server.as_ref().map(|server| server.address));
+        let notifier = Notifier::new(embedded.clone(), &config.notify, url, Pace(args.notify_pace))?;
+        notifier.start(drain.clone(), if args.exit_when_idle { Ending::LastWords } else { Ending::AtOnce })?
+    };
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
@@ -97,6 +125,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         data_dir = %directory.display(),
         profile = profile.fingerprint(),
         plan,
+        server = server.as_ref().map(Server::url),
         micros = started.elapsed().as_micros() as u64,
         "ready"
     );
@@ -107,10 +136,13 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let progress = watch.as_ref().map(Watch::progress).unwrap_or_default();
     drop(watch);
     drain.request();
-    for thread in forwarding.into_iter().chain([scaler, upkeep]) {
+    for thread in forwarding.into_iter().chain([scaler, upkeep, notifier]) {
         if thread.join().is_err() {
             tracing::error!("a thread ended in a panic");
         }
+    }
+    if server.is_some_and(|server| server.join().is_err()) {
+        tracing::error!("the server ended in a panic");
     }
     sweep_once(&embedded);
     fold_if_idle(&embedded);

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -15,11 +16,15 @@ use crate::cli::{DeleteArgs, UploadArgs};
 use crate::config::{BackendName, Config};
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, Cell, Listing, Style};
+use crate::remote::Remote;
 use crate::{aws, data_directory};
 
 /// The most documents, and about the most bytes, of one transaction.
 const BATCH_DOCUMENTS: usize = 64;
 const BATCH_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Documents on their way to a server at a time.
+const PUTS_AT_ONCE: usize = 8;
 
 /// The bucket whose documents are counted.
 const DEFAULT_BUCKET: &str = "processing";
@@ -34,7 +39,7 @@ pub(crate) const NOT_YET: &str = "it was not counted within the time of --timeou
 pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     let bucket = match (&args.bucket, config.backend.value) {
         (Some(bucket), _) => bucket.as_str(),
-        (None, BackendName::Embedded) => DEFAULT_BUCKET,
+        (None, BackendName::Embedded | BackendName::Server) => DEFAULT_BUCKET,
         (None, BackendName::Aws) => return aws::upload_without_bucket(config),
     };
     let (sources, mut num_failed) = sources(args, bucket)?;
@@ -45,10 +50,14 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     if config.backend.value == BackendName::Aws {
         return aws::upload(args, config, bucket, &sources, num_failed);
     }
-    data_directory::refuse_foreign(config)?;
-    let embedded = data_directory::open(config, IfMissing::Create)?;
+    let store = Store::open(config, IfMissing::Create)?;
     let mut uploaded = Vec::new();
-    let ended = upload(&embedded, &sources, &mut uploaded, &mut num_failed);
+    let ended = match &store {
+        Store::Here(embedded) => {
+            upload(embedded, &sources, &mut uploaded, &mut num_failed).map_err(Into::into)
+        }
+        Store::There(remote) => upload_to(remote, &sources, &mut uploaded, &mut num_failed),
+    };
     let plural = if uploaded.len() == 1 { "" } else { "s" };
     let bytes: u64 = uploaded.iter().map(|uploaded| uploaded.bytes).sum();
     output::remark(format!("uploaded {} document{plural}, {bytes} bytes, to {}", uploaded.len(), bucket));
@@ -56,13 +65,13 @@ pub fn run(args: &UploadArgs, config: &Config) -> anyhow::Result<Exit> {
     if let Err(error) = ended {
         let missing = sources.len() - uploaded.len();
         if uploaded.is_empty() {
-            return Err(error.into());
+            return Err(error);
         }
-        output::remark(format!("error: {missing} documents were not uploaded: {error}"));
+        output::remark(format!("error: {missing} documents were not uploaded: {error:#}"));
         return Ok(Exit::Partly);
     }
     if args.wait {
-        let num_lost = wait(&embedded, &uploaded, args.timeout)?;
+        let num_lost = wait(&store, &uploaded, args.timeout)?;
         num_failed += num_lost;
         num_done -= num_lost;
     }
@@ -81,6 +90,38 @@ pub(crate) fn exit(num_done: usize, num_failed: usize) -> Exit {
 /// What `--wait` prints.
 pub(crate) fn waited_for() -> Listing<6> {
     Listing::new("uploaded", ["bucket", "key", "status", "words", "distinct", "reason"])
+}
+
+/// Where documents go.
+enum Store {
+    Here(Box<Embedded>),
+    There(Remote),
+}
+
+impl Store {
+    fn open(config: &Config, if_missing: IfMissing) -> anyhow::Result<Self> {
+        if config.backend.value == BackendName::Server {
+            return Remote::open(config).map(Self::There);
+        }
+        if if_missing == IfMissing::Create {
+            data_directory::refuse_foreign(config)?;
+        }
+        Ok(Self::Here(Box::new(data_directory::open(config, if_missing)?)))
+    }
+
+    fn delete(&self, id: &DocumentId) -> anyhow::Result<bool> {
+        match self {
+            Self::Here(embedded) => Ok(embedded.bucket.delete(id)?),
+            Self::There(remote) => remote.delete(id),
+        }
+    }
+
+    fn state(&self, id: &DocumentId, sequence: Sequence) -> anyhow::Result<DocumentState> {
+        match self {
+            Self::Here(embedded) => Ok(embedded.state(id, sequence)?),
+            Self::There(remote) => remote.state(id, sequence),
+        }
+    }
 }
 
 /// A document that was accepted.
@@ -118,6 +159,59 @@ fn upload(
     put(embedded, &mut batch, uploaded)
 }
 
+/// What came of one source on its way to a server.
+enum Sent {
+    Put(Uploaded),
+    Failed(String),
+}
+
+/// Puts every source, several at a time, as each waits for the server's disk. An error is the server's; `uploaded` tells what
+/// it had taken before.
+fn upload_to(
+    remote: &Remote,
+    sources: &BTreeMap<DocumentId, PathBuf>,
+    uploaded: &mut Vec<Uploaded>,
+    num_failed: &mut usize,
+) -> anyhow::Result<()> {
+    let left = Mutex::new(sources.iter());
+    let broken = Mutex::new(None);
+    let sent = Mutex::new(BTreeMap::new());
+    let send = || {
+        loop {
+            let is_broken = broken.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let (false, Some((id, path))) = (is_broken, next) else { return };
+            let put = File::open(path).map_err(Into::into).and_then(|file| remote.put(id, file));
+            let came = match put {
+                Ok((sequence, bytes)) => Sent::Put(Uploaded { id: id.clone(), sequence, bytes }),
+                Err(error) if error.is::<std::io::Error>() || Remote::is_about_one(&error) => {
+                    Sent::Failed(format!("error: {}: {error:#}", path.display()))
+                }
+                Err(error) => {
+                    broken.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    return;
+                }
+            };
+            sent.lock().unwrap_or_else(PoisonError::into_inner).insert(id, came);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..PUTS_AT_ONCE.min(sources.len()) {
+            scope.spawn(send);
+        }
+    });
+    for came in sent.into_inner().unwrap_or_else(PoisonError::into_inner).into_values() {
+        match came {
+            Sent::Put(put) => uploaded.push(put),
+            Sent::Failed(remark) => {
+                output::remark(remark);
+                *num_failed += 1;
+            }
+        }
+    }
+    broken.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
 /// Deletes documents by name.
 pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
     let ids = args
@@ -128,10 +222,10 @@ pub fn delete(args: &DeleteArgs, config: &Config) -> anyhow::Result<Exit> {
     if config.backend.value == BackendName::Aws {
         return aws::delete(config, &ids);
     }
-    let embedded = data_directory::open(config, IfMissing::Refuse)?;
+    let store = Store::open(config, IfMissing::Refuse)?;
     let mut missing = 0;
     for id in &ids {
-        if embedded.bucket.delete(id)? {
+        if store.delete(id)? {
             output::remark(format!("deleted {id}"));
         } else {
             output::remark(format!("error: there is no document {id}"));
@@ -231,22 +325,32 @@ fn put(
 }
 
 /// Waits for each document in turn, prints what became of it; the number of failures.
-fn wait(embedded: &Embedded, uploaded: &[Uploaded], timeout: Option<Duration>) -> anyhow::Result<usize> {
-    if !Lock::is_taken(&embedded.directory().join(super::up::LOCK_FILE))? {
-        output::remark(
-            "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
-        );
-    }
+fn wait(store: &Store, uploaded: &[Uploaded], timeout: Option<Duration>) -> anyhow::Result<usize> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    // A sign from before the look is heard after it.
+    let mut pause: Box<dyn FnMut(Duration)> = match store {
+        Store::Here(embedded) => {
+            if !Lock::is_taken(&embedded.directory().join(super::up::LOCK_FILE))? {
+                output::remark(
+                    "no `wordfreq up` runs on this data directory; waiting for one, or for a `wordfreq worker`",
+                );
+            }
+            let mut seen = embedded.settled_so_far();
+            Box::new(move |most| seen = embedded.wait_settled(seen, most))
+        }
+        Store::There(remote) => {
+            let happenings = remote.listen();
+            Box::new(move |most| happenings.wait(most))
+        }
+    };
     let mut listing = waited_for();
     let mut num_failed = 0;
     for Uploaded { id, sequence, .. } in uploaded {
-        let mut seen = embedded.settled_so_far();
         let state = loop {
-            match embedded.state(id, *sequence)? {
+            match store.state(id, *sequence)? {
                 DocumentState::Waiting if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-                    seen = embedded.wait_settled(seen, left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+                    pause(left.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
                 }
                 settled => break settled,
             }
@@ -264,6 +368,14 @@ fn wait(embedded: &Embedded, uploaded: &[Uploaded], timeout: Option<Duration>) -
                 Cell::Missing,
                 Cell::Missing,
                 "a newer version exists".into(),
+            ],
+            DocumentState::Kept => [
+                bucket,
+                key,
+                "kept".into(),
+                Cell::Missing,
+                Cell::Missing,
+                "its bucket keeps documents and does not have them counted (setting buckets.keep)".into(),
             ],
             DocumentState::Failed(reason) => {
                 num_failed += 1;

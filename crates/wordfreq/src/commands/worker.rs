@@ -13,13 +13,14 @@ use crate::config::{BackendName, Config};
 use crate::exit::Exit;
 use crate::load::{self, ServiceTimes};
 use crate::upkeep::{Sweep, keep_up};
-use crate::{aws, data_directory, signals};
+use crate::{aws, backend, data_directory, signals};
 
 /// Works until a signal, or the end of standard input when supervised.
 pub fn run(args: &WorkerArgs, config: &Config) -> anyhow::Result<Exit> {
     if config.backend.value == BackendName::Aws {
         return aws::worker(config);
     }
+    backend::refuse_remote(config, "worker")?;
     let cores = limit_self(args)?;
     let drain = Drain::new();
     signals::drain_on_signal(drain.clone(), || {})?;

@@ -7,10 +7,13 @@
 //! This is the only file that reads the environment; the SDKs of AWS read theirs (`AWS_*`) themselves. Not here: the
 //! flags' definition (`cli`), the list of settings (`settings`), and opening or creating anything that a setting names.
 
+mod notify;
+mod remote;
+mod server;
 mod settings;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
@@ -20,14 +23,18 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use wordfreq_core::{MAX_WORD_BYTES, Profile, ProfileName};
+use wordfreq_pipeline::DocumentId;
 
 use crate::output::Cell;
+pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
+pub use remote::RemoteConfig;
+pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,
-    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN, FLEET_PROTECT,
-    FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MEMORY, MIN_LENGTH, PROFILE, QUEUE_BATCH,
-    QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET, SCALING_SERVICE,
-    THREADS, WATCH,
+    AWS_VISIBILITY, AWS_WORKER_COUNT, BACKEND, BUCKETS_KEEP, DATA_DIR, FLEET_GRACE, FLEET_MAX, FLEET_MIN,
+    FLEET_PROTECT, FLEET_WORKER_CPUS, FLEET_WORKER_MEMORY, LOG_FORMAT, MEMORY, MIN_LENGTH, PROFILE,
+    QUEUE_BATCH, QUEUE_MAX_RECEIVES, QUEUE_VISIBILITY, SCALING_LATENCY, SCALING_PLAN, SCALING_PRESET,
+    SCALING_SERVICE, THREADS, WATCH,
 };
 pub use settings::{SETTINGS, Setting, reference_table};
 
@@ -170,6 +177,8 @@ pub enum BackendName {
     Embedded,
     /// On S3, SQS and DynamoDB.
     Aws,
+    /// At an `up` elsewhere.
+    Server,
 }
 
 impl fmt::Display for BackendName {
@@ -177,6 +186,7 @@ impl fmt::Display for BackendName {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Aws => "aws",
+            Self::Server => "server",
         })
     }
 }
@@ -188,7 +198,8 @@ impl FromStr for BackendName {
         match name {
             "embedded" => Ok(Self::Embedded),
             "aws" => Ok(Self::Aws),
-            _ => Err("must be embedded or aws".to_owned()),
+            "server" => Ok(Self::Server),
+            _ => Err("must be embedded, aws or server".to_owned()),
         }
     }
 }
@@ -224,6 +235,10 @@ pub struct Flags {
     pub acceptable_latency: Option<String>,
     /// `--service-time`
     pub service_time: Option<String>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--server`
+    pub server: Option<String>,
 }
 
 /// The environment as it was at one moment.
@@ -501,12 +516,20 @@ pub struct Config {
     pub memory: Sourced<u64>,
     /// Directories `up` takes documents from.
     pub watch: Sourced<Vec<PathBuf>>,
+    /// Buckets that keep their documents uncounted.
+    pub kept_buckets: Sourced<BTreeSet<String>>,
     /// `[fleet]`
     pub fleet: FleetConfig,
     /// `[scaling]`
     pub scaling: ScalingConfig,
     /// `[queue]`
     pub queue: QueueConfig,
+    /// `[server]`
+    pub server: ServerConfig,
+    /// `[notify]` and `[smtp]`
+    pub notify: NotifyConfig,
+    /// An `up` elsewhere; of `[server]` too
+    pub remote: RemoteConfig,
     /// `[aws]`
     pub aws: AwsConfig,
     /// `[log]`
@@ -566,6 +589,9 @@ impl Config {
             layers.resolve(&MEMORY, Raw::of(flags.memory.as_deref()), bytes)?.or_default(quarter_of_memory);
         let watch_flag = (!flags.watch.is_empty()).then_some(Raw::Paths(&flags.watch));
         let watch = layers.resolve(&WATCH, watch_flag, directories)?.or_default(Vec::new);
+        let kept_buckets = layers
+            .resolve(&BUCKETS_KEEP, None, bucket_names)?
+            .or_default(|| BTreeSet::from([BUCKETS_KEEP.default.to_owned()]));
         let queue = QueueConfig {
             visibility_timeout: layers
                 .resolve(&QUEUE_VISIBILITY, None, |raw| {
@@ -582,16 +608,31 @@ impl Config {
         let elsewhere = Layers { environment: &Environment::default(), files: Vec::new() };
         let aws =
             AwsConfig::resolve(if flags.needs_backend { &layers } else { &elsewhere }, &profile, cores)?;
-        let backend = layers
-            .resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?
-            .0
-            .unwrap_or_else(|| match (&data_dir.origin, aws.origin()) {
-                (Origin::Flag(_), _) => {
-                    Sourced { value: BackendName::Embedded, origin: data_dir.origin.clone() }
-                }
-                (_, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
-                (_, None) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        let remote = RemoteConfig::resolve(&layers, flags)?;
+        let chosen = layers.resolve(&BACKEND, Raw::of(flags.backend), name::<BackendName>)?.0;
+        let backend = match (chosen, &data_dir.origin, &remote.url, aws.origin()) {
+            // A flag says which `up` to ask, so it also says that one is to be asked.
+            (_, _, Sourced { origin: origin @ Origin::Flag(_), .. }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (Some(chosen), ..) => chosen,
+            (None, origin @ Origin::Flag(_), ..) => {
+                Sourced { value: BackendName::Embedded, origin: origin.clone() }
+            }
+            (None, _, Sourced { value: Some(_), origin }, _) => {
+                Sourced { value: BackendName::Server, origin: origin.clone() }
+            }
+            (None, _, _, Some(origin)) => Sourced { value: BackendName::Aws, origin: origin.clone() },
+            (None, ..) => Sourced { value: BackendName::Embedded, origin: Origin::Default },
+        };
+        if let (BackendName::Server, None) = (backend.value, &remote.url.value) {
+            return Err(Misconfiguration::Value {
+                setting: BACKEND.name,
+                origin: backend.origin,
+                value: backend.value.to_string(),
+                mend: "needs `server.url` beside it, or --server, to say which".into(),
             });
+        }
         Ok(Self {
             backend,
             data_dir,
@@ -600,9 +641,13 @@ impl Config {
             threads,
             memory,
             watch,
+            kept_buckets,
             fleet: FleetConfig::resolve(&layers, flags)?,
             scaling: ScalingConfig::resolve(&layers, flags)?,
             queue,
+            server: ServerConfig::resolve(&layers, flags)?,
+            notify: NotifyConfig::resolve(&layers)?,
+            remote,
             aws,
             log: LogConfig { format, color: environment.wants_color() },
         })
@@ -631,7 +676,7 @@ impl Config {
         let number_of = |text: Option<String>| text.map_or(Cell::Missing, Cell::from);
         let time = |time: Duration| Cell::Text(humantime::format_duration(time).to_string());
         let (aws, fleet, scaling) = (&self.aws, &self.fleet, &self.scaling);
-        let rows: [(&'static Setting, Cell, &Origin); SETTINGS.len()] = [
+        let before = [
             (&BACKEND, Cell::from(self.backend.value.to_string()), &self.backend.origin),
             (&DATA_DIR, path(&self.data_dir.value), &self.data_dir.origin),
             (&PROFILE, Cell::from(self.profile.value.to_string()), &self.profile.origin),
@@ -639,6 +684,11 @@ impl Config {
             (&THREADS, Cell::from(self.threads.value as u64), &self.threads.origin),
             (&MEMORY, Cell::from(format!("{}KiB", self.memory.value >> 10)), &self.memory.origin),
             (&WATCH, if watch.is_empty() { Cell::Missing } else { Cell::Text(watch) }, &self.watch.origin),
+            (
+                &BUCKETS_KEEP,
+                Cell::Text(self.kept_buckets.value.iter().cloned().collect::<Vec<_>>().join(",")),
+                &self.kept_buckets.origin,
+            ),
             (&FLEET_MIN, number(fleet.min.value.map(u64::from)), &fleet.min.origin),
             (&FLEET_MAX, number(fleet.max.value.map(u64::from)), &fleet.max.origin),
             (
@@ -673,6 +723,8 @@ impl Config {
                 &self.queue.max_receive_count.origin,
             ),
             (&QUEUE_BATCH, Cell::from(self.queue.batch.value as u64), &self.queue.batch.origin),
+        ];
+        let after = [
             (&AWS_QUEUE_URL, optional(&aws.queue_url.value), &aws.queue_url.origin),
             (&AWS_RESULT_QUEUE_URL, optional(&aws.result_queue_url.value), &aws.result_queue_url.origin),
             (&AWS_RESULT_TABLE, optional(&aws.result_table.value), &aws.result_table.origin),
@@ -687,7 +739,10 @@ impl Config {
             (&AWS_WORKER_COUNT, Cell::from(aws.worker_count.value as u64), &aws.worker_count.origin),
             (&LOG_FORMAT, Cell::from(self.log.format.value.to_string()), &self.log.format.origin),
         ];
-        rows.into_iter().map(|(setting, value, origin)| Effective { setting, value, origin }).collect()
+        let row = |(setting, value, origin)| Effective { setting, value, origin };
+        let (before, after) = (before.into_iter().map(row), after.into_iter().map(row));
+        let before = before.chain(self.server.effective()).chain(self.notify.effective());
+        before.chain(self.remote.effective()).chain(after).collect()
     }
 }
 
@@ -966,6 +1021,26 @@ fn directories(raw: &Raw<'_>) -> Result<Vec<PathBuf>, String> {
             paths.iter().map(|path| directory(&Raw::Toml(path))).collect()
         }
         Raw::Toml(_) => Err("must be a list of paths in quotes, such as [\"inbox\"]".to_owned()),
+    }
+}
+
+/// Names of buckets, as a list, or as a text with commas. None at all is a list too.
+fn bucket_names(raw: &Raw<'_>) -> Result<BTreeSet<String>, String> {
+    let mend = "must be a list of bucket names in quotes, such as [\"uploading\", \"archive\"]";
+    let names: BTreeSet<String> = match raw {
+        Raw::Text(text) => {
+            let text = text.to_str().ok_or("must be UTF-8")?;
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        }
+        Raw::Toml(toml::Value::Array(names)) => names
+            .iter()
+            .map(|name| name.as_str().map(str::to_owned).ok_or_else(|| mend.to_owned()))
+            .collect::<Result<_, _>>()?,
+        Raw::Toml(_) | Raw::Paths(_) => return Err(mend.to_owned()),
+    };
+    match names.iter().find_map(|name| DocumentId::new(name.as_str(), "-").err()) {
+        None => Ok(names),
+        Some(error) => Err(error.to_string()),
     }
 }
 

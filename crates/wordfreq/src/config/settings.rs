@@ -20,8 +20,9 @@ pub(super) const BACKEND: Setting = Setting {
     name: "backend",
     environment: "WORDFREQ_BACKEND",
     flag: Some("--backend"),
-    default: "aws if a queue or the table of `[aws]` is set and --data-dir is not given, else embedded",
-    doc: "where buckets, queue and results are: embedded (the data directory) or aws",
+    default: "embedded if --data-dir is given, server if `server.url` is set, aws if a queue or the table of `[aws]` is, else \
+              embedded",
+    doc: "where buckets, queue and results are: embedded (the data directory), aws, or server (an `up` elsewhere)",
 };
 pub(super) const DATA_DIR: Setting = Setting {
     name: "data_dir",
@@ -66,6 +67,14 @@ pub(super) const WATCH: Setting = Setting {
     flag: Some("--watch"),
     default: "none",
     doc: "directories `wordfreq up` takes documents from; a list, in the environment separated as in PATH",
+};
+pub(super) const BUCKETS_KEEP: Setting = Setting {
+    name: "buckets.keep",
+    environment: "WORDFREQ_BUCKETS_KEEP",
+    flag: None,
+    default: "uploading",
+    doc: "buckets that keep their documents uncounted, all others trigger; a list, in the environment with commas; \
+          a data directory keeps its own unless this is set",
 };
 pub(super) const FLEET_MIN: Setting = Setting {
     name: "fleet.min",
@@ -162,6 +171,149 @@ pub(super) const QUEUE_BATCH: Setting = Setting {
     default: "64",
     doc: "messages a worker takes at a time, 1 to 1000",
 };
+pub(super) const SERVER_LISTEN: Setting = Setting {
+    name: "server.listen",
+    environment: "WORDFREQ_SERVER_LISTEN",
+    flag: Some("--listen"),
+    default: "127.0.0.1:8080; none with --exit-when-idle",
+    doc: "address of the S3 endpoint, the API and the page of `up`, or none; one that others can reach needs a token \
+          (`wordfreq token create`)",
+};
+pub(super) const SERVER_CERTIFICATE: Setting = Setting {
+    name: "server.tls_certificate",
+    environment: "WORDFREQ_SERVER_TLS_CERTIFICATE",
+    flag: None,
+    default: "none",
+    doc: "file of the server's certificate and those that vouch for it, in PEM; with it, the server speaks TLS alone",
+};
+pub(super) const SERVER_KEY: Setting = Setting {
+    name: "server.tls_key",
+    environment: "WORDFREQ_SERVER_TLS_KEY",
+    flag: None,
+    default: "none",
+    doc: "file of that certificate's private key, in PEM",
+};
+pub(super) const SERVER_MAX_CONNECTIONS: Setting = Setting {
+    name: "server.max_connections",
+    environment: "WORDFREQ_SERVER_MAX_CONNECTIONS",
+    flag: None,
+    default: "16384",
+    doc: "most connections at a time, 1 to 1000000, as far as the limit of open files allows; more are turned away with 503",
+};
+pub(super) const SERVER_RATE: Setting = Setting {
+    name: "server.rate",
+    environment: "WORDFREQ_SERVER_RATE",
+    flag: None,
+    default: "none",
+    doc: "most requests a second of one token, key or address, 1 to 1000000; more are answered 429, by S3 503 SlowDown",
+};
+pub(super) const SERVER_MAX_BACKLOG: Setting = Setting {
+    name: "server.max_backlog",
+    environment: "WORDFREQ_SERVER_MAX_BACKLOG",
+    flag: None,
+    default: "1000000",
+    doc: "while this many messages wait, 1 to 1000000000, the server takes no documents: 503, by S3 503 SlowDown",
+};
+pub(super) const SERVER_PUBLIC_URL: Setting = Setting {
+    name: "server.public_url",
+    environment: "WORDFREQ_SERVER_PUBLIC_URL",
+    flag: None,
+    default: "from the address it listens on",
+    doc: "how others reach the server, such as https://wordfreq.example.org, for the links in notifications",
+};
+pub(super) const NOTIFY_ALLOW: Setting = Setting {
+    name: "notify.allow",
+    environment: "WORDFREQ_NOTIFY_ALLOW",
+    flag: None,
+    default: "none",
+    doc: "hosts, each with a port or without, that are notified whatever their address and without TLS too; a list, in the \
+          environment with commas; all others must have public addresses and TLS",
+};
+pub(super) const NOTIFY_CA_FILE: Setting = Setting {
+    name: "notify.ca_file",
+    environment: "WORDFREQ_NOTIFY_CA_FILE",
+    flag: None,
+    default: "the authorities that browsers know",
+    doc: "file of the certificates that vouch for those who are notified and for the mail server, in PEM",
+};
+pub(super) const SMTP_HOST: Setting = Setting {
+    name: "smtp.host",
+    environment: "WORDFREQ_SMTP_HOST",
+    flag: None,
+    default: "none",
+    doc: "mail server that notifications go out by; needs smtp.from",
+};
+pub(super) const SMTP_PORT: Setting = Setting {
+    name: "smtp.port",
+    environment: "WORDFREQ_SMTP_PORT",
+    flag: None,
+    default: "587 with starttls, 465 with tls, 25 with none",
+    doc: "its port, 1 to 65535",
+};
+pub(super) const SMTP_TLS: Setting = Setting {
+    name: "smtp.tls",
+    environment: "WORDFREQ_SMTP_TLS",
+    flag: None,
+    default: "starttls",
+    doc: "how the way to it is encrypted: starttls, tls, or none, which is for this machine and hosts in notify.allow",
+};
+pub(super) const SMTP_FROM: Setting = Setting {
+    name: "smtp.from",
+    environment: "WORDFREQ_SMTP_FROM",
+    flag: None,
+    default: "none",
+    doc: "whom mail comes from, such as Wordfreq <wordfreq@example.org>",
+};
+pub(super) const SMTP_USER: Setting = Setting {
+    name: "smtp.user",
+    environment: "WORDFREQ_SMTP_USER",
+    flag: None,
+    default: "none",
+    doc: "whom to sign in as there; needs a password",
+};
+pub(super) const SMTP_PASSWORD_FILE: Setting = Setting {
+    name: "smtp.password_file",
+    environment: "WORDFREQ_SMTP_PASSWORD_FILE",
+    flag: None,
+    default: "none",
+    doc: "file that holds the password, in one line",
+};
+pub(super) const SMTP_PASSWORD: Setting = Setting {
+    name: "smtp.password",
+    environment: "WORDFREQ_SMTP_PASSWORD",
+    flag: None,
+    default: "none",
+    doc: "the password itself; in the environment only",
+};
+pub(super) const REMOTE_URL: Setting = Setting {
+    name: "server.url",
+    environment: "WORDFREQ_SERVER",
+    flag: Some("--server"),
+    default: "none",
+    doc: "an `up` elsewhere that `upload`, `delete`, `results`, `queue` and `fleet` ask in place of a data directory, such as \
+          https://wordfreq.example.org",
+};
+pub(super) const REMOTE_CA_FILE: Setting = Setting {
+    name: "server.ca_file",
+    environment: "WORDFREQ_SERVER_CA_FILE",
+    flag: None,
+    default: "those that browsers know",
+    doc: "file of the certificates, in PEM, of the authorities that vouch for it; its own, where it vouches for itself",
+};
+pub(super) const REMOTE_TOKEN_FILE: Setting = Setting {
+    name: "server.token_file",
+    environment: "WORDFREQ_TOKEN_FILE",
+    flag: None,
+    default: "none",
+    doc: "file with the token to show it (`wordfreq token create`), its only line",
+};
+pub(super) const REMOTE_TOKEN: Setting = Setting {
+    name: "server.token",
+    environment: "WORDFREQ_TOKEN",
+    flag: None,
+    default: "none",
+    doc: "the token itself; in the environment only",
+};
 pub(super) const AWS_QUEUE_URL: Setting = Setting {
     name: "aws.queue_url",
     environment: "WORKER_QUEUE_URL",
@@ -227,7 +379,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 29] = [
+pub const SETTINGS: [&Setting; 50] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
@@ -235,6 +387,7 @@ pub const SETTINGS: [&Setting; 29] = [
     &THREADS,
     &MEMORY,
     &WATCH,
+    &BUCKETS_KEEP,
     &FLEET_MIN,
     &FLEET_MAX,
     &FLEET_WORKER_MEMORY,
@@ -248,6 +401,26 @@ pub const SETTINGS: [&Setting; 29] = [
     &QUEUE_VISIBILITY,
     &QUEUE_MAX_RECEIVES,
     &QUEUE_BATCH,
+    &SERVER_LISTEN,
+    &SERVER_CERTIFICATE,
+    &SERVER_KEY,
+    &SERVER_MAX_CONNECTIONS,
+    &SERVER_RATE,
+    &SERVER_MAX_BACKLOG,
+    &SERVER_PUBLIC_URL,
+    &NOTIFY_ALLOW,
+    &NOTIFY_CA_FILE,
+    &SMTP_HOST,
+    &SMTP_PORT,
+    &SMTP_TLS,
+    &SMTP_FROM,
+    &SMTP_USER,
+    &SMTP_PASSWORD_FILE,
+    &SMTP_PASSWORD,
+    &REMOTE_URL,
+    &REMOTE_CA_FILE,
+    &REMOTE_TOKEN_FILE,
+    &REMOTE_TOKEN,
     &AWS_QUEUE_URL,
     &AWS_RESULT_QUEUE_URL,
     &AWS_RESULT_TABLE,

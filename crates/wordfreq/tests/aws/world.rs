@@ -51,6 +51,8 @@ impl Program {
             .args(args)
             .current_dir(&self.work)
             .env_clear()
+            // Tests run side by side, and there is one default port.
+            .env("WORDFREQ_SERVER_LISTEN", "none")
             .env("HOME", &self.home)
             .envs(&self.variables)
             .envs(over.iter().copied())

@@ -8,8 +8,12 @@ mod fencing;
 mod fleet;
 mod kill;
 mod lifecycle;
+mod notify;
 mod oracle;
 mod poison;
 mod processor;
+mod s3;
 mod schema;
+#[path = "../s3/sdk.rs"]
+mod sdk;
 mod system;

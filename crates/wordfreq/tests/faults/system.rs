@@ -128,6 +128,8 @@ impl System {
         command
             .current_dir(self.path(""))
             .env_clear()
+            // Tests run side by side, and there is one default port.
+            .env("WORDFREQ_SERVER_LISTEN", "none")
             .env("HOME", self.directory.path().join("home"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .envs(variables.iter().copied())

@@ -65,6 +65,8 @@ impl Program {
             .args(args)
             .current_dir(self.path(""))
             .env_clear()
+            // Tests run side by side, and there is one default port.
+            .env("WORDFREQ_SERVER_LISTEN", "none")
             .env("HOME", self.directory.path().join("home"))
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -1,0 +1,277 @@
+//! The S3 endpoint: buckets and objects for any client of S3, by keys of the data directory. It stands on s3s, which reads
+//! requests, checks their signatures and writes answers; what it leaves open is refused before it (`guard`).
+//!
+//! Here: what comes in and goes out, who may do what, and which errors become which codes. Not here: how objects are kept
+//! (`embedded`), and listening. docs/s3.md says what is supported, and what is not.
+
+mod body;
+mod buckets;
+mod checksum;
+mod guard;
+mod objects;
+mod operations;
+mod uploads;
+
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody as _};
+use axum::response::IntoResponse as _;
+use futures_util::TryStreamExt as _;
+use http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::path::S3Path;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, Refused, Scope};
+use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
+
+use super::App;
+use body::Intake;
+
+/// Who owns everything, as S3 wants it told.
+const OWNER: &str = "wordfreq";
+
+/// The service.
+#[derive(Clone)]
+pub struct S3 {
+    service: S3Service,
+}
+
+impl S3 {
+    /// Over the data directory of `app`, for those with a key of it.
+    pub fn new(app: Arc<App>) -> Self {
+        let mut builder = S3ServiceBuilder::new(Store { app: app.clone(), intake: Arc::new(Intake::new()) });
+        builder.set_auth(Keys(app.clone()));
+        builder.set_access(Keys(app));
+        let mut config = S3Config::default();
+        config.xml_max_body_size = guard::MAX_XML_BYTES;
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
+        Self { service: builder.build() }
+    }
+
+    /// Answers a request, however it is signed.
+    pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
+            Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
+            Ok(()) => {
+                let body = if body.is_end_stream() {
+                    // To s3s this is not the same as one whose length nobody knows.
+                    s3s::Body::empty()
+                } else if guard::is_chunked(&parts.headers) {
+                    let chunks = guard::Chunks::new(body.into_data_stream());
+                    s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
+                } else {
+                    s3s::Body::http_body_unsync(body)
+                };
+                self.service
+                    .call(Request::from_parts(parts, body))
+                    .await
+                    .map_err(|error| format!("{error:?}"))
+            }
+        };
+        let mut response = match answered {
+            Ok(response) => response.map(Body::new),
+            Err(error) => {
+                tracing::error!(error, "a request to S3 cannot be answered");
+                let mut response = Response::new(Body::empty());
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        };
+        // What is stored may be a page, and comes from where the dashboard does: it must not act in its name.
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+}
+
+/// What S3 answers who asks too often.
+pub(super) fn slow_down() -> Response<Body> {
+    let error = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\
+        <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+    let headers = [(CONTENT_TYPE, "application/xml"), (RETRY_AFTER, "1")];
+    (http::StatusCode::SERVICE_UNAVAILABLE, headers, error).into_response()
+}
+
+/// What the operations work on.
+#[derive(Clone)]
+struct Store {
+    app: Arc<App>,
+    intake: Arc<Intake>,
+}
+
+impl Store {
+    fn bucket(&self) -> &Bucket {
+        &self.app.embedded.bucket
+    }
+
+    /// Does what blocks.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
+    ) -> S3Result<T> {
+        let embedded = self.app.embedded.clone();
+        tokio::task::spawn_blocking(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
+    }
+
+    /// The same, of what may be refused.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Embedded) -> Answer<T> + Send + 'static,
+    ) -> S3Result<T> {
+        self.blocking(work).await?.map_err(refused)
+    }
+
+    /// Asks for a change, and waits until it is durable.
+    async fn change<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&Bucket, Box<dyn FnOnce(Answer<T>) + Send>),
+    ) -> S3Result<T> {
+        self.app.change(ask).await.map_err(failed)?.map_err(refused)
+    }
+
+    /// Refuses while too many messages wait.
+    async fn check_backlog(&self) -> S3Result<()> {
+        self.app.admit().await.map_err(|refused| s3_error!(SlowDown, "{}", refused.detail()))
+    }
+}
+
+/// The keys of the data directory.
+struct Keys(Arc<App>);
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        match self.0.access.s3_key(access_key) {
+            Some(key) => Ok(SecretKey::from(key.secret)),
+            None => Err(s3_error!(
+                InvalidAccessKeyId,
+                "this access key id is not known here: `wordfreq key create` makes one"
+            )),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Keys {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let Some(credentials) = context.credentials() else {
+            return Err(s3_error!(AccessDenied, "the request is not signed"));
+        };
+        let key = self.0.access.s3_key(&credentials.access_key);
+        let held = key.map(|key| key.credential.scope);
+        let needed = scope_of(context.s3_op().name());
+        if held.is_none_or(|held| held < needed) {
+            return Err(s3_error!(AccessDenied, "this needs a key with the scope {needed}"));
+        }
+        refuse_unsupported(context.headers())?;
+        if let S3Path::Object { bucket, key } = context.s3_path() {
+            DocumentId::new(&**bucket, &**key).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What an operation needs; what is not known here is not supported, and so needs the most.
+fn scope_of(operation: &str) -> Scope {
+    match operation {
+        "ListBuckets"
+        | "HeadBucket"
+        | "GetBucketLocation"
+        | "GetObject"
+        | "HeadObject"
+        | "GetObjectAttributes"
+        | "ListObjects"
+        | "ListObjectsV2"
+        | "ListObjectVersions"
+        | "GetBucketVersioning"
+        | "ListParts"
+        | "ListMultipartUploads" => Scope::Read,
+        "PutObject"
+        | "CopyObject"
+        | "DeleteObject"
+        | "DeleteObjects"
+        | "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CompleteMultipartUpload"
+        | "AbortMultipartUpload" => Scope::Write,
+        _ => Scope::Admin,
+    }
+}
+
+/// What a client must not believe to have got: encryption, locks, tags, rights of others, other storage.
+const UNSUPPORTED: [&str; 7] = [
+    "x-amz-server-side-encryption",
+    "x-amz-copy-source-server-side-encryption",
+    "x-amz-object-lock",
+    "x-amz-bucket-object-lock",
+    "x-amz-tagging",
+    "x-amz-grant-",
+    "x-amz-website-redirect-location",
+];
+
+fn refuse_unsupported(headers: &HeaderMap) -> S3Result<()> {
+    for (name, value) in headers {
+        let name = name.as_str();
+        let is_unsupported = UNSUPPORTED.iter().any(|prefix| name.starts_with(prefix))
+            || (name == "x-amz-acl" && value != "private" && value != "bucket-owner-full-control")
+            || (name == "x-amz-storage-class" && value != "STANDARD");
+        if is_unsupported {
+            return Err(s3_error!(
+                NotImplemented,
+                "{name}: {} is not supported",
+                String::from_utf8_lossy(value.as_bytes())
+            ));
+        }
+        if name == "x-amz-expected-bucket-owner" && value != OWNER {
+            return Err(s3_error!(AccessDenied, "the owner of every bucket is {OWNER}"));
+        }
+    }
+    Ok(())
+}
+
+fn refused(refused: Refused) -> S3Error {
+    let code = match refused {
+        Refused::NoSuchBucket => S3ErrorCode::NoSuchBucket,
+        Refused::BucketExists => S3ErrorCode::BucketAlreadyOwnedByYou,
+        Refused::BucketNotEmpty => S3ErrorCode::BucketNotEmpty,
+        Refused::NoSuchKey => S3ErrorCode::NoSuchKey,
+        Refused::PreconditionFailed => S3ErrorCode::PreconditionFailed,
+        Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
+        Refused::InvalidPart => S3ErrorCode::InvalidPart,
+    };
+    S3Error::with_message(code, refused.to_string())
+}
+
+fn failed(error: BackendError) -> S3Error {
+    let code = match error.kind() {
+        ErrorKind::Busy => S3ErrorCode::SlowDown,
+        ErrorKind::Full | ErrorKind::ReadOnly => S3ErrorCode::ServiceUnavailable,
+        ErrorKind::Invalid => S3ErrorCode::InvalidArgument,
+        ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Other => S3ErrorCode::InternalError,
+    };
+    if code != S3ErrorCode::InvalidArgument {
+        tracing::warn!(%error, "a request to S3 failed");
+    }
+    S3Error::with_message(code, error.to_string())
+}
+
+fn panicked(error: tokio::task::JoinError) -> S3Error {
+    tracing::error!(%error, "a request to S3 ended in a panic");
+    s3_error!(InternalError)
+}
+
+/// The name of an object.
+fn named(bucket: &str, key: &str) -> S3Result<DocumentId> {
+    DocumentId::new(bucket, key).map_err(failed)
+}
