@@ -18,6 +18,12 @@ pub(super) const FILE_NAME: &str = "wordfreq.db";
 /// (fixed in SQLite 3.51.3, "WAL-reset").
 const OLDEST_SAFE_SQLITE: i32 = 3_051_003;
 
+/// A log of more pages is begun anew: 64 MiB.
+const LOG_PAGES: i64 = 16 * 1024;
+
+/// How often to try for that. Each takes about a millisecond; while readers are waited for, writers are held up.
+const RESTART_ATTEMPTS: i32 = 1000;
+
 /// "WFQ1", so that `file` and a careless command can tell what this is.
 const APPLICATION_ID: i32 = 0x5746_5131;
 
@@ -357,11 +363,28 @@ impl Database {
         Ok(value)
     }
 
+    /// Copies what the log holds into the database file, and sees to it that the log is begun anew now and then.
     pub(super) fn checkpoint(&self) -> Result<(), BackendError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        self.checkpoint_beyond(LOG_PAGES)
+    }
+
+    fn checkpoint_beyond(&self, most_pages: i64) -> Result<(), BackendError> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         // PASSIVE never waits for readers or writers; what it could not copy is copied next time.
-        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
-        Ok(())
+        let pages: i64 = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get("log"))?;
+        if pages <= most_pages {
+            return Ok(());
+        }
+        // The log begins anew when all of it is copied and nobody reads it, for which writers that never rest leave no
+        // moment: it would grow for as long as they go on. RESTART makes them wait for the little that is left to copy,
+        // and for those who read now; where that takes too long it is tried again next time.
+        connection.busy_handler(Some(wait_a_moment))?;
+        let restarted = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        connection.busy_handler(Some(wait_while_busy))?;
+        match restarted.map_err(BackendError::from) {
+            Err(error) if error.kind() != ErrorKind::Busy => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -373,6 +396,11 @@ pub(super) fn wait_while_busy(attempt: i32) -> bool {
     #[expect(clippy::disallowed_methods, reason = "a lock of SQLite gives no signal when it is free")]
     std::thread::sleep(Duration::from_micros(500 + u64::from(jitter)));
     attempt < 30_000
+}
+
+/// The same, and gives up after about a second.
+fn wait_a_moment(attempt: i32) -> bool {
+    attempt < RESTART_ATTEMPTS && wait_while_busy(attempt)
 }
 
 fn migrate(connection: &Connection, path: &Path) -> Result<(), BackendError> {
@@ -438,6 +466,34 @@ mod tests {
         let error = Database::open(directory.path(), Durability::Full).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("schema 99"), "{error}");
+    }
+
+    #[test]
+    fn the_log_stays_short_although_writers_never_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::open(directory.path(), Durability::Normal).unwrap();
+        let log = directory.path().join(format!("{FILE_NAME}-wal"));
+        let write = || {
+            let database = Database::open(directory.path(), Durability::Full).unwrap();
+            for _ in 0..1000 {
+                database
+                    .write(|transaction| {
+                        let sql = "INSERT OR REPLACE INTO settings VALUES ('test', randomblob(100000))";
+                        Ok(transaction.execute(sql, [])?)
+                    })
+                    .unwrap();
+            }
+            1000 * 100_000
+        };
+        let written: u64 = std::thread::scope(|scope| {
+            let writers = [scope.spawn(write), scope.spawn(write)];
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                database.checkpoint_beyond(100).unwrap();
+            }
+            writers.into_iter().map(|writer| writer.join().unwrap()).sum()
+        });
+        let length = std::fs::metadata(&log).unwrap().len();
+        assert!(length < written / 2, "{written} bytes were written, and the log has {length}");
     }
 
     #[test]

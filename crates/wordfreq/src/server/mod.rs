@@ -51,7 +51,7 @@ const THREADS: usize = 2;
 const BLOCKING_THREADS: usize = 32;
 
 /// Looks at much at a time.
-const LOOKS: usize = 3;
+const LOOKS: usize = 2;
 
 /// For how long the length of the queue is taken as known.
 const BACKLOG_KNOWN_FOR: Duration = Duration::from_millis(500);
