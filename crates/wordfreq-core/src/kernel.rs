@@ -85,13 +85,17 @@ impl Kernel {
             // The blanks before an atom, if it is given with them.
             scan += chunk[from..].iter().position(|&byte| !is_blank(byte)).unwrap_or(0);
         }
-        // A text that is open may be without spaces; one that is not has been looked through for symbols.
-        let symbol = if self.open && self.unicode { after_symbol(&chunk[from..]) } else { None };
-        let until = symbol.map_or(chunk.len(), |symbol| from + symbol);
+        // A text that is open may be one without spaces; any other has been looked through for symbols.
+        let symbol = if self.open && self.unicode {
+            let atom = chunk.iter().position(|&byte| is_space(byte)).unwrap_or(chunk.len());
+            after_symbol(&chunk[..atom])
+        } else {
+            None
+        };
         let end = loop {
-            if chunk[scan..until].iter().all(|&byte| !is_space(byte)) && until < chunk.len() {
+            if let Some(symbol) = symbol {
                 self.open = false;
-                break until;
+                break symbol;
             }
             let Some(atom) = chunk[scan..].iter().position(|&byte| is_space(byte)) else {
                 self.open = true;
@@ -127,7 +131,8 @@ impl Kernel {
         // At the tail a word ends, whether by a space or by the end of the chunk.
         let mut cut = bytes.len();
         if at + cut < tail {
-            match last_bit(&self.masks.space, cut).map(|space| space + 1).or(self.last_symbol(bytes)) {
+            match last_bit(&self.masks.space, cut).map(|space| space + 1).or_else(|| self.last_symbol(bytes))
+            {
                 Some(boundary) => cut = boundary,
                 None => return self.slowly(chunk, with_blanks(chunk, at), tally),
             }
@@ -416,8 +421,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b'\t' | b' ')
 }
 
-/// Whether UAX #29 has a boundary after this byte when ASCII follows, and before it in any case that matters here: a symbol that
-/// joins nothing.
+/// A symbol that joins nothing, so that UAX #29 has a boundary after it when ASCII follows.
 #[inline]
 fn is_symbol(byte: u8) -> bool {
     byte.is_ascii_punctuation() && !matches!(byte, b'_' | b'\'' | b'.' | b':' | b',' | b';')
