@@ -62,7 +62,7 @@ impl Kernel {
         if self.open {
             at = self.slowly(chunk, 0, tally);
         }
-        let tail = at + tail(&chunk[at..]);
+        let tail = at + self.tail(&chunk[at..]);
         while at < tail {
             at = self.window(chunk, at, tail, tally);
         }
@@ -85,7 +85,14 @@ impl Kernel {
             // The blanks before an atom, if it is given with them.
             scan += chunk[from..].iter().position(|&byte| !is_blank(byte)).unwrap_or(0);
         }
+        // A text that is open may be without spaces; one that is not has been looked through for symbols.
+        let symbol = if self.open && self.unicode { after_symbol(&chunk[from..]) } else { None };
+        let until = symbol.map_or(chunk.len(), |symbol| from + symbol);
         let end = loop {
+            if chunk[scan..until].iter().all(|&byte| !is_space(byte)) && until < chunk.len() {
+                self.open = false;
+                break until;
+            }
             let Some(atom) = chunk[scan..].iter().position(|&byte| is_space(byte)) else {
                 self.open = true;
                 break chunk.len();
@@ -120,8 +127,8 @@ impl Kernel {
         // At the tail a word ends, whether by a space or by the end of the chunk.
         let mut cut = bytes.len();
         if at + cut < tail {
-            match last_bit(&self.masks.space, cut) {
-                Some(space) => cut = space + 1,
+            match last_bit(&self.masks.space, cut).map(|space| space + 1).or(self.last_symbol(bytes)) {
+                Some(boundary) => cut = boundary,
                 None => return self.slowly(chunk, with_blanks(chunk, at), tally),
             }
         }
@@ -281,6 +288,24 @@ impl Kernel {
         }
     }
 
+    /// Where the last atom of `chunk` starts if it is open, with the blanks before it; or the blanks at the end; or, later than
+    /// these, the last boundary after a symbol.
+    fn tail(&self, chunk: &[u8]) -> usize {
+        let atom = chunk.iter().rposition(|&byte| is_space(byte)).map_or(0, |space| space + 1);
+        match self.last_symbol(&chunk[atom..]) {
+            Some(symbol) => atom + symbol,
+            None => before_blanks(&chunk[..atom]),
+        }
+    }
+
+    /// The last boundary after a symbol, if the rule has such.
+    fn last_symbol(&self, text: &[u8]) -> Option<usize> {
+        if !self.unicode {
+            return None;
+        }
+        Some(1 + text.array_windows().rposition(|&[symbol, next]| is_symbol(symbol) && next.is_ascii())?)
+    }
+
     fn whitespace_words(&mut self, blocks: usize) -> bool {
         for (words, space) in self.words[..blocks].iter_mut().zip(&self.masks.space) {
             *words = !space;
@@ -391,10 +416,17 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b'\t' | b' ')
 }
 
-/// Where the last atom of `chunk` starts if it is open, with the blanks before it; or the blanks at the end.
-fn tail(chunk: &[u8]) -> usize {
-    let atom = chunk.iter().rposition(|&byte| is_space(byte)).map_or(0, |space| space + 1);
-    before_blanks(&chunk[..atom])
+/// Whether UAX #29 has a boundary after this byte when ASCII follows, and before it in any case that matters here: a symbol that
+/// joins nothing.
+#[inline]
+fn is_symbol(byte: u8) -> bool {
+    byte.is_ascii_punctuation() && !matches!(byte, b'_' | b'\'' | b'.' | b':' | b',' | b';')
+}
+
+/// The first boundary after a symbol, in a text that the rules see as `unicode`.
+fn after_symbol(text: &[u8]) -> Option<usize> {
+    let pairs = text.array_windows();
+    Some(1 + pairs.into_iter().position(|&[symbol, next]: &[u8; 2]| is_symbol(symbol) && next.is_ascii())?)
 }
 
 /// Where the atom at `start` starts with the blanks before it, if it starts with a byte that could join them.

@@ -164,18 +164,30 @@ static CLASS: [u8; 256] = {
     classes
 };
 
+/// A matrix of eight by eight bits with rows and columns exchanged: bit `i` of byte `k` becomes bit `k` of byte `i`.
+fn transpose(mut bits: u64) -> u64 {
+    for (shift, mask) in
+        [(7, 0x00AA_00AA_00AA_00AA), (14, 0x0000_CCCC_0000_CCCC), (28, 0x0000_0000_F0F0_F0F0)]
+    {
+        let swapped = (bits ^ bits >> shift) & mask;
+        bits ^= swapped ^ swapped << shift;
+    }
+    bits
+}
+
 fn classify_scalar<const UNICODE: bool>(bytes: &[u8], masks: &mut Masks, lowered: &mut [u8; WINDOW + 64]) {
     for (block, bytes) in bytes.chunks(64).enumerate() {
         let mut padded = [b' '; 64];
         padded[..bytes.len()].copy_from_slice(bytes);
-        let mut classes = [0; 64];
-        for (class, byte) in classes.iter_mut().zip(padded) {
-            *class = CLASS[usize::from(byte)];
+        let mut masks_of = [0; 8];
+        for (at, eight) in padded.chunks_exact(8).enumerate() {
+            let classes = std::array::from_fn(|byte| CLASS[usize::from(eight[byte])]);
+            for (mask, bits) in masks_of.iter_mut().zip(transpose(u64::from_le_bytes(classes)).to_le_bytes())
+            {
+                *mask |= u64::from(bits) << (8 * at);
+            }
         }
-        let mask = |class: u8| {
-            let bits = classes.iter().enumerate().map(|(at, &of)| u64::from(of & class != 0) << at);
-            bits.fold(0, |mask, bit| mask | bit)
-        };
+        let mask = |class: u8| masks_of[class.trailing_zeros() as usize];
         masks.space[block] = mask(SPACE);
         masks.non_ascii[block] = mask(NON_ASCII);
         if UNICODE {
@@ -415,6 +427,13 @@ mod tests {
                 let number = places(level, &mask, blocks, &mut found);
                 prop_assert_eq!(&found[..number], &expected[..]);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn transposing_exchanges_bits_and_bytes(bits in any::<u64>(), bit in 0..8_u32, byte in 0..8_u32) {
+            prop_assert_eq!(transpose(bits) >> (8 * bit + byte) & 1, bits >> (8 * byte + bit) & 1);
         }
     }
 

@@ -29,11 +29,11 @@ const INLINE: usize = 16;
 /// first-level cache.
 const BATCH: usize = 256;
 
-/// From how many bytes on slots are in large pages. Of fewer, it costs more to make them.
-const LARGE: usize = 32 << 20;
+/// From how many bytes on slots are in large pages.
+const LARGE: usize = 2 << 20;
 
 /// From how many slots on they are not to be wasted.
-const MANY: usize = 1 << 17;
+const MANY: usize = 1 << 19;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;

@@ -1,7 +1,9 @@
 //! The same counts whatever the processor can do, and however many threads count: the whole program, byte for byte.
 
+use std::process::Command;
+
 use crate::oracle::Random;
-use crate::system::System;
+use crate::system::{self, System};
 
 #[test]
 fn all_processors_and_threads_print_the_same() {
@@ -48,7 +50,10 @@ fn all_processors_and_threads_print_the_same() {
                     "--format",
                     "json",
                 ];
-                let ended = system.run_with(&args, &[("WORDFREQ_FAILPOINT_PROCESSOR", processor)]).code(0);
+                let mut command = Command::new(env!("CARGO_BIN_EXE_wordfreq"));
+                command.args(args);
+                system.prepare(&mut command, &[("WORDFREQ_FAILPOINT_PROCESSOR", processor)]);
+                let ended = system::run(command).code(0);
                 let expected = printed.get_or_insert_with(|| ended.stdout.clone());
                 assert!(ended.stdout == *expected, "{profile} {processor} {threads}");
             }

@@ -110,6 +110,10 @@ impl Store {
     }
 
     pub(super) async fn make_bucket(&self, input: CreateBucketInput) -> S3Result<CreateBucketOutput> {
+        // Names of hosts, which S3's bucket names are, have no such labels.
+        if ["..", ".-", "-."].iter().any(|bad| input.bucket.contains(bad)) {
+            return Err(s3_error!(InvalidBucketName, "a bucket's name has no `..`, `.-` or `-.`"));
+        }
         let location = format!("/{}", input.bucket);
         self.change(|bucket, done| bucket.create_bucket(&input.bucket, done)).await?;
         Ok(CreateBucketOutput { location: Some(location) })
@@ -185,7 +189,7 @@ impl Store {
         let written = Written::asked(input.encoding_type.as_ref())?;
         let limit = page(input.max_keys)?;
         let (prefix, delimiter) = (input.prefix.as_deref(), input.delimiter.as_deref());
-        let after = match &input.continuation_token {
+        let after = match input.continuation_token.as_deref().filter(|token| !token.is_empty()) {
             Some(token) => Some(
                 BASE64_STANDARD
                     .decode(token)

@@ -259,11 +259,13 @@ macro_rules! shown {
                 .and_then(|parts| i32::try_from(parts).ok()),
             ..$output::default()
         };
-        // That of the whole says nothing of a range.
         let is_asked = $checksum_mode.as_ref().is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
-        if let Some(stored) = attributes.checksum.as_ref().filter(|_| is_asked && bytes.is_none()) {
-            set_checksum!(output, stored.algorithm, stored.value.clone());
+        if let Some(stored) = attributes.checksum.as_ref().filter(|_| is_asked) {
             output.checksum_type = Some(checksum::type_of(stored.kind));
+            // That of the whole says nothing of a range.
+            if bytes.is_none() {
+                set_checksum!(output, stored.algorithm, stored.value.clone());
+            }
         }
         output
     }};

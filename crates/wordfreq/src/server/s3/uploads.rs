@@ -8,8 +8,8 @@ use md5::{Digest as _, Md5};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use wordfreq_pipeline::embedded::{
-    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, ChecksumKind, NewObject, NewPart,
-    NewUpload, Part as Kept, Staged, UploadInfo,
+    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, NewObject, NewPart, NewUpload,
+    Part as Kept, Staged, UploadInfo,
 };
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp as Time};
 
@@ -396,9 +396,6 @@ fn chosen(
             let said = checksum_of!(part, asked.algorithm);
             if said.is_some() && said != found.checksum.as_deref() {
                 return Err(s3_error!(InvalidPart, "part {number} has another checksum"));
-            }
-            if said.is_none() && asked.kind == ChecksumKind::Composite {
-                return Err(s3_error!(InvalidRequest, "part {number} is named without its checksum"));
             }
         }
         parts.push(found.clone());
