@@ -600,12 +600,14 @@ impl Subscriptions {
                 let next = next_attempt_at.map(|at| at.0);
                 update.execute(params![delivery, status.as_str(), next, response, error])?;
             }
-            transaction
-                .prepare_cached(
-                    "UPDATE subscriptions SET failures = 0, paused_until = 0, note = NULL
-                     WHERE id = ?1 AND failures > 0",
-                )?
-                .execute([id])?;
+            if attempts.iter().any(|attempt| attempt.status == DeliveryStatus::Delivered) {
+                transaction
+                    .prepare_cached(
+                        "UPDATE subscriptions SET failures = 0, paused_until = 0, note = NULL
+                         WHERE id = ?1 AND failures > 0",
+                    )?
+                    .execute([id])?;
+            }
             Ok(())
         })
     }

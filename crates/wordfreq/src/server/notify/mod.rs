@@ -359,7 +359,12 @@ impl Notifier {
             );
         };
         // All that waits goes with what is due: it is bounded where it waits.
-        let waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), usize::MAX)?;
+        let mut waiting = subscriptions.due(&ready.id, Timestamp(i64::MAX), usize::MAX)?;
+        // It may have been confirmed since this turn began: what came in since is not told by a question for confirmation.
+        waiting.retain(|delivery| ready.is_confirmed || delivery.event == Event::Confirm);
+        if waiting.is_empty() {
+            return Ok(());
+        }
         let (subject, text) = if ready.is_confirmed {
             mail::digest(&waiting, &ready.id)
         } else {

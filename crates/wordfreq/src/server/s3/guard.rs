@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, IF_MATCH, IF_NONE_MATCH};
 use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use s3s::{S3Error, S3ErrorCode, S3Result, StdError, s3_error};
@@ -25,7 +25,7 @@ const MAX_EXPIRES_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Chunks of a body that is signed piece by piece are held in memory until their signature is checked. Clients send 64 KiB
 /// to 1 MiB.
-const MAX_CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// `SIZE;chunk-signature=SIGNATURE`
 const MAX_CHUNK_LINE_BYTES: usize = 1024;
@@ -54,6 +54,15 @@ pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result
         return Err(s3_error!(
             MaxMessageLengthExceeded,
             "a request has at most {MAX_XML_BYTES} bytes of XML"
+        ));
+    }
+    // s3s does not know these of a copy, and would make it in spite of them.
+    if headers.contains_key("x-amz-copy-source")
+        && (headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH))
+    {
+        return Err(s3_error!(
+            NotImplemented,
+            "a copy takes no condition on what it replaces, only on its source"
         ));
     }
     let query = Query::parse(uri.query().unwrap_or_default())?;
@@ -340,6 +349,8 @@ mod tests {
         assert_eq!(by(&BY_HEADER.replace("host;", "")), "AccessDenied");
         assert_eq!(by("AWS4-HMAC-SHA256"), "AuthorizationHeaderMalformed");
         assert_eq!(answer("/b/k?AWSAccessKeyId=K&Signature=s&Expires=1", &SIGNED[..1]), "InvalidRequest");
+        let copy = [("x-amz-copy-source", "/b/k"), ("if-none-match", "*")];
+        assert_eq!(answer("/b/k", &[&SIGNED[..], &copy].concat()), "NotImplemented");
         let form = headers(&[&SIGNED[..], &[("content-type", "Multipart/form-data; boundary=x")]].concat());
         let error = check(&Method::POST, &"/b".parse().unwrap(), &form).unwrap_err();
         assert_eq!(error.code().as_str(), "NotImplemented");
@@ -372,8 +383,8 @@ mod tests {
             body.chunks(cut).try_for_each(|piece| chunks.pass(piece)).map_err(|error| error.code().clone())
         };
         let good = b"3;chunk-signature=00\r\nabc\r\n1\r\n\n\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
-        let large = b"1000001\r\n";
-        let edge = b"1000000\r\n";
+        let large = b"400001\r\n";
+        let edge = b"400000\r\n";
         let nothing = b"x\r\n";
         let endless = [b'0'; 1025];
         for cut in [1, 2, 3, 7, 2000] {
