@@ -104,11 +104,8 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         _ => config.server.listen.value,
     };
     let server = listen.map(|address| server::start(config, address, &drain, waker.clone())).transpose()?;
-    let notifier = {
-        let url = server::public_url(config, server.as_ref().map(|server| server.address));
-        let notifier = Notifier::new(embedded.clone(), &config.notify, url, Pace(args.notify_pace))?;
-        notifier.start(drain.clone(), if args.exit_when_idle { Ending::LastWords } else { Ending::AtOnce })?
-    };
+    let url = server::public_url(config, server.as_ref().map(|server| server.address));
+    let notifier = Notifier::new(embedded.clone(), &config.notify, url, Pace(args.notify_pace))?;
     let upkeep = {
         let (embedded, drain) = (embedded.clone(), drain.clone());
         let keep_up = move || keep_up(&embedded, Sweep::Yes, &drain);
@@ -129,6 +126,8 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         micros = started.elapsed().as_micros() as u64,
         "ready"
     );
+    let ending = if args.exit_when_idle { Ending::LastWords } else { Ending::AtOnce };
+    let notifier = notifier.start(drain.clone(), ending)?;
 
     let is_idle = || args.exit_when_idle && is_idle(&embedded, watch.as_ref());
     let given_up = wait(&events, &drain, is_idle);

@@ -275,8 +275,8 @@ fn broken(error: StdError) -> S3Error {
     let code = guard::code_of(&*error).unwrap_or(match &text {
         text if text.contains("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,
         text if text.contains("FormatError") => S3ErrorCode::InvalidRequest,
-        // The guard's own, within one of theirs that tells no source.
-        text if text.contains("code: InvalidRequest") => S3ErrorCode::InvalidRequest,
+        // Of the guard, within one of theirs that tells no source.
+        text if text.contains("is too large: the most is") => S3ErrorCode::InvalidRequest,
         text if text.contains("timeout") || text.contains("elapsed") => S3ErrorCode::RequestTimeout,
         _ => S3ErrorCode::IncompleteBody,
     });
