@@ -107,7 +107,7 @@ pub struct AnywhereFlags {
     /// Where the data is.
     #[command(flatten)]
     pub backend: BackendFlags,
-    /// Ask the `up` that is there, such as https://wordfreq.example.org; its token comes from WORDFREQ_TOKEN or from the
+    /// Ask the `up` that is there, such as <https://wordfreq.example.org>; its token comes from WORDFREQ_TOKEN or from the
     /// file of the setting server.token_file
     #[arg(long, value_name = "URL", conflicts_with_all = ["data_dir", "backend"])]
     pub server: Option<String>,
