@@ -425,16 +425,6 @@ impl EmbeddedQueue {
         self.leases.read(|transaction| Ok(next_visible(transaction)?.is_none()))
     }
 
-    /// Whether at least so many messages are left to do: counts no further.
-    pub fn has_backlog(&self, least: u64) -> Result<bool, BackendError> {
-        self.leases.read(|transaction| {
-            Ok(transaction
-                .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE dead = 0 LIMIT ?1)")?
-                .query_row([least], |row| row.get::<_, u64>(0))?
-                >= least)
-        })
-    }
-
     /// How the queue stands and what passed through it so far, in one snapshot.
     pub fn depth_and_throughput(&self) -> Result<(Depth, Throughput), BackendError> {
         self.leases

@@ -205,7 +205,7 @@ pub(super) const SERVER_RATE: Setting = Setting {
     environment: "WORDFREQ_SERVER_RATE",
     flag: None,
     default: "none",
-    doc: "most requests a second of one token, key or address, 1 to 1000000; more are answered 429, by S3 503 SlowDown",
+    doc: "most requests a second of one address (of IPv6, one network), 1 to 1000000; more are answered 429, by S3 503 SlowDown",
 };
 pub(super) const SERVER_MAX_BACKLOG: Setting = Setting {
     name: "server.max_backlog",

@@ -206,7 +206,8 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     }
 }
 
-async fn ended(ending: &mut watch::Receiver<bool>) {
+/// Waits until the server is to end.
+pub(super) async fn ended(ending: &mut watch::Receiver<bool>) {
     // Who can tell it is gone: that is an end too.
     drop(ending.wait_for(|is_ending| *is_ending).await);
 }

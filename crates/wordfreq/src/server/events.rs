@@ -25,6 +25,7 @@ use super::access::MayRead;
 use super::api::documents::DocumentItem;
 use super::api::fleet::{ActivityItem, FleetStatus, TransitionItem};
 use super::api::queue::QueueStatus;
+use super::connection::ended;
 use super::problem::Problem;
 use super::{App, Peer};
 
@@ -238,11 +239,6 @@ fn now(embedded: &Embedded) -> Result<VecDeque<Message>, BackendError> {
         Some(Message::new("documents", &documents)),
     ];
     messages.into_iter().flatten().collect()
-}
-
-async fn ended(ending: &mut watch::Receiver<bool>) {
-    // Who can tell it is gone: that is an end too.
-    drop(ending.wait_for(|is_ending| *is_ending).await);
 }
 
 /// One who watches.

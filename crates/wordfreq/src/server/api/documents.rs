@@ -570,6 +570,8 @@ pub(super) async fn recount(
     Params(name): Params<NameParams>,
 ) -> Result<(StatusCode, Json<DocumentItem>), Problem> {
     let id = name.id()?;
+    // It becomes a message again, like one that was put.
+    app.admit().await?;
     if listed(&app, &id).await?.state == DocumentState::Kept {
         return Err(Problem::new(
             StatusCode::CONFLICT,
