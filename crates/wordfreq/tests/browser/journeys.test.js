@@ -359,7 +359,7 @@ test('everything can be reached by keyboard, and a new view has the focus at its
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
   await page.getByRole('link', { name: 'Subscriptions' }).focus();
   await page.keyboard.press('Enter');
-  await eventually(async () => assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Subscriptions'));
+  await eventually(async () => assert.equal(await page.evaluate(() => document.querySelector('h1:focus')?.textContent), 'Subscriptions'));
   assert.equal(await page.title(), 'Subscriptions · wordfreq');
   await page.goBack();
   await page.getByRole('heading', { name: 'Overview' }).waitFor();
