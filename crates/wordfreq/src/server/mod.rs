@@ -13,6 +13,7 @@ mod events;
 mod limits;
 mod metrics;
 pub mod notify;
+mod paced;
 mod page;
 pub mod problem;
 mod s3;
@@ -42,6 +43,7 @@ use events::Events;
 use limits::Rate;
 use metrics::{Requests, Service};
 use notify::Registrar;
+use paced::Pace;
 use problem::Problem;
 
 /// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
@@ -82,6 +84,8 @@ pub struct App {
     pub requests: Requests,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
+    /// How fast bodies must come.
+    pace: Pace,
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
     /// Whether too many messages waited, a moment ago.
@@ -264,6 +268,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         events: Events::default(),
         requests: Requests::default(),
         ending,
+        pace: Pace::new(config.server.min_body_rate.value, config.server.body_timeout.value),
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
         looks: Arc::new(Semaphore::new(LOOKS)),
@@ -277,6 +282,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         .build()
         .context("cannot start the server's threads")?;
     let max_connections = limits::connections(config.server.max_connections.value);
+    let of_one_address = config.server.max_connections_per_address.value;
     let drain = drain.clone();
     let serve = move || {
         // Dropped last: whoever waits for the drain must not be told when nobody serves any more.
@@ -288,7 +294,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
             tokio::spawn(access::keep_known(app.clone()));
             tokio::spawn(events::publish(app.clone()));
             tokio::spawn(api::forget_ranking(app.clone()));
-            connection::accept(listener, tls, max_connections, app).await;
+            connection::accept(listener, tls, max_connections, of_one_address, app).await;
             Ok::<_, std::io::Error>(())
         });
         if let Err(error) = ended {
@@ -323,6 +329,11 @@ async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Reques
     }
     app.requests.count(service, &method, response.status());
     response
+}
+
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a request is signed for S3, in its headers or in its query. It may be signed wrongly: that is S3's to say.

@@ -24,9 +24,9 @@ use wordfreq_pipeline::{BackendError, DocumentId};
 
 use super::input::{Params, document_id};
 use super::listing::{self, ItemsPage, ListFormat, Want};
-use crate::server::App;
 use crate::server::access::{MayRead, MayWrite};
 use crate::server::problem::Problem;
+use crate::server::{App, hex};
 
 /// Of a table, if nobody says how much.
 const DEFAULT_TOP: usize = 100;
@@ -510,11 +510,7 @@ async fn stage(app: &Arc<App>, body: Body) -> Result<(Staging, String), Problem>
     let mut pieces = body.into_data_stream();
     let (mut taken, mut ready, mut tag) = (0, Vec::new(), Md5::new());
     loop {
-        let piece = pieces
-            .next()
-            .await
-            .transpose()
-            .map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
+        let piece = pieces.next().await.transpose().map_err(|error| Problem::of_body(&error))?;
         let is_end = piece.is_none();
         if let Some(piece) = piece {
             taken += piece.len() as u64;
@@ -534,8 +530,7 @@ async fn stage(app: &Arc<App>, body: Body) -> Result<(Staging, String), Problem>
                 .await?;
         }
         if is_end {
-            let tag: String = tag.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            return Ok((staging, tag));
+            return Ok((staging, hex(&tag.finalize())));
         }
     }
 }
@@ -572,18 +567,12 @@ pub(super) async fn recount(
     let id = name.id()?;
     // It becomes a message again, like one that was put.
     app.admit().await?;
-    if listed(&app, &id).await?.state == DocumentState::Kept {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "keeps",
-            format!(
-                "the bucket {} keeps documents and does not count them: copy the document to one that triggers",
-                id.bucket()
-            ),
-        ));
-    }
     let wanted = id.clone();
-    let recounted = app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?;
-    recounted.ok_or_else(|| no_document(&id))?;
+    app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?.map_err(
+        |refused| match refused {
+            Refused::Keeps => Problem::new(StatusCode::CONFLICT, "keeps", refused.to_string()),
+            _ => no_document(&id),
+        },
+    )?;
     Ok((StatusCode::ACCEPTED, Json(listed(&app, &id).await?)))
 }

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use wordfreq_pipeline::DocumentId;
 
+use crate::server::paced::TooSlow;
 use crate::server::problem::Problem;
 
 /// The query of a request.
@@ -51,6 +52,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                     ),
                     JsonRejection::JsonDataError(_) => {
                         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", text)
+                    }
+                    JsonRejection::BytesRejection(unread) if TooSlow::of(unread).is_some() => {
+                        Problem::of_body(unread)
                     }
                     _ => match rejection.into_response().status() {
                         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(

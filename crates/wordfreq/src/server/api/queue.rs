@@ -178,6 +178,8 @@ pub(super) async fn redrive(
         }
         _ => return Err(Problem::bad_request("say either {\"ids\":[...]} or {\"all\":true}")),
     };
+    // They become messages that wait, like those of documents that are put.
+    app.admit().await?;
     let redriven = app.blocking(move |embedded| embedded.queue.redrive(&which)).await?;
     Ok(Json(Redriven { redriven }))
 }

@@ -10,7 +10,9 @@ mod checksum;
 mod guard;
 mod objects;
 mod operations;
+mod ranges;
 mod uploads;
+mod xml;
 
 use std::sync::Arc;
 
@@ -34,6 +36,8 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::App;
 use body::Intake;
+use ranges::Unranged;
+use xml::Fault;
 
 /// Who owns everything, as S3 wants it told.
 const OWNER: &str = "wordfreq";
@@ -47,38 +51,32 @@ pub struct S3 {
 impl S3 {
     /// Over the data directory of `app`, for those with a key of it.
     pub fn new(app: Arc<App>) -> Self {
-        let mut builder = S3ServiceBuilder::new(Store { app: app.clone(), intake: Arc::new(Intake::new()) });
-        builder.set_auth(Keys(app.clone()));
-        builder.set_access(Keys(app));
+        let store = Store { app: app.clone(), intake: Arc::new(Intake::new()) };
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::MAX_XML_BYTES;
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        Self { service: builder.build() }
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
+        let builder = || {
+            let mut builder = S3ServiceBuilder::new(store.clone());
+            builder.set_auth(Keys(app.clone()));
+            builder.set_access(Keys(app.clone()));
+            builder.set_config(config.clone());
+            builder
+        };
+        let mut whole = builder();
+        whole.set_route(Unranged { service: builder().build() });
+        Self { service: whole.build() }
     }
 
     /// Answers a request, however it is signed.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
-            Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
-            Ok(()) => {
-                let body = if body.is_end_stream() {
-                    // To s3s this is not the same as one whose length nobody knows.
-                    s3s::Body::empty()
-                } else if guard::is_chunked(&parts.headers) {
-                    let chunks = guard::Chunks::new(body.into_data_stream());
-                    s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
-                } else {
-                    s3s::Body::http_body_unsync(body)
-                };
-                self.service
-                    .call(Request::from_parts(parts, body))
-                    .await
-                    .map_err(|error| format!("{error:?}"))
+        let mut response = match self.try_to_answer(request).await {
+            Ok(response) => {
+                let mut response = with_references(response).map(Body::new);
+                if let Some(InPlace(status)) = response.extensions().get() {
+                    *response.status_mut() = *status;
+                }
+                response
             }
-        };
-        let mut response = match answered {
-            Ok(response) => response.map(Body::new),
             Err(error) => {
                 tracing::error!(error, "a request to S3 cannot be answered");
                 let mut response = Response::new(Body::empty());
@@ -91,6 +89,56 @@ impl S3 {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
+    }
+
+    async fn try_to_answer(&self, request: Request<Body>) -> Result<Response<s3s::Body>, String> {
+        let refuse = |refused: S3Error| refused.to_http_response().map_err(|error| error.to_string());
+        let (parts, body) = request.into_parts();
+        if let Err(refused) = guard::check(&parts.method, &parts.uri, &parts.headers) {
+            return refuse(refused);
+        }
+        let fault = Fault::default();
+        let body = if body.is_end_stream() {
+            // To s3s this is not the same as one whose length nobody knows.
+            s3s::Body::empty()
+        } else if guard::is_xml(&parts.method, &parts.uri) {
+            match xml::Incoming::new(body.into_data_stream(), &parts.headers, fault.clone()) {
+                Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
+                Err(refused) => return refuse(refused),
+            }
+        } else if guard::is_chunked(&parts.headers) {
+            let chunks = guard::Chunks::new(body.into_data_stream());
+            s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
+        } else {
+            s3s::Body::http_body_unsync(body)
+        };
+        let answered = self.service.call(Request::from_parts(parts, body)).await;
+        match fault.take() {
+            Some(fault) => refuse(fault),
+            None => answered.map_err(|error| format!("{error:?}")),
+        }
+    }
+}
+
+/// What an answer carries that has another status than s3s gives it.
+#[derive(Clone, Copy)]
+struct InPlace(http::StatusCode);
+
+/// What an answer carries whose body is an object: it goes out as it is.
+#[derive(Clone)]
+struct Verbatim;
+
+/// An answer whose XML can be read.
+fn with_references(response: Response<s3s::Body>) -> Response<s3s::Body> {
+    let is_xml = response.headers().get(CONTENT_TYPE).is_some_and(|media| media == "application/xml");
+    if !is_xml || response.extensions().get::<Verbatim>().is_some() {
+        return response;
+    }
+    let written =
+        response.body().bytes().and_then(|xml| xml::with_references(std::str::from_utf8(&xml).ok()?));
+    match written {
+        Some(written) => response.map(|_as_it_was| s3s::Body::from(written)),
+        None => response,
     }
 }
 
@@ -145,6 +193,10 @@ impl Store {
     }
 }
 
+/// By which key a request was signed whose signature was checked and taken off.
+#[derive(Clone)]
+struct SignedBy(String);
+
 /// The keys of the data directory.
 struct Keys(Arc<App>);
 
@@ -164,10 +216,10 @@ impl S3Auth for Keys {
 #[async_trait::async_trait]
 impl S3Access for Keys {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let Some(credentials) = context.credentials() else {
-            return Err(s3_error!(AccessDenied, "the request is not signed"));
-        };
-        let key = self.0.access.s3_key(&credentials.access_key);
+        let checked_before = context.extensions_mut().get::<SignedBy>().map(|SignedBy(key)| key.clone());
+        let by = context.credentials().map(|credentials| credentials.access_key.clone()).or(checked_before);
+        let by = by.ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
+        let key = self.0.access.s3_key(&by);
         let held = key.map(|key| key.credential.scope);
         let needed = scope_of(context.s3_op().name());
         if held.is_none_or(|held| held < needed) {
@@ -249,6 +301,7 @@ fn refused(refused: Refused) -> S3Error {
         Refused::PreconditionFailed => S3ErrorCode::PreconditionFailed,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         Refused::InvalidPart => S3ErrorCode::InvalidPart,
+        Refused::Keeps => S3ErrorCode::InvalidRequest,
     };
     S3Error::with_message(code, refused.to_string())
 }
