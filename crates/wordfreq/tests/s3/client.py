@@ -525,7 +525,7 @@ def bodies_in_xml_are_checked():
     path = f"/{name}?delete"
     for wrong in [
         b"no XML", b"<Delete>", b"<Delete></Other>", good[:-3], good.replace(b"a<", b"\xff<"),
-        good.replace(b"a<", b"&none;<"), good.replace(b"a<", b"&#xZZ;<"), b"<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b 'c'>]>" + good,
+        good.replace(b"a<", b"&none;<"), good.replace(b"a<", b"&#xZZ;<"), b"<!DOCTYPE a [<!ENTITY b 'a'>]>" + good.replace(b"a<", b"&b;<"),
     ]:
         assert send(signed("POST", path, wrong))[:2] == (400, "MalformedXML"), wrong
     tampered = good.replace(b"a<", b"b<")

@@ -11,14 +11,13 @@ use http::HeaderMap;
 use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders, s3_error};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
 use wordfreq_pipeline::embedded::{Bucket, ChecksumAlgorithm, Staged, Staging};
 
 use super::checksum::{self, Claim, Hasher};
 use super::{failed, guard, panicked};
-use crate::server::hex;
 use crate::server::paced::{TOO_SLOWLY, TooSlow};
+use crate::server::{elsewhere, hex};
 
 /// The largest object of one put, and the largest part.
 pub(super) const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -205,7 +204,7 @@ async fn receive_small(
         }
         whole.extend_from_slice(&piece);
     }
-    let received = tokio::task::spawn_blocking(move || {
+    let received = elsewhere(move || {
         hashers.update(&whole);
         let mut staging = bucket.begin_staging().map_err(failed)?;
         staging.write(&whole).map_err(failed)?;
@@ -221,7 +220,7 @@ async fn receive_large(
     hashers: Hashers,
     expected: Expected,
 ) -> S3Result<Received> {
-    let begin = tokio::task::spawn_blocking(move || bucket.begin_staging().map_err(failed));
+    let begin = elsewhere(move || bucket.begin_staging().map_err(failed));
     let staging = begin.await.map_err(panicked)??;
     let mut writing = Writing::Idle(Box::new((staging, hashers)));
     let mut piece = Vec::with_capacity(PIECE_BYTES);
@@ -243,22 +242,20 @@ async fn receive_large(
         }
     }
     let (staging, hashers) = *writing.write(piece).await?.finish().await?;
-    let received = tokio::task::spawn_blocking(move || {
-        check(staging.finish().map_err(failed)?, length, hashers, &expected)
-    });
+    let received = elsewhere(move || check(staging.finish().map_err(failed)?, length, hashers, &expected));
     received.await.map_err(panicked)?
 }
 
 /// A file that is being written away from the threads that serve.
 enum Writing {
     Idle(Box<(Staging, Hashers)>),
-    Busy(JoinHandle<S3Result<Box<(Staging, Hashers)>>>),
+    Busy(oneshot::Receiver<S3Result<Box<(Staging, Hashers)>>>),
 }
 
 impl Writing {
     async fn write(self, piece: Vec<u8>) -> S3Result<Self> {
         let mut writing = self.finish().await?;
-        Ok(Self::Busy(tokio::task::spawn_blocking(move || {
+        Ok(Self::Busy(elsewhere(move || {
             writing.1.update(&piece);
             writing.0.write(&piece).map_err(failed)?;
             Ok(writing)

@@ -31,10 +31,11 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use tokio::sync::oneshot::error::RecvError;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, Refused, Scope};
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
-use super::App;
+use super::{App, elsewhere};
 use body::Intake;
 use ranges::Unranged;
 use xml::Fault;
@@ -168,7 +169,7 @@ impl Store {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> S3Result<T> {
         let embedded = self.app.embedded.clone();
-        tokio::task::spawn_blocking(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
+        elsewhere(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
     }
 
     /// The same, of what may be refused.
@@ -319,8 +320,8 @@ fn failed(error: BackendError) -> S3Error {
     S3Error::with_message(code, error.to_string())
 }
 
-fn panicked(error: tokio::task::JoinError) -> S3Error {
-    tracing::error!(%error, "a request to S3 ended in a panic");
+fn panicked(_dropped: RecvError) -> S3Error {
+    tracing::error!("a request to S3 ended in a panic");
     s3_error!(InternalError)
 }
 

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::dto::*;
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3Request, S3Response, S3Result, StdError, s3_error};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use wordfreq_pipeline::embedded::{
     Attributes, Bucket as Objects, Checksum as Stored, ChecksumKind, Condition, Description, NewObject,
     ObjectInfo,
@@ -24,6 +24,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 use super::checksum::{self, set_checksum};
 use super::ranges::Wanted;
 use super::{InPlace, Store, failed, named, panicked, refused};
+use crate::server::elsewhere;
 
 /// What S3 says of an object of which nobody said.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
@@ -280,7 +281,7 @@ impl Store {
         let if_range = headers.get(IF_RANGE).cloned();
         let wanted = Wanted { range: input.range, if_range, part: input.part_number };
         let embedded = self.app.embedded.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&embedded.bucket, &id, &conditions, &wanted));
+        let opened = elsewhere(move || open(&embedded.bucket, &id, &conditions, &wanted));
         let Opened { object, bytes, content } = opened.await.map_err(panicked)??;
         let mut output = shown!(GetObjectOutput, &object, bytes, input.checksum_mode);
         output.body = Some(match content {
@@ -493,7 +494,7 @@ fn damaged(id: &DocumentId) -> BackendError {
 }
 
 /// A piece that is being read; the file comes back with it.
-type Reading = JoinHandle<io::Result<(File, Vec<u8>)>>;
+type Reading = oneshot::Receiver<io::Result<(File, Vec<u8>)>>;
 
 /// The bytes of a file, read ahead by one piece. A whole object is checked on the way; if it is damaged its last piece is
 /// held back and the connection ends, so that nobody takes it for whole.
@@ -513,7 +514,7 @@ impl FileBody {
         let Some(mut file) = self.file.take().filter(|_| self.to_read > 0) else { return };
         let length = self.to_read.min(PIECE_BYTES);
         self.to_read -= length;
-        self.reading = Some(tokio::task::spawn_blocking(move || {
+        self.reading = Some(elsewhere(move || {
             let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
             file.read_exact(&mut piece)?;
             Ok((file, piece))

@@ -19,7 +19,7 @@ use super::checksum::{self, Hasher, checksum_of, set_checksum};
 use super::objects::{Described, check_source, condition, described, source, time};
 use super::{OWNER, Store, failed, named, panicked, refused};
 use crate::server::access::random_text;
-use crate::server::hex;
+use crate::server::{elsewhere, hex};
 
 const MAX_PARTS: i32 = 10_000;
 
@@ -149,7 +149,7 @@ impl Store {
         let algorithm = algorithm_of(&upload);
         let name = input.upload_id.clone();
         let embedded = self.app.embedded.clone();
-        let copied = tokio::task::spawn_blocking(move || {
+        let copied = elsewhere(move || {
             let (object, file) = embedded.bucket.open_object(&from).map_err(failed)?.map_err(refused)?;
             check_source(&object, &input)?;
             let (from, length) = match &input.copy_source_range {
