@@ -22,7 +22,7 @@ use futures_util::TryStreamExt as _;
 use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::access::{S3Access, S3AccessContext};
@@ -99,10 +99,18 @@ impl S3 {
             return refuse(refused);
         }
         let fault = Fault::default();
+        let is_xml = guard::is_xml(&parts.method, &parts.uri);
         let body = if body.is_end_stream() {
+            // Of what only asks, s3s does not care.
+            if is_xml
+                && [Method::POST, Method::PUT].contains(&parts.method)
+                && let Err(refused) = xml::Incoming::check_nothing(&parts.headers)
+            {
+                return refuse(refused);
+            }
             // To s3s this is not the same as one whose length nobody knows.
             s3s::Body::empty()
-        } else if guard::is_xml(&parts.method, &parts.uri) {
+        } else if is_xml {
             match xml::Incoming::new(body.into_data_stream(), &parts.headers, fault.clone()) {
                 Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
                 Err(refused) => return refuse(refused),

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use axum::body::BodyDataStream;
+use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{CONTENT_LENGTH, HeaderMap};
-use s3s::{S3Error, S3Result, StdError};
+use s3s::{S3Error, S3Result, StdError, s3_error};
 use sha2::{Digest as _, Sha256};
 
 use super::body::{Expected, Hashers, broken, unnamed};
@@ -63,6 +63,11 @@ impl Incoming {
         })
     }
 
+    /// Whether there is nothing where nothing was said to be.
+    pub(super) fn check_nothing(headers: &HeaderMap) -> S3Result<()> {
+        Self::new(Body::empty().into_data_stream(), headers, Fault::default())?.check()
+    }
+
     fn take(&mut self, bytes: &[u8]) -> S3Result<()> {
         self.came += bytes.len();
         if self.came > MAX_XML_BYTES {
@@ -100,7 +105,12 @@ impl Stream for Incoming {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let taken = match ready!(Pin::new(&mut this.body).poll_next(context)) {
-            None => return Poll::Ready(None),
+            None => match this.length {
+                Some(length) if this.came < length => {
+                    Err(s3_error!(IncompleteBody, "{} bytes of {length} have arrived", this.came))
+                }
+                _ => return Poll::Ready(None),
+            },
             Some(Ok(bytes)) => this.take(&bytes).map(|()| bytes),
             Some(Err(error)) => Err(broken(error.into())),
         };
