@@ -12,9 +12,11 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import sys
 import urllib.parse
 import urllib.request
+import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -264,7 +266,13 @@ def a_multipart_upload_of_64_mb_is_whole():
             chosen.append({"PartNumber": number, "ETag": put["ETag"], field: put[field]})
         listed = S3.list_parts(Bucket=name, Key="sums", UploadId=begun["UploadId"])
         assert [part[field] for part in listed["Parts"]] == [part[field] for part in chosen]
-        done = S3.complete_multipart_upload(Bucket=name, Key="sums", UploadId=begun["UploadId"], MultipartUpload={"Parts": chosen})
+        complete = {"Bucket": name, "Key": "sums", "UploadId": begun["UploadId"], "MultipartUpload": {"Parts": chosen}}
+        if kind == "FULL_OBJECT":
+            # Of what it makes, not of the request.
+            whole = zlib.crc32(content[:5 << 20] + b"the end").to_bytes(4, "big")
+            refused("BadDigest", 400, S3.complete_multipart_upload, ChecksumCRC32="AAAAAA==", ChecksumType=kind, **complete)
+            complete |= {"ChecksumCRC32": base64.b64encode(whole).decode(), "ChecksumType": kind}
+        done = S3.complete_multipart_upload(**complete)
         assert done["ChecksumType"] == kind and done[field].endswith("-2") == (kind == "COMPOSITE"), done
         # boto3 checks what it gets against it.
         got = S3.get_object(Bucket=name, Key="sums", ChecksumMode="ENABLED")
@@ -466,7 +474,6 @@ def chunked_bodies_are_checked_piece_by_piece():
     assert put(chunks) == (200, None)
     assert text("uploading", "chunked") == b"".join(chunks)
     assert "ContentEncoding" not in S3.head_object(Bucket="uploading", Key="chunked")
-    import zlib
     crc = base64.b64encode(zlib.crc32(b"".join(chunks)).to_bytes(4, "big")).decode()
     assert put(chunks, ("x-amz-checksum-crc32", crc)) == (200, None)
     assert S3.head_object(Bucket="uploading", Key="chunked", ChecksumMode="ENABLED")["ChecksumCRC32"] == crc
@@ -533,7 +540,6 @@ def bodies_in_xml_are_checked():
         assert send(signed("POST", path, good), body=tampered_with)[:2] == (400, "XAmzContentSHA256Mismatch"), tampered_with
     unsigned = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
     md5 = {"Content-MD5": base64.b64encode(hashlib.md5(good).digest()).decode()}
-    import zlib
     crc = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(good).to_bytes(4, "big")).decode()}
     for digest in [md5, crc]:
         assert send(signed("POST", path, tampered, {**unsigned, **digest}))[:2] == (400, "BadDigest"), digest
@@ -550,7 +556,6 @@ def bodies_in_xml_are_checked():
     presigned = AWSRequest("POST", URL + path)
     S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", "us-east-1", expires=60).add_auth(presigned)
     assert fetch("POST", presigned.url, endless())[:2] == (400, "MaxMessageLengthExceeded")
-    import socket
     host, port = HOST.split(":")
     with socket.create_connection((host, int(port)), timeout=60) as half:
         request = signed("POST", path, good)

@@ -162,7 +162,12 @@ fn check_signed(signed: &str, headers: &HeaderMap, is_presigned: bool) -> S3Resu
 
 /// Whether the body of a request is XML, as all are but those of objects and parts, which have a key in their path.
 pub(super) fn is_xml(method: &Method, uri: &Uri) -> bool {
-    *method != Method::PUT || !uri.path().trim_start_matches('/').contains('/')
+    *method != Method::PUT || !has_key(uri)
+}
+
+/// Whether a request is about an object, and not about a bucket or all of them.
+pub(super) fn has_key(uri: &Uri) -> bool {
+    uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_bucket, key)| !key.is_empty())
 }
 
 /// s3s bounds what it reads of XML too, but has no good word for it.

@@ -104,14 +104,14 @@ impl S3 {
             // Of what only asks, s3s does not care.
             if is_xml
                 && [Method::POST, Method::PUT].contains(&parts.method)
-                && let Err(refused) = xml::Incoming::check_nothing(&parts.headers)
+                && let Err(refused) = xml::Incoming::check_nothing(&parts)
             {
                 return refuse(refused);
             }
             // To s3s this is not the same as one whose length nobody knows.
             s3s::Body::empty()
         } else if is_xml {
-            match xml::Incoming::new(body.into_data_stream(), &parts.headers, fault.clone()) {
+            match xml::Incoming::new(body.into_data_stream(), &parts, fault.clone()) {
                 Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
                 Err(refused) => return refuse(refused),
             }

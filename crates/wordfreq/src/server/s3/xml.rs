@@ -9,12 +9,12 @@ use std::task::{Context, Poll, ready};
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::request::Parts;
 use s3s::{S3Error, S3Result, StdError, s3_error};
 use sha2::{Digest as _, Sha256};
 
 use super::body::{Expected, Hashers, broken, unnamed};
-use super::guard::{MAX_XML_BYTES, too_long};
+use super::guard::{self, MAX_XML_BYTES, too_long};
 use crate::server::hex;
 
 /// What was wrong with a body, for when s3s has answered.
@@ -46,26 +46,29 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(body: BodyDataStream, headers: &HeaderMap, fault: Fault) -> S3Result<Self> {
-        let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        let signed = text(http::HeaderName::from_static("x-amz-content-sha256"));
-        let signed = signed.filter(|digest| digest.len() == 64);
-        let md5 = text(http::HeaderName::from_static("content-md5"));
-        let expected = Expected::of(headers, md5, None)?;
+    pub(super) fn new(body: BodyDataStream, head: &Parts, fault: Fault) -> S3Result<Self> {
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let signed = text("x-amz-content-sha256").filter(|digest| digest.len() == 64);
+        // The checksum of a request about an object is the object's.
+        let checked = if guard::has_key(&head.uri) {
+            None
+        } else {
+            let expected = Expected::of(&head.headers, text("content-md5"), None)?;
+            Some((Hashers::new(expected.algorithm()), expected))
+        };
         Ok(Self {
             body,
             came: 0,
-            length,
+            length: text("content-length").and_then(|length| length.parse().ok()),
             signed: signed.map(|digest| (digest.to_ascii_lowercase(), Sha256::new())),
-            checked: Some((Hashers::new(expected.algorithm()), expected)),
+            checked,
             fault,
         })
     }
 
     /// Whether there is nothing where nothing was said to be.
-    pub(super) fn check_nothing(headers: &HeaderMap) -> S3Result<()> {
-        Self::new(Body::empty().into_data_stream(), headers, Fault::default())?.check()
+    pub(super) fn check_nothing(head: &Parts) -> S3Result<()> {
+        Self::new(Body::empty().into_data_stream(), head, Fault::default())?.check()
     }
 
     fn take(&mut self, bytes: &[u8]) -> S3Result<()> {
