@@ -5,7 +5,7 @@
 //! A half-written file is not taken in: a file somebody writes to waits until its writer closes it, and one that was
 //! not seen being written must have rested for a moment and must not change while it is read.
 //!
-//! Symbolic links below a watched directory are not followed. Not here: what becomes of a document.
+//! Symbolic links below a watched directory are not followed, and what a data directory holds is nobody's document. Not here: what becomes of a document.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -21,7 +21,7 @@ use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::document::DocumentId;
-use crate::embedded::{Bucket, StagedPut, Stamp, WatchedFile};
+use crate::embedded::{Bucket, DATABASE_FILE, StagedPut, Stamp, WatchedFile};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::time::Timestamp;
@@ -151,10 +151,14 @@ impl Drop for Watch {
     }
 }
 
-fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>, BackendError> {
+/// The directories as they can be watched, without links. The data directory need not be there yet.
+///
+/// # Errors
+/// Those of [`Watch::start`].
+pub fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>, BackendError> {
     let invalid = |message: String| BackendError::new(ErrorKind::Invalid, message);
     let data_directory =
-        data_directory.canonicalize().map_err(|error| BackendError::io("find", data_directory, error))?;
+        without_links(data_directory).map_err(|error| BackendError::io("find", data_directory, error))?;
     let mut roots: Vec<PathBuf> = Vec::new();
     for directory in directories {
         let root = directory
@@ -170,6 +174,12 @@ fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>,
                 data_directory.display()
             )));
         }
+        if is_data_directory(&root) {
+            return Err(invalid(format!(
+                "cannot watch {}: it is a data directory, and not of documents",
+                directory.display()
+            )));
+        }
         if let Some(other) = roots.iter().find(|other| root.starts_with(other) || other.starts_with(&root)) {
             return Err(invalid(format!(
                 "cannot watch both {} and {}: one lies in the other; name the outer one only",
@@ -180,6 +190,21 @@ fn roots(directories: &[PathBuf], data_directory: &Path) -> Result<Vec<PathBuf>,
         roots.push(root);
     }
     Ok(roots)
+}
+
+/// A path without links; what is not there yet is taken as it is named.
+fn without_links(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match (path.canonicalize(), path.parent(), path.file_name()) {
+        (Err(error), Some(parent), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(without_links(parent)?.join(name))
+        }
+        (found, ..) => found,
+    }
+}
+
+fn is_data_directory(path: &Path) -> bool {
+    path.join(DATABASE_FILE).exists()
 }
 
 /// A path below a root, as bytes.
@@ -374,8 +399,13 @@ impl Intake {
     /// Makes everything below a directory pending.
     fn walk(&mut self, place: &Place) {
         let directory = self.path_of(place);
-        for entry in walkdir::WalkDir::new(&directory).follow_links(false).min_depth(1) {
+        let mut entries = walkdir::WalkDir::new(&directory).follow_links(false).min_depth(1).into_iter();
+        while let Some(entry) = entries.next() {
             match entry {
+                Ok(entry) if entry.file_type().is_dir() && is_data_directory(entry.path()) => {
+                    tracing::warn!(path = %entry.path().display(), "a data directory is not taken in");
+                    entries.skip_current_dir();
+                }
                 Ok(entry) if entry.file_type().is_dir() || entry.file_type().is_symlink() => {}
                 Ok(entry) => {
                     if let Some(place) = self.place(entry.path()) {
@@ -555,6 +585,11 @@ impl Intake {
         }
         if !metadata.is_file() {
             return Ok(Look::Failed("it is not a regular file".into()));
+        }
+        // One that began below a watched directory, or whose files were heard of before it was walked.
+        let inside = path.ancestors().skip(1).take_while(|directory| **directory != *self.roots[*root]);
+        if known.is_none() && inside.into_iter().any(is_data_directory) {
+            return Ok(Look::Settled);
         }
         if let Some(known) = known {
             let changed = Timestamp(known.stamp.modified_ns.max(known.stamp.changed_ns) / 1_000_000);

@@ -88,7 +88,7 @@ function open() {
       if (kind === 'fleet') fleet.value = data;
       if (kind === 'documents') {
         counted.value = data.counted;
-        recent.value = [...data.recent].reverse().concat(recent.value).slice(0, RECENT_AT_MOST);
+        recent.value = data.recent.concat(recent.value).slice(0, RECENT_AT_MOST);
       }
       for (const listener of [...listeners[kind]]) listener(data);
     });

@@ -3,11 +3,15 @@
 //! And the end of standard input, which asks a process for a drain that another one started and looks after.
 
 use std::io::Read as _;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use wordfreq_pipeline::Drain;
+
+/// Signals closer together are one: `timeout` and others send theirs to a process, and then to its whole group.
+const ONE_SIGNAL_WITHIN: Duration = Duration::from_millis(100);
 
 /// Listens from now on, for the rest of the process. `at_once` is called on the second signal, just before the end.
 ///
@@ -23,7 +27,8 @@ pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) ->
             tracing::info!(signal, "draining; a second signal stops at once");
             drain.request();
         }
-        if let Some(signal) = arrived.next() {
+        let asked = Instant::now();
+        if let Some(signal) = arrived.find(|_| asked.elapsed() > ONE_SIGNAL_WITHIN) {
             tracing::warn!(signal, "stopping at once");
             at_once();
             if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {

@@ -15,7 +15,7 @@ export function Documents() {
   const { query } = useCell(place);
   const buckets = useAnswer('/buckets');
   const names = buckets.data?.items ?? [];
-  const firstTrigger = names.find(({ triggers }) => triggers)?.name ?? names[0]?.name ?? 'processing';
+  const firstTrigger = (names.find(({ name, triggers }) => triggers && name === 'processing') ?? names.find(({ triggers }) => triggers))?.name ?? names[0]?.name ?? 'processing';
   const [into, setInto] = useState(null);
   const asked = { bucket: query.bucket, state: query.state, q: query.q };
   const list = useList('/documents', asked);

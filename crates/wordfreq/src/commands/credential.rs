@@ -2,8 +2,8 @@
 //! (`server::access`).
 
 use anyhow::{Context as _, bail};
-use wordfreq_pipeline::Timestamp;
-use wordfreq_pipeline::embedded::{Credential, IfMissing, S3Key, Token};
+use wordfreq_pipeline::embedded::{AccessList, Credential, IfMissing, S3Key, Token};
+use wordfreq_pipeline::{BackendError, Timestamp};
 
 use super::results::shown_time;
 use crate::cli::{CredentialArgs, CredentialCommand};
@@ -52,10 +52,7 @@ pub fn run(kind: Kind, args: &CredentialArgs, config: &Config) -> anyhow::Result
         }
         CredentialCommand::List { format, .. } => {
             let access = data_directory::open(config, IfMissing::Refuse)?.access;
-            let credentials: Vec<Credential> = match kind {
-                Kind::Token => access.tokens()?.into_iter().map(|token| token.credential).collect(),
-                Kind::Key => access.s3_keys()?.into_iter().map(|key| key.credential).collect(),
-            };
+            let credentials = all(&access, kind)?;
             let what = if kind == Kind::Token { "tokens" } else { "keys" };
             let mut listing = Listing::new(what, ["id", "name", "scope", "created_at"]);
             for Credential { id, name, scope, created_at } in &credentials {
@@ -77,6 +74,12 @@ pub fn run(kind: Kind, args: &CredentialArgs, config: &Config) -> anyhow::Result
                 };
                 if !existed {
                     let command = if kind == Kind::Token { "token" } else { "key" };
+                    if let Some(named) = all(&access, kind)?.into_iter().find(|other| other.name == *id) {
+                        bail!(
+                            "{id} is the name of the {command} {}: `wordfreq {command} revoke` takes ids, as a name may come twice",
+                            named.id
+                        );
+                    }
                     bail!("there is no {command} {id}: `wordfreq {command} list` names those there are");
                 }
                 output::remark(format!("revoked {id}"));
@@ -84,6 +87,13 @@ pub fn run(kind: Kind, args: &CredentialArgs, config: &Config) -> anyhow::Result
         }
     }
     Ok(Exit::Done)
+}
+
+fn all(access: &AccessList, kind: Kind) -> Result<Vec<Credential>, BackendError> {
+    Ok(match kind {
+        Kind::Token => access.tokens()?.into_iter().map(|token| token.credential).collect(),
+        Kind::Key => access.s3_keys()?.into_iter().map(|key| key.credential).collect(),
+    })
 }
 
 /// An id as AWS's look: upper-case letters and digits.

@@ -14,7 +14,7 @@ use wordfreq_pipeline::embedded::{
 };
 use wordfreq_pipeline::fleet::Clock;
 use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
-use wordfreq_pipeline::watch::{Progress, Watch};
+use wordfreq_pipeline::watch::{self, Progress, Watch};
 use wordfreq_pipeline::{DocumentEvent, Drain, ErrorKind, Queue as _, Results as _, Timestamp};
 
 use super::results::totals_report;
@@ -57,6 +57,8 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     }
     let (plan, sized) = fleet::sized(args, config)?;
     data_directory::refuse_foreign(config)?;
+    // Before anything is made where it should not be.
+    watch::roots(watched, directory)?;
     make_directory(directory)?;
     let _lock = lock(directory)?;
     let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);
@@ -318,10 +320,11 @@ fn failures(embedded: &Embedded, progress: &Progress) -> anyhow::Result<Exit> {
         return Ok(Exit::Done);
     }
     let plural = if num_failed == 1 { "" } else { "s" };
-    output::remark(format!(
-        "{num_failed} document{plural} failed; `wordfreq queue dead-letters` lists the dead letters, `wordfreq \
-         queue redrive` tries it again"
-    ));
+    let mut failed = format!("{num_failed} document{plural} failed");
+    if depth.dead_letters > 0 {
+        failed += "; `wordfreq queue dead-letters` lists those that could not be counted, `wordfreq queue redrive` tries them again";
+    }
+    output::remark(failed);
     let committed = embedded.results.totals(Some(0))?.documents;
     Ok(if committed == 0 { Exit::Failed } else { Exit::Partly })
 }

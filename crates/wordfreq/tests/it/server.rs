@@ -133,6 +133,8 @@ fn tokens_and_keys_are_shown_once_listed_and_revoked() {
         let id = listed.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
         let error = program.run(&[kind, "revoke", "NOBODY"]).ended(1);
         assert!(error.contains("NOBODY"), "{error}");
+        let error = program.run(&[kind, "revoke", "lab, room 2"]).ended(1);
+        assert!(error.contains(&format!("lab, room 2 is the name of the {kind} {id}")), "{error}");
         assert_eq!(program.run(&[kind, "revoke", &id]).code, 0);
         assert_eq!(program.run(&[kind, "list", "--format", "csv"]).done().lines().count(), 1);
         program.run(&[kind, "create", "--name", "", "--scope", "read"]).ended(2);

@@ -2,6 +2,7 @@
 //! answer when it is not is added here.
 
 use axum::Json;
+use http::StatusCode;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
@@ -100,6 +101,12 @@ impl Modify for Problems {
         for item in description.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
                 let Some(operation) = operation else { continue };
+                for (status, response) in &mut operation.responses.responses {
+                    let RefOr::T(response) = response else { continue };
+                    if response.description.is_empty() {
+                        response.description = reason(status).to_owned();
+                    }
+                }
                 let of_body = if operation.request_body.is_some() { &OF_BODIES[..] } else { &OF_BODIES[3..] };
                 for (status, what) in ANY.iter().chain([&NOT_FOUND]).chain(of_body) {
                     add(operation, status, what);
@@ -107,6 +114,11 @@ impl Modify for Problems {
             }
         }
     }
+}
+
+/// What a status says by itself.
+fn reason(status: &str) -> &'static str {
+    status.parse().ok().and_then(|status: StatusCode| status.canonical_reason()).unwrap_or("An answer")
 }
 
 fn add(operation: &mut Operation, status: &str, what: &str) {

@@ -48,8 +48,8 @@ pub(super) enum ListFormat {
 pub(super) struct PageParams {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
+    /// The most items of a page, 100 if not said; of CSV and NDJSON the most rows, all if not said.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// The form, over what `Accept` says.
     #[param(inline)]
@@ -101,9 +101,10 @@ impl Want {
             return Err(Problem::bad_request(format!("limit must be 1 to {MAX_LIMIT}")));
         }
         let format = format.unwrap_or_else(|| accepted(headers));
-        if format != ListFormat::Json && (limit.is_some() || cursor.is_some()) {
+        if format != ListFormat::Json && cursor.is_some() {
             return Err(Problem::bad_request(
-                "limit and cursor are for pages of JSON: leave them out, as CSV and NDJSON are the whole list",
+                "a cursor is for pages of JSON: leave it out, as CSV and NDJSON are the whole list, or its first \
+                 `limit` rows",
             ));
         }
         Ok(Self { format, raw: raw.unwrap_or(false), limit, cursor })
@@ -117,7 +118,8 @@ impl Want {
 
     /// How many items a page has at most.
     pub(super) fn limit(&self) -> usize {
-        self.limit.map_or(DEFAULT_LIMIT, |limit| limit as usize)
+        let unsaid = if self.format == ListFormat::Json { DEFAULT_LIMIT } else { MAX_LIMIT as usize };
+        self.limit.map_or(unsaid, |limit| limit as usize)
     }
 
     /// After which place the page begins.
@@ -200,7 +202,7 @@ where
     C: Serialize + DeserializeOwned + Send + 'static,
 {
     let after = want.after::<C>()?;
-    let limit = if want.format == ListFormat::Json { want.limit() } else { MAX_LIMIT as usize };
+    let limit = want.limit();
     let get = move |app: Arc<App>, after: Option<C>| {
         let fetch = fetch.clone();
         async move { app.look(move |embedded| fetch(embedded, after, limit)).await }
@@ -212,16 +214,19 @@ where
     }
     let render = Render { want: want.clone(), columns };
     let head = render.head();
-    let rest = stream::try_unfold(Some((app, first)), move |state| {
+    let rows = want.limit.map_or(usize::MAX, |limit| limit as usize);
+    let rest = stream::try_unfold(Some((app, first, rows)), move |state| {
         let (get, render) = (get.clone(), render.clone());
         async move {
-            let Some((app, page)) = state else { return Ok(None) };
-            let text = render.rows(&page.items)?;
-            let next = match page.next {
+            let Some((app, page, rows)) = state else { return Ok(None) };
+            let items = &page.items[..page.items.len().min(rows)];
+            let text = render.rows(items)?;
+            let rows = rows - items.len();
+            let next = match page.next.filter(|_| rows > 0) {
                 None => None,
                 // Cut off, so that nobody takes it for the whole.
                 Some(place) => match get(app.clone(), Some(place)).await {
-                    Ok(page) => Some((app, page)),
+                    Ok(page) => Some((app, page, rows)),
                     Err(problem) => return Err(std::io::Error::other(problem.detail().to_owned())),
                 },
             };

@@ -191,7 +191,10 @@ fn malformed() -> S3Error {
 }
 
 fn unsupported() -> S3Error {
-    s3_error!(InvalidRequest, "the authorization mechanism is not supported: use AWS4-HMAC-SHA256")
+    s3_error!(
+        InvalidRequest,
+        "the authorization mechanism is not supported: use AWS4-HMAC-SHA256 (of the AWS CLI and boto3: signature_version = s3v4)"
+    )
 }
 
 fn bad_expiry() -> S3Error {
