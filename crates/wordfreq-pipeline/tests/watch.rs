@@ -269,6 +269,29 @@ fn directories_in_each_other_are_refused() {
 }
 
 #[test]
+fn what_a_data_directory_holds_is_nobodys_document() {
+    let fixture = Fixture::new();
+    let other = fixture.path("wordfreq-data");
+    drop(Embedded::open(&other, IfMissing::Create, Options::default()).unwrap());
+    fixture.write("a", "some words");
+    let watching = fixture.watch();
+    watching.wait_for(&fixture, &[("a", 10)]);
+    // What happens in it is heard of too.
+    fixture.write("wordfreq-data/objects/later", "no document");
+    fixture.write("b", "more");
+    watching.wait_for(&fixture, &[("a", 10), ("b", 4)]);
+    drop(watching);
+    let error = Watch::start(
+        fixture.embedded.bucket.clone(),
+        "processing",
+        &[other],
+        fixture.embedded.directory(),
+        || {},
+    );
+    assert_eq!(error.err().unwrap().kind(), ErrorKind::Invalid);
+}
+
+#[test]
 fn a_file_of_the_same_size_and_time_is_another_file() {
     let fixture = Fixture::new();
     fixture.write("file", "aaaa");

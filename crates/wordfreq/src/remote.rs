@@ -164,6 +164,20 @@ fn is_missing(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status == StatusCode::NOT_FOUND)
 }
 
+/// What to do about an error of the way there, where its text tells: errors of TLS have no better sign.
+fn mend(url: &str, error: &str) -> &'static str {
+    if error.contains("invalid peer certificate") {
+        " (server.ca_file names who vouches for it; a certificate that vouches for itself must be a server's, not an \
+         authority's: CA:FALSE)"
+    } else if url.starts_with("https://") && error.contains("corrupt message") {
+        " (does it speak without TLS? then it is http://)"
+    } else if url.starts_with("http://") && error.contains("http parse fail") {
+        " (does it speak TLS? then it is https://)"
+    } else {
+        ""
+    }
+}
+
 impl Remote {
     /// The one in force.
     ///
@@ -223,14 +237,22 @@ impl Remote {
             request = request.header("content-type", media);
         }
         let request = request.body(body).context("cannot ask the server")?;
-        let mut response =
-            self.agent.run(request).with_context(|| format!("cannot ask the server at {}", self.url))?;
+        let mut response = self.agent.run(request).map_err(|error| {
+            let mend = mend(&self.url, &error.to_string());
+            anyhow::Error::from(error).context(format!("cannot ask the server at {}{mend}", self.url))
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
         let text = response.body_mut().with_config().limit(64 * 1024).read_to_string().unwrap_or_default();
         match serde_json::from_str(&text) {
+            Ok(ProblemDetails { detail }) if status == StatusCode::UNAUTHORIZED => {
+                let detail = format!(
+                    "{detail}; here that is WORDFREQ_TOKEN, or the file that server.token_file names"
+                );
+                Err(Refusal { status, detail }.into())
+            }
             Ok(ProblemDetails { detail }) => Err(Refusal { status, detail }.into()),
             Err(_) => bail!("the server at {} answers {status}, which is none of wordfreq's own", self.url),
         }

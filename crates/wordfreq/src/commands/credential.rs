@@ -6,6 +6,7 @@ use wordfreq_pipeline::embedded::{AccessList, Credential, IfMissing, S3Key, Toke
 use wordfreq_pipeline::{BackendError, Timestamp};
 
 use super::results::shown_time;
+use crate::backend;
 use crate::cli::{CredentialArgs, CredentialCommand};
 use crate::config::Config;
 use crate::data_directory;
@@ -27,6 +28,8 @@ const KEY_ID_CHARACTERS: usize = 20;
 
 /// Makes, lists or revokes.
 pub fn run(kind: Kind, args: &CredentialArgs, config: &Config) -> anyhow::Result<Exit> {
+    let command = if kind == Kind::Token { "token" } else { "key" };
+    backend::refuse_remote(config, command)?;
     match &args.command {
         CredentialCommand::Create { name, scope, .. } => {
             data_directory::refuse_foreign(config)?;
@@ -73,7 +76,6 @@ pub fn run(kind: Kind, args: &CredentialArgs, config: &Config) -> anyhow::Result
                     Kind::Key => access.revoke_s3_key(id)?,
                 };
                 if !existed {
-                    let command = if kind == Kind::Token { "token" } else { "key" };
                     if let Some(named) = all(&access, kind)?.into_iter().find(|other| other.name == *id) {
                         bail!(
                             "{id} is the name of the {command} {}: `wordfreq {command} revoke` takes ids, as a name may come twice",

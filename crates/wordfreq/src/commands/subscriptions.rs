@@ -5,6 +5,7 @@ use wordfreq_pipeline::Timestamp;
 use wordfreq_pipeline::embedded::{Delivery, IfMissing, Subscription};
 
 use super::results::shown_time;
+use crate::backend;
 use crate::cli::{SubscriptionsArgs, SubscriptionsCommand};
 use crate::config::Config;
 use crate::data_directory;
@@ -14,6 +15,7 @@ use crate::server::{self, notify::Registrar};
 
 /// Does what is asked for.
 pub fn run(args: &SubscriptionsArgs, config: &Config) -> anyhow::Result<Exit> {
+    backend::refuse_remote(config, "subscriptions")?;
     let subscriptions = data_directory::open(config, IfMissing::Refuse)?.subscriptions;
     match &args.command {
         SubscriptionsCommand::List { format, .. } => {

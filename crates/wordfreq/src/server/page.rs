@@ -50,7 +50,7 @@ const FILES: &[File] = files! {
     SVG: "icon.svg";
     TEXT: "vendor/LICENSE-htm" "vendor/LICENSE-preact" "vendor/LICENSE-uPlot" "vendor/README.md";
     JAVASCRIPT:
-        "api.js" "cell.js" "format.js" "html.js" "live.js" "main.js" "router.js" "theme.js" "uploads.js"
+        "api.js" "cell.js" "format.js" "html.js" "live.js" "main.js" "router.js" "start.js" "theme.js" "uploads.js"
         "charts/bars.js" "charts/cloud.js" "charts/geometry.js" "charts/plot.js" "charts/samples.js" "charts/timeline.js" "charts/zipf.js"
         "pages/dead_letters.js" "pages/document.js" "pages/documents.js" "pages/fleet.js" "pages/overview.js"
         "pages/sign_in.js" "pages/subscriptions.js" "pages/words.js"

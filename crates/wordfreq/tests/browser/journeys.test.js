@@ -366,6 +366,29 @@ test('everything can be reached by keyboard, and a new view has the focus at its
   assert.equal(await page.title(), 'Overview · wordfreq');
 });
 
+test('what was counted last stands first, also in a page that is opened later', async (t) => {
+  const directory = await dataDirectory(t);
+  await burst(directory, 'early', 30);
+  const { url } = await up(t, directory);
+  const page = await open(t, url);
+  await eventually(async () => assert.equal(await figure(page, 'Counted').textContent(), '30'));
+  await wordfreq(['upload', join(LIBRARY, 'clinic-letter.txt')], directory);
+  const first = section(page, 'Just counted').getByRole('link', { name: /\.txt$/ }).first();
+  const isLast = async () => assert.equal(await first.textContent(), 'clinic-letter.txt');
+  await eventually(isLast);
+  await page.reload();
+  await page.locator('h1').waitFor();
+  await eventually(isLast);
+});
+
+test('a page that cannot start says so', async (t) => {
+  const { url } = await up(t, await dataDirectory(t));
+  const page = await open(t, url, '', { expected: /ERR_FAILED/ });
+  await page.route('**/page/main.js', (route) => route.abort());
+  await page.reload();
+  await page.getByText('This page could not start: a file of it could not be loaded.').waitFor();
+});
+
 test('the choice of colours stays', async (t) => {
   const { url } = await up(t, await dataDirectory(t));
   const page = await open(t, url);

@@ -136,7 +136,7 @@ fn a_token_comes_from_the_environment_or_a_file_and_never_from_the_command_line(
     let token = made.trim_end().split_once('=').unwrap().1.to_owned();
     while world.ask(&["queue", "status"]).code == 0 {}
     let refused = world.ask(&["queue", "status"]).ended(1);
-    assert!(refused.contains("token"), "{refused}");
+    assert!(refused.contains("WORDFREQ_TOKEN"), "{refused}");
     let url = world.url();
     world.there =
         Program::new().with_variable("WORDFREQ_TOKEN", &token).with_variable("WORDFREQ_SERVER", &url);
@@ -150,7 +150,10 @@ fn a_token_comes_from_the_environment_or_a_file_and_never_from_the_command_line(
     world.there.write("token", format!("{token}\n"));
     world.there.write("wordfreq.toml", format!("[server]\nurl = \"{url}\"\ntoken_file = \"token\"\n"));
     world.there.run(&["queue", "status"]).done();
-    assert!(world.there.run(&["worker"]).ended(2).contains("`wordfreq worker` cannot ask"));
+    for command in [&["worker"][..], &["token", "list"], &["key", "list"], &["subscriptions", "list"]] {
+        let refused = world.there.run(command).ended(2);
+        assert!(refused.contains(&format!("`wordfreq {}` cannot ask", command[0])), "{refused}");
+    }
     world.there.write("wordfreq.toml", format!("[server]\ntoken = \"{token}\"\n"));
     let refused = world.there.run(&["queue", "status"]).ended(2);
     assert!(refused.contains("server.token_file") && !refused.contains(&token), "{refused}");
@@ -202,7 +205,14 @@ fn a_certificate_is_trusted_by_name_alone() {
     let url = serving.url.replace("127.0.0.1", "localhost");
     let there = Program::new();
     let refused = there.run(&["queue", "status", "--server", &url]).ended(1);
-    assert!(refused.contains("certificate"), "{refused}");
+    assert!(refused.contains("certificate") && refused.contains("server.ca_file"), "{refused}");
+    let plain = url.replace("https://", "http://");
+    let refused = there.run(&["queue", "status", "--server", &plain]).ended(1);
+    assert!(refused.contains("then it is https://"), "{refused}");
+    let serving_plainly = Serving::start(&Program::new(), &[]);
+    let secret = serving_plainly.url.replace("http://", "https://");
+    let refused = there.run(&["queue", "status", "--server", &secret]).ended(1);
+    assert!(refused.contains("then it is http://"), "{refused}");
     there.write("authority.pem", made.cert.pem());
     there.write("wordfreq.toml", "[server]\nca_file = \"authority.pem\"\n");
     there.run(&["queue", "status", "--server", &url]).done();
