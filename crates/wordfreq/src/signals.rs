@@ -3,7 +3,7 @@
 //! And the end of standard input, which asks a process for a drain that another one started and looks after.
 
 use std::io::Read as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -22,13 +22,15 @@ pub fn drain_on_signal(drain: Drain, at_once: impl FnOnce() + Send + 'static) ->
     let listen = move || {
         // Counted here and not read off the drain, which others may have requested: on a terminal control-C reaches the
         // workers themselves and, through the end of their standard input, once more.
-        let mut arrived = signals.forever();
-        if let Some(signal) = arrived.next() {
-            tracing::info!(signal, "draining; a second signal stops at once");
+        if let Some(signal) = signals.forever().next() {
+            tracing::info!(signal, "draining");
             drain.request();
+            #[expect(clippy::disallowed_methods, reason = "what comes in this time says nothing new")]
+            std::thread::sleep(ONE_SIGNAL_WITHIN);
+            signals.pending().for_each(drop);
+            tracing::info!("a second signal stops at once");
         }
-        let asked = Instant::now();
-        if let Some(signal) = arrived.find(|_| asked.elapsed() > ONE_SIGNAL_WITHIN) {
+        if let Some(signal) = signals.forever().next() {
             tracing::warn!(signal, "stopping at once");
             at_once();
             if let Err(error) = signal_hook::low_level::emulate_default_handler(signal) {
