@@ -25,7 +25,7 @@ const MAX_EXPIRES_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Chunks of a body that is signed piece by piece are held in memory until their signature is checked. Clients send 64 KiB
 /// to 1 MiB.
-const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// For what a browser may fetch something from here: for a script to read, to show it alone, or as a picture, sound or film.
 /// Anything else (a script, a style, a worker, a frame) would make what is stored a part of a page that comes from where the
@@ -230,10 +230,13 @@ impl Query {
     }
 }
 
-/// A body in the form of `aws-chunked`, no chunk of which is too large to be held. Its bytes pass as they are.
+/// A body in the form of `aws-chunked`, no chunk of which is too large to be held, and all of which are no more than was said.
+/// Its bytes pass as they are.
 pub(super) struct Chunks<S> {
     inner: S,
     at: At,
+    /// What all chunks may have that are still to come.
+    left: u64,
 }
 
 enum At {
@@ -246,8 +249,9 @@ enum At {
 }
 
 impl<S> Chunks<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, at: At::Line(Vec::new()) }
+    /// Of `length` bytes, when they are out of their chunks.
+    pub(super) fn new(inner: S, length: u64) -> Self {
+        Self { inner, at: At::Line(Vec::new()), left: length }
     }
 
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), S3Error> {
@@ -279,7 +283,12 @@ impl<S> Chunks<S> {
                                 return Err(s3_error!(InvalidRequest, "the size of a chunk is not a number"));
                             }
                             Some(0) => At::Trailers,
-                            Some(size) if size <= MAX_CHUNK_BYTES => At::Chunk(size + 2),
+                            Some(size) if size <= MAX_CHUNK_BYTES => {
+                                self.left = self.left.checked_sub(size).ok_or_else(|| {
+                                    s3_error!(IncompleteBody, "the chunks have more bytes than was said")
+                                })?;
+                                At::Chunk(size + 2)
+                            }
                             Some(size) => {
                                 return Err(s3_error!(
                                     InvalidRequest,
@@ -316,6 +325,11 @@ where
 /// Whether the body is sent in chunks that S3 knows of.
 pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
     headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"))
+}
+
+/// How much is in the chunks of a body, as it says itself.
+pub(super) fn length_in_chunks(headers: &HeaderMap) -> Option<u64> {
+    headers.get("x-amz-decoded-content-length")?.to_str().ok()?.parse().ok()
 }
 
 /// The code of an error that a body ended with, if it is one of ours.
@@ -439,7 +453,7 @@ mod tests {
     #[test]
     fn a_chunk_that_would_fill_the_memory_is_refused_however_it_is_cut() {
         let pass = |body: &[u8], cut: usize| {
-            let mut chunks = Chunks::new(());
+            let mut chunks = Chunks::new((), MAX_CHUNK_BYTES);
             body.chunks(cut).try_for_each(|piece| chunks.pass(piece)).map_err(|error| error.code().clone())
         };
         let good = b"3;chunk-signature=00\r\nabc\r\n1\r\n\n\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
@@ -454,5 +468,14 @@ mod tests {
                 assert_eq!(pass(bad, cut), Err(S3ErrorCode::InvalidRequest), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn chunks_of_more_than_was_said_are_refused_before_they_are_held() {
+        let pass =
+            |body: &[u8], length| Chunks::new((), length).pass(body).map_err(|error| error.code().clone());
+        assert_eq!(pass(b"400000\r\n", 1), Err(S3ErrorCode::IncompleteBody));
+        assert_eq!(pass(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", 3), Ok(()));
+        assert_eq!(pass(b"2\r\nab\r\n2\r\n", 3), Err(S3ErrorCode::IncompleteBody));
     }
 }

@@ -8,13 +8,14 @@ mod body;
 mod buckets;
 mod checksum;
 mod guard;
+mod joined;
 mod objects;
 mod operations;
 mod ranges;
 mod uploads;
 mod xml;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, HttpBody as _};
 use axum::response::IntoResponse as _;
@@ -37,6 +38,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::{App, elsewhere};
 use body::Intake;
+use joined::Joined;
 use ranges::Unranged;
 use xml::Fault;
 
@@ -47,12 +49,14 @@ const OWNER: &str = "wordfreq";
 #[derive(Clone)]
 pub struct S3 {
     service: S3Service,
+    intake: Arc<Intake>,
 }
 
 impl S3 {
     /// Over the data directory of `app`, for those with a key of it.
     pub fn new(app: Arc<App>) -> Self {
-        let store = Store { app: app.clone(), intake: Arc::new(Intake::new()) };
+        let intake = Arc::new(Intake::new());
+        let store = Store { app: app.clone(), intake: intake.clone() };
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::MAX_XML_BYTES;
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
@@ -65,7 +69,7 @@ impl S3 {
         };
         let mut whole = builder();
         whole.set_route(Unranged { service: builder().build() });
-        Self { service: whole.build() }
+        Self { service: whole.build(), intake }
     }
 
     /// Answers a request, however it is signed.
@@ -99,6 +103,8 @@ impl S3 {
             return refuse(refused);
         }
         let fault = Fault::default();
+        // What XML has become is in memory until it is answered.
+        let place = Arc::new(OnceLock::new());
         let is_xml = guard::is_xml(&parts.method, &parts.uri);
         let body = if body.is_end_stream() {
             // Of what only asks, s3s does not care.
@@ -112,11 +118,16 @@ impl S3 {
             s3s::Body::empty()
         } else if is_xml {
             match xml::Incoming::new(body.into_data_stream(), &parts, fault.clone()) {
-                Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
+                Ok(body) => {
+                    let body = body.in_a_place(self.intake.clone(), place.clone());
+                    s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data)))
+                }
                 Err(refused) => return refuse(refused),
             }
         } else if guard::is_chunked(&parts.headers) {
-            let chunks = guard::Chunks::new(body.into_data_stream());
+            // s3s wants that to be said, and says so.
+            let length = guard::length_in_chunks(&parts.headers).unwrap_or_default();
+            let chunks = guard::Chunks::new(Joined::new(body.into_data_stream()), length);
             s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
         } else {
             s3s::Body::http_body_unsync(body)
