@@ -205,8 +205,8 @@ pub(super) const SERVER_MAX_CONNECTIONS_PER_ADDRESS: Setting = Setting {
     environment: "WORDFREQ_SERVER_MAX_CONNECTIONS_PER_ADDRESS",
     flag: None,
     default: "8192",
-    doc: "most connections at a time of one address (of IPv6, one network), 1 to 1000000; more are turned away with 503. Behind a \
-          proxy everyone has one address",
+    doc: "most connections at a time of one address (of IPv6, one network), 1 to 1000000; more are turned away with 503. Where it is \
+          not set, at most half of those there may be in all. Behind a proxy everyone has one address",
 };
 pub(super) const SERVER_BODY_TIMEOUT: Setting = Setting {
     name: "server.body_timeout_seconds",

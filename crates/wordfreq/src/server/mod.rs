@@ -300,7 +300,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         .build()
         .context("cannot start the server's threads")?;
     let max_connections = limits::connections(config.server.max_connections.value);
-    let of_one_address = config.server.max_connections_per_address.value;
+    let of_one_address = limits::of_one_address(&config.server.max_connections_per_address, max_connections);
     let drain = drain.clone();
     let serve = move || {
         // Dropped last: whoever waits for the drain must not be told when nobody serves any more.

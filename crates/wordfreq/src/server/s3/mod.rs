@@ -39,7 +39,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 use super::{App, elsewhere};
 use body::Intake;
 use joined::Joined;
-use ranges::Unranged;
+use ranges::Ranged;
 use xml::Fault;
 
 /// Who owns everything, as S3 wants it told.
@@ -68,7 +68,7 @@ impl S3 {
             builder
         };
         let mut whole = builder();
-        whole.set_route(Unranged { service: builder().build() });
+        whole.set_route(Ranged { service: builder().build() });
         Self { service: whole.build(), intake }
     }
 
