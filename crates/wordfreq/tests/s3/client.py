@@ -548,6 +548,7 @@ def bodies_in_xml_are_checked():
     begun = S3.create_multipart_upload(Bucket=name, Key="b")["UploadId"]
     assert send(signed("POST", f"/{name}/b?uploadId={begun}", b"<Complete"))[:2] == (400, "MalformedXML")
     assert send(signed("POST", f"/{name}/b?uploadId={begun}", b"x"), body=b"y")[:2] == (400, "XAmzContentSHA256Mismatch")
+    assert send(signed("POST", f"/{name}/b?uploadId={begun}", b"<Complete", {"Content-MD5": md5["Content-MD5"]}))[:2] == (400, "BadDigest")
     chunked = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": "3"}
     assert send(signed("POST", path, b"3\r\nabc\r\n0\r\n\r\n", chunked))[:2] == (400, "InvalidRequest")
     # More than was said to come, and less.

@@ -558,7 +558,9 @@ pub(super) async fn recount(
     let wanted = id.clone();
     app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?.map_err(
         |refused| match refused {
-            Refused::Keeps => Problem::new(StatusCode::CONFLICT, "keeps", refused.to_string()),
+            Refused::Keeps => {
+                Problem::new(StatusCode::CONFLICT, "keeps", format!("{:?}: {refused}", id.bucket()))
+            }
             _ => no_document(&id),
         },
     )?;

@@ -75,12 +75,16 @@ impl Expected {
         content_md5: Option<&str>,
         trailers: Option<TrailingHeaders>,
     ) -> S3Result<Self> {
-        let claim = Claim::of(headers)?;
+        Ok(Self { claim: Claim::of(headers)?, trailers, ..Self::by_md5(content_md5)? })
+    }
+
+    /// Where checksums in the headers are not the body's.
+    pub(super) fn by_md5(content_md5: Option<&str>) -> S3Result<Self> {
         let md5 = content_md5.map(|text| {
             let digest = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
             digest.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not 16 bytes in Base64"))
         });
-        Ok(Self { md5: md5.transpose()?, claim, trailers })
+        Ok(Self { md5: md5.transpose()?, claim: Claim::default(), trailers: None })
     }
 
     /// Which checksum it speaks of.

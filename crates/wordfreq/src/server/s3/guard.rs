@@ -165,9 +165,12 @@ pub(super) fn is_xml(method: &Method, uri: &Uri) -> bool {
     *method != Method::PUT || !has_key(uri)
 }
 
-/// Whether a request is about an object, and not about a bucket or all of them.
+/// Whether a request is about an object, and not about a bucket or all of them. As for s3s, a slash that is percent-encoded is
+/// one.
 pub(super) fn has_key(uri: &Uri) -> bool {
-    uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_bucket, key)| !key.is_empty())
+    let path: Vec<u8> = percent_decode_str(uri.path()).collect();
+    let path = path.strip_prefix(b"/").unwrap_or(&path);
+    path.iter().position(|&byte| byte == b'/').is_some_and(|end_of_bucket| end_of_bucket + 1 < path.len())
 }
 
 /// s3s bounds what it reads of XML too, but has no good word for it.
@@ -467,6 +470,17 @@ mod tests {
             for bad in [&large[..], &nothing[..], &endless[..]] {
                 assert_eq!(pass(bad, cut), Err(S3ErrorCode::InvalidRequest), "{cut}");
             }
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_comes_after_the_first_slash_however_it_is_written() {
+        let has_key = |path: &str| has_key(&path.parse().unwrap());
+        for of_object in ["/bucket/key", "/bucket%2Fkey", "/bucket%2fkey", "/bucket//", "/bucket/%20"] {
+            assert!(has_key(of_object), "{of_object}");
+        }
+        for other in ["/", "/bucket", "/bucket/", "/bucket%2F", "/bucket?a=/b"] {
+            assert!(!has_key(other), "{other}");
         }
     }
 

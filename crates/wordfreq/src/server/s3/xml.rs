@@ -50,19 +50,18 @@ impl Incoming {
     pub(super) fn new(body: BodyDataStream, head: &Parts, fault: Fault) -> S3Result<Self> {
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let signed = text("x-amz-content-sha256").filter(|digest| digest.len() == 64);
-        // The checksum of a request about an object is the object's.
-        let checked = if guard::has_key(&head.uri) {
-            None
+        // The checksum of a request about an object is the object's. Content-MD5 is always the body's.
+        let expected = if guard::has_key(&head.uri) {
+            Expected::by_md5(text("content-md5"))?
         } else {
-            let expected = Expected::of(&head.headers, text("content-md5"), None)?;
-            Some((Hashers::new(expected.algorithm()), expected))
+            Expected::of(&head.headers, text("content-md5"), None)?
         };
         Ok(Self {
             body: Joined::new(body),
             came: 0,
             length: text("content-length").and_then(|length| length.parse().ok()),
             signed: signed.map(|digest| (digest.to_ascii_lowercase(), Sha256::new())),
-            checked,
+            checked: Some((Hashers::new(expected.algorithm()), expected)),
             fault,
         })
     }
