@@ -19,7 +19,9 @@ pub mod problem;
 mod s3;
 mod tls;
 
+use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -181,18 +183,14 @@ impl App {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, Problem> {
         let embedded = self.embedded.clone();
-        match elsewhere(move || work(&embedded)).await {
-            Ok(done) => done.map_err(Problem::from),
-            Err(_panicked) => {
-                tracing::error!("a request ended in a panic");
-                Err(Problem::internal())
-            }
-        }
+        elsewhere(move || work(&embedded))
+            .await
+            .map_or_else(|_undone| Err(Problem::internal()), |done| done.map_err(Problem::from))
     }
 }
 
-/// Does what blocks, away from the threads that serve; an error says that it panicked. To the runtime every such work is of one
-/// type, which would else be compiled anew for each.
+/// Does what blocks, away from the threads that serve; an error says that it panicked, which the log tells, or that the server
+/// ended before it began. To the runtime every such work is of one type, which would else be compiled anew for each.
 fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();
     // Who asked may be gone: the work is done all the same.
@@ -201,7 +199,17 @@ fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> on
 }
 
 fn spawn(work: Box<dyn FnOnce() + Send>) {
-    drop(tokio::task::spawn_blocking(work));
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            tracing::error!(panic = text_of(&*panic), "a request ended in a panic");
+        }
+    }));
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("something that is no text")
 }
 
 /// From where a request came. Each request carries it as an extension.
@@ -373,6 +381,14 @@ mod tests {
         let (panics, works) = (elsewhere(|| -> u8 { panic!("as it should") }), elsewhere(|| 7));
         assert!(panics.await.is_err());
         assert_eq!(works.await, Ok(7));
+    }
+
+    #[test]
+    fn a_panic_says_what_it_was_told() {
+        let said = |panics: fn()| text_of(&*catch_unwind(panics).unwrap_err()).to_owned();
+        assert_eq!(said(|| panic!("as it should")), "as it should");
+        assert_eq!(said(|| panic!("{} is wrong", 7)), "7 is wrong");
+        assert_eq!(said(|| std::panic::panic_any(7)), "something that is no text");
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wordfreq_pipeline::embedded::{Bucket, ChecksumAlgorithm, Staged, Staging};
 
 use super::checksum::{self, Claim, Hasher};
-use super::{failed, guard, panicked};
+use super::{failed, guard, undone};
 use crate::server::paced::{TOO_SLOWLY, TooSlow};
 use crate::server::{elsewhere, hex};
 
@@ -228,7 +228,7 @@ async fn receive_small(
         staging.write(&whole).map_err(failed)?;
         check(staging.finish().map_err(failed)?, bytes as u64, hashers, &expected)
     });
-    received.await.map_err(panicked)?
+    received.await.map_err(undone)?
 }
 
 async fn receive_large(
@@ -239,7 +239,7 @@ async fn receive_large(
     expected: Expected,
 ) -> S3Result<Received> {
     let begin = elsewhere(move || bucket.begin_staging().map_err(failed));
-    let staging = begin.await.map_err(panicked)??;
+    let staging = begin.await.map_err(undone)??;
     let mut writing = Writing::Idle(Box::new((staging, hashers)));
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     let mut arrived = 0;
@@ -261,7 +261,7 @@ async fn receive_large(
     }
     let (staging, hashers) = *writing.write(piece).await?.finish().await?;
     let received = elsewhere(move || check(staging.finish().map_err(failed)?, length, hashers, &expected));
-    received.await.map_err(panicked)?
+    received.await.map_err(undone)?
 }
 
 /// A file that is being written away from the threads that serve.
@@ -283,7 +283,7 @@ impl Writing {
     async fn finish(self) -> S3Result<Box<(Staging, Hashers)>> {
         match self {
             Self::Idle(writing) => Ok(writing),
-            Self::Busy(write) => write.await.map_err(panicked)?,
+            Self::Busy(write) => write.await.map_err(undone)?,
         }
     }
 }

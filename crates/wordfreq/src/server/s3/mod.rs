@@ -188,7 +188,7 @@ impl Store {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> S3Result<T> {
         let embedded = self.app.embedded.clone();
-        elsewhere(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
+        elsewhere(move || work(&embedded)).await.map_err(undone)?.map_err(failed)
     }
 
     /// The same, of what may be refused.
@@ -339,8 +339,8 @@ fn failed(error: BackendError) -> S3Error {
     S3Error::with_message(code, error.to_string())
 }
 
-fn panicked(_dropped: RecvError) -> S3Error {
-    tracing::error!("a request to S3 ended in a panic");
+/// What never came to an end. The log tells why, where that is our fault.
+fn undone(_dropped: RecvError) -> S3Error {
     s3_error!(InternalError)
 }
 

@@ -22,7 +22,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::checksum::{self, set_checksum};
 use super::ranges::Wanted;
-use super::{InPlace, Store, failed, named, panicked, refused};
+use super::{InPlace, Store, failed, named, refused, undone};
 use crate::server::elsewhere;
 
 /// What S3 says of an object of which nobody said.
@@ -280,7 +280,7 @@ impl Store {
         };
         let embedded = self.app.embedded.clone();
         let opened = elsewhere(move || open(&embedded.bucket, &id, &conditions, &wanted));
-        let Opened { object, bytes, content } = opened.await.map_err(panicked)??;
+        let Opened { object, bytes, content } = opened.await.map_err(undone)??;
         let mut output = shown!(GetObjectOutput, &object, bytes, input.checksum_mode);
         output.body = Some(match content {
             Content::Read(bytes) => StreamingBlob::from(s3s::Body::from(Bytes::from(bytes))),
