@@ -321,7 +321,6 @@ fn refused(refused: Refused) -> S3Error {
         Refused::PreconditionFailed => S3ErrorCode::PreconditionFailed,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         Refused::InvalidPart => S3ErrorCode::InvalidPart,
-        Refused::Keeps => S3ErrorCode::InvalidRequest,
     };
     S3Error::with_message(code, refused.to_string())
 }
