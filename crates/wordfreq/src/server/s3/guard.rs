@@ -29,7 +29,7 @@ pub(super) const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// For what a browser may fetch something from here: for a script to read, to show it alone, or as a picture, sound or film.
 /// Anything else (a script, a style, a worker, a frame) would make what is stored a part of a page that comes from where the
-/// dashboard does.
+/// dashboard does. That it is told over HTTPS and on this machine only, docs/s3.md says.
 const FETCHED_FOR: [&str; 5] = ["empty", "document", "image", "audio", "video"];
 
 /// `SIZE;chunk-signature=SIGNATURE`
@@ -51,8 +51,10 @@ pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result
             return Err(s3_error!(InvalidRequest, "the header {name} is not UTF-8"));
         }
     }
+    // A page of another site does nothing in our name, whatever it is made of.
+    let is_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     for fetched_for in headers.get_all("sec-fetch-dest") {
-        if !FETCHED_FOR.iter().any(|allowed| fetched_for == allowed) {
+        if !is_elsewhere && !FETCHED_FOR.iter().any(|allowed| fetched_for == allowed) {
             return Err(s3_error!(
                 AccessDenied,
                 "what is stored is not to be built into a page: a browser wants it as {fetched_for:?}"
@@ -411,6 +413,13 @@ mod tests {
             "",
         ] {
             assert_eq!(wanted_as(part), "AccessDenied", "{part}");
+        }
+        let wanted_by = |site| {
+            answer("/b/k", &[&SIGNED[..], &[("sec-fetch-dest", "iframe"), ("sec-fetch-site", site)]].concat())
+        };
+        assert_eq!(wanted_by("cross-site"), "passed");
+        for near in ["same-origin", "same-site", "none", ""] {
+            assert_eq!(wanted_by(near), "AccessDenied", "{near}");
         }
     }
 
