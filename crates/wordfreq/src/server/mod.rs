@@ -244,17 +244,14 @@ impl Server {
 }
 
 /// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on;
-/// `None` if it listens on every address there is, as that is none to go to.
+/// `None` if that is every address there is, which is none to go to, or if it does not listen.
 pub fn public_url(config: &Config, address: Option<SocketAddr>) -> Option<String> {
     if let Some(url) = &config.notify.public_url.value {
         return Some(url.clone());
     }
     let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
-    match address {
-        None => Some(format!("{scheme}://localhost")),
-        Some(address) if address.ip().is_unspecified() => None,
-        Some(address) => Some(format!("{scheme}://{address}")),
-    }
+    let address = address.filter(|address| !address.ip().is_unspecified())?;
+    Some(format!("{scheme}://{address}"))
 }
 
 /// Listens, and serves until `drain` is requested.
