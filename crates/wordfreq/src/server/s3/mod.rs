@@ -241,9 +241,16 @@ impl S3Access for Keys {
         let by = by.ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
         let key = self.0.access.s3_key(&by);
         let held = key.map(|key| key.credential.scope);
-        let needed = scope_of(context.s3_op().name());
+        let operation = context.s3_op().name();
+        let known = scope_of(operation);
+        // What is not known here needs the most.
+        let needed = known.unwrap_or(Scope::Admin);
         if held.is_none_or(|held| held < needed) {
             return Err(s3_error!(AccessDenied, "this needs a key with the scope {needed}"));
+        }
+        // Or s3s would read the whole body before it says so.
+        if known.is_none() {
+            return Err(s3_error!(NotImplemented, "{operation} is not supported"));
         }
         refuse_unsupported(context.headers())?;
         if let S3Path::Object { bucket, key } = context.s3_path() {
@@ -253,9 +260,9 @@ impl S3Access for Keys {
     }
 }
 
-/// What an operation needs; what is not known here is not supported, and so needs the most.
-fn scope_of(operation: &str) -> Scope {
-    match operation {
+/// What an operation needs; `None` for what is not supported.
+fn scope_of(operation: &str) -> Option<Scope> {
+    Some(match operation {
         "ListBuckets"
         | "HeadBucket"
         | "GetBucketLocation"
@@ -277,8 +284,9 @@ fn scope_of(operation: &str) -> Scope {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload" => Scope::Write,
-        _ => Scope::Admin,
-    }
+        "CreateBucket" | "DeleteBucket" => Scope::Admin,
+        _ => return None,
+    })
 }
 
 /// What a client must not believe to have got: encryption, locks, tags, rights of others, other storage.
