@@ -371,6 +371,10 @@ fn is_signed(headers: &HeaderMap, query: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use crate::config::Flags;
+
     use super::*;
 
     #[tokio::test]
@@ -378,6 +382,24 @@ mod tests {
         let (panics, works) = (elsewhere(|| -> u8 { panic!("as it should") }), elsewhere(|| 7));
         assert!(panics.await.is_err());
         assert_eq!(works.await, Ok(7));
+    }
+
+    #[test]
+    fn others_reach_the_server_where_it_is_said_or_where_it_listens() {
+        let config = |variables: &[(&str, &str)]| {
+            let nowhere = tempfile::tempdir().unwrap();
+            let environment =
+                variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+            Config::resolve(&Flags::default(), &environment, nowhere.path()).unwrap()
+        };
+        let unsaid = config(&[]);
+        let url = |address: &str| public_url(&unsaid, Some(address.parse().unwrap()));
+        assert_eq!(url("127.0.0.1:80").unwrap(), "http://127.0.0.1:80");
+        assert_eq!(url("0.0.0.0:80"), None);
+        assert_eq!(url("[::]:80"), None);
+        assert_eq!(public_url(&unsaid, None), None);
+        let said = config(&[("WORDFREQ_SERVER_PUBLIC_URL", "https://words.example.org")]);
+        assert_eq!(public_url(&said, None).unwrap(), "https://words.example.org");
     }
 
     #[test]
