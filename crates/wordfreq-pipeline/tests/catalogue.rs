@@ -8,7 +8,7 @@ use std::time::Duration;
 use wordfreq_core::scaling::{Bounds, Moment, Observation, Scaler, fixed};
 use wordfreq_core::{Profile, ProfileName};
 use wordfreq_pipeline::embedded::{
-    Catalogue, Embedded, IfMissing, ListedState, Look, MOST_INSTANCES, News, Options, Purge, Refused,
+    Catalogue, Embedded, IfMissing, ListedState, Look, MOST_INSTANCES, News, NotRecounted, Options, Purge,
     Selection, Settled, Sizing, StagedPut,
 };
 use wordfreq_pipeline::queue::Redrive;
@@ -190,7 +190,7 @@ fn a_recount_counts_again_what_was_counted_failed_or_purged() {
     assert_eq!(fixture.state("purged"), ListedState::Counted);
     assert_eq!(
         fixture.embedded.bucket.recount(&id("processing", "nowhere")).unwrap(),
-        Err(Refused::NoSuchKey)
+        Err(NotRecounted::NoSuchKey)
     );
 }
 
@@ -202,7 +202,7 @@ fn what_a_bucket_keeps_is_kept_and_never_counted() {
     fixture.work();
     let kept = id("uploading", "kept");
     assert_eq!(fixture.catalogue().document(&kept).unwrap().unwrap().state, ListedState::Kept);
-    assert_eq!(fixture.embedded.bucket.recount(&kept).unwrap(), Err(Refused::Keeps));
+    assert_eq!(fixture.embedded.bucket.recount(&kept).unwrap(), Err(NotRecounted::Keeps));
     assert!(fixture.embedded.queue.is_idle().unwrap());
     let (sender, made) = std::sync::mpsc::channel();
     fixture.embedded.bucket.create_bucket("empty", move |answer| sender.send(answer).unwrap());

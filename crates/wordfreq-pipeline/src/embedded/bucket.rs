@@ -16,7 +16,6 @@ use super::bell::Bell;
 use super::buckets;
 use super::database::Database;
 use super::group::Group;
-use super::objects::{Answer, Refused};
 use super::queue::{enqueue_event, forget_dead_letters};
 use super::readers::Readers;
 use super::sync_directory;
@@ -44,6 +43,15 @@ pub struct Bucket {
     pub(super) group: Arc<Group>,
     pub(super) readers: Arc<Readers>,
     sent: Arc<Bell>,
+}
+
+/// Why something is not counted anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotRecounted {
+    /// There is no such object.
+    NoSuchKey,
+    /// Its bucket keeps its documents uncounted.
+    Keeps,
 }
 
 /// Bytes that are still arriving, written as they come. Dropping it takes them back.
@@ -375,7 +383,7 @@ impl Bucket {
 
     /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
     /// about it are gone with that. Answers the sequence.
-    pub fn recount(&self, id: &DocumentId) -> Answer<Sequence> {
+    pub fn recount(&self, id: &DocumentId) -> Result<Result<Sequence, NotRecounted>, BackendError> {
         let recounted = self.database.write(|transaction| recount(transaction, id))?;
         self.sent.ring();
         Ok(recounted)
@@ -649,15 +657,18 @@ pub(super) fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<b
     Ok(exists)
 }
 
-fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Answer<Sequence> {
+fn recount(
+    transaction: &Transaction<'_>,
+    id: &DocumentId,
+) -> Result<Result<Sequence, NotRecounted>, BackendError> {
     let (bucket, key) = (id.bucket(), id.key().as_bytes());
     let bytes: Option<u64> = transaction
         .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
         .query_row(params![bucket, key], |row| row.get(0))
         .optional()?;
-    let Some(bytes) = bytes else { return Ok(Err(Refused::NoSuchKey)) };
+    let Some(bytes) = bytes else { return Ok(Err(NotRecounted::NoSuchKey)) };
     if buckets::triggers(transaction, bucket)? == Some(false) {
-        return Ok(Err(Refused::Keeps));
+        return Ok(Err(NotRecounted::Keeps));
     }
     // A commit of a version that was committed before changes nothing, so it must be another one.
     let sequence = next_sequence(transaction)?;

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 pub use access::{AccessList, Credential, S3Key, Scope, Token};
 pub use bell::Bell;
-pub use bucket::{Bucket, Staged, StagedPut, Staging, Stamp, Swept, WatchedFile};
+pub use bucket::{Bucket, NotRecounted, Staged, StagedPut, Staging, Stamp, Swept, WatchedFile};
 pub use buckets::{BucketInfo, Rearranged};
 pub use catalogue::{
     BucketSummary, Catalogue, Examined, FleetView, ListedDocument, ListedState, Occurrence, Page, RankedWord,

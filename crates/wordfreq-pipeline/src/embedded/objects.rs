@@ -43,9 +43,6 @@ pub enum Refused {
     /// A part that was named was not uploaded, or is another one by now.
     #[error("a part that was named was not uploaded, or was replaced since")]
     InvalidPart,
-    /// The bucket keeps its documents uncounted.
-    #[error("the bucket keeps documents and does not count them: copy the document to one that triggers")]
-    Keeps,
 }
 
 /// What is kept of an object beside its bytes and its type.

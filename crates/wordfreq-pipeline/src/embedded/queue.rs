@@ -449,18 +449,23 @@ impl EmbeddedQueue {
         }
     }
 
-    /// Redrives all that are dead now, a few at a time so that others are not held up.
-    fn redrive_all(&self) -> Result<u64, BackendError> {
+    /// Redrives all that are dead now, a few at a time so that others are not held up, and no more once as many as `most`
+    /// messages wait; tells how many.
+    pub fn redrive_all(&self, most: u64) -> Result<u64, BackendError> {
         // What is redriven gets a greater number, so that none is redriven twice, however soon it dies again.
         let newest = self.durable.read(newest)?;
         let mut redriven = 0;
+        let redrive_some = || {
+            if self.leases.read(|transaction| backlog_is(transaction, most))? {
+                return Ok(0);
+            }
+            self.durable.write(|transaction| redrive_some(transaction, newest))
+        };
         loop {
-            let some =
-                self.durable.write(|transaction| redrive_some(transaction, newest)).map_err(|error| {
-                    let done =
-                        format!("{redriven} dead letters were redriven, then: {}", error.for_another());
-                    if redriven == 0 { error } else { BackendError::new(error.kind(), done) }
-                })?;
+            let some = redrive_some().map_err(|error: BackendError| {
+                let done = format!("{redriven} dead letters were redriven, then: {}", error.for_another());
+                if redriven == 0 { error } else { BackendError::new(error.kind(), done) }
+            })?;
             if some == 0 {
                 return Ok(redriven);
             }
@@ -608,7 +613,7 @@ impl Queue for EmbeddedQueue {
 
     fn redrive(&self, which: &Redrive) -> Result<u64, BackendError> {
         let Redrive::Only(ids) = which else {
-            return self.redrive_all();
+            return self.redrive_all(u64::MAX);
         };
         let mut ids: Vec<i64> = ids
             .iter()
@@ -787,6 +792,21 @@ mod tests {
         assert_eq!(queue.redrive(&Redrive::All).unwrap(), many);
         let depth = queue.depth().unwrap();
         assert_eq!((depth.visible, depth.dead_letters), (0, many));
+    }
+
+    #[test]
+    fn a_redrive_of_all_ends_when_enough_wait() {
+        let fixture = fixture();
+        let queue = &fixture.embedded.queue;
+        let (a_batch, now) = (AT_ONCE as u64, Timestamp::now());
+        fixture.at(|transaction| {
+            (0..3 * a_batch).try_for_each(|number| enqueue(transaction, &number.to_string(), None, now, now))
+        });
+        fixture.at(|transaction| Ok(transaction.execute("UPDATE messages SET dead = 1", [])?));
+        assert_eq!(queue.redrive_all(a_batch + 1).unwrap(), 2 * a_batch);
+        assert_eq!(queue.redrive_all(2 * a_batch).unwrap(), 0);
+        assert_eq!(queue.redrive_all(2 * a_batch + 1).unwrap(), a_batch);
+        assert_eq!(queue.redrive_all(u64::MAX).unwrap(), 0);
     }
 
     #[test]

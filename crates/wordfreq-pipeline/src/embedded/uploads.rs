@@ -143,6 +143,12 @@ fn find_open(transaction: &Transaction<'_>, id: &DocumentId, upload: &str) -> An
     }))
 }
 
+/// No name of an upload is as small as this.
+const BEFORE_ALL: &str = "";
+
+/// None is greater than this.
+const AFTER_ALL: &str = "\u{10FFFF}";
+
 fn list(
     transaction: &Transaction<'_>,
     query: &ListQuery,
@@ -152,25 +158,28 @@ fn list(
     if query.limit == 0 {
         return Ok(listed);
     }
-    let mut from = query.prefix.clone().into_bytes();
     let end = successor(&query.prefix);
     let after_key = query.after.as_deref().unwrap_or_default();
-    // No name is greater than this.
-    let after_name = after_name.unwrap_or("\u{10FFFF}");
+    // A page begins where the one before it ended: what is between the prefix and that is not walked again.
+    let mut from = if after_key < query.prefix.as_str() {
+        (query.prefix.clone().into_bytes(), BEFORE_ALL)
+    } else {
+        (after_key.as_bytes().to_vec(), after_name.unwrap_or(AFTER_ALL))
+    };
     let mut select = transaction.prepare_cached(&format!(
         "SELECT {UPLOAD} FROM uploads INDEXED BY uploads_by_key
-         WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND (key, id) > (?4, ?5) AND completed_etag IS NULL
+         WHERE bucket = ?1 AND (key, id) > (?2, ?3) AND key < ?4 AND completed_etag IS NULL
          ORDER BY key, id"
     ))?;
     let mut walk = Walk::new(query);
     'seek: loop {
-        let mut rows = select.query(params![query.bucket, from, end, after_key.as_bytes(), after_name])?;
+        let mut rows = select.query(params![query.bucket, from.0, from.1, end])?;
         while let Some(row) = rows.next()? {
             let upload = upload_info(row)?;
             match walk.step(upload.id.key()) {
                 Step::Take => listed.uploads.push(upload),
                 Step::PassTo(later) => {
-                    from = later;
+                    from = (later, BEFORE_ALL);
                     continue 'seek;
                 }
                 Step::Stop => break 'seek,

@@ -7,7 +7,7 @@ use wordfreq_pipeline::embedded::{Delivery, IfMissing, Subscription};
 use super::results::shown_time;
 use crate::backend;
 use crate::cli::{SubscriptionsArgs, SubscriptionsCommand};
-use crate::config::Config;
+use crate::config::{Config, DEFAULT_LISTEN};
 use crate::data_directory;
 use crate::exit::Exit;
 use crate::output::{self, Cell, Listing};
@@ -42,8 +42,9 @@ pub fn run(args: &SubscriptionsArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_listing(out, &listing, format.style()))?;
         }
         SubscriptionsCommand::Add { target, events, bucket, format, .. } => {
-            // It makes no links; who does knows where it really listens.
-            let url = server::public_url(config, config.server.listen.value);
+            // It makes no links, and who does may be told to listen elsewhere: only where the settings say that there is no
+            // address to go to is it known here. By none they say nothing of who does listen.
+            let url = server::public_url(config, config.server.listen.value.or(Some(DEFAULT_LISTEN)));
             let registrar = Registrar::new(&config.notify, &subscriptions, url)?;
             let (made, secret) = registrar.subscribe(&subscriptions, target, events, bucket.as_deref())?;
             let mut listing = Listing::new("subscriptions", ["id", "state", "secret"]);

@@ -28,6 +28,7 @@ use wordfreq_pipeline::DocumentId;
 use crate::output::Cell;
 pub use notify::{NotifyConfig, Password, SmtpConfig, SmtpTls};
 pub use remote::RemoteConfig;
+pub(crate) use server::DEFAULT_LISTEN;
 pub use server::ServerConfig;
 use settings::{
     AWS_PROFILE, AWS_QUEUE_URL, AWS_RESULT_BUCKET, AWS_RESULT_PREFIX, AWS_RESULT_QUEUE_URL, AWS_RESULT_TABLE,

@@ -12,7 +12,8 @@ use super::{Effective, Flags, Layers, Misconfiguration, Origin, Raw, Sourced, di
 use crate::output::Cell;
 
 /// The address of who says nothing else.
-const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+pub(crate) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
 /// Settings of the server.
 #[derive(Clone, Debug)]

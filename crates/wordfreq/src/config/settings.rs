@@ -198,15 +198,15 @@ pub(super) const SERVER_MAX_CONNECTIONS: Setting = Setting {
     environment: "WORDFREQ_SERVER_MAX_CONNECTIONS",
     flag: None,
     default: "16384",
-    doc: "most connections at a time, 1 to 1000000, as far as the limit of open files allows; more are turned away with 503",
+    doc: "most connections at a time, 1 to 1000000, as far as the limit of open files allows; more are turned away with 503, with TLS by closing them",
 };
 pub(super) const SERVER_MAX_CONNECTIONS_PER_ADDRESS: Setting = Setting {
     name: "server.max_connections_per_address",
     environment: "WORDFREQ_SERVER_MAX_CONNECTIONS_PER_ADDRESS",
     flag: None,
     default: "8192",
-    doc: "most connections at a time of one address (of IPv6, one network), 1 to 1000000; more are turned away with 503. Behind a \
-          proxy everyone has one address",
+    doc: "most connections at a time of one address (of IPv6, one network), 1 to 1000000; more are turned away alike. Where it is \
+          not set, at most half of those there may be in all. Behind a proxy everyone has one address",
 };
 pub(super) const SERVER_BODY_TIMEOUT: Setting = Setting {
     name: "server.body_timeout_seconds",
@@ -243,7 +243,8 @@ pub(super) const SERVER_PUBLIC_URL: Setting = Setting {
     environment: "WORDFREQ_SERVER_PUBLIC_URL",
     flag: None,
     default: "from the address it listens on",
-    doc: "how others reach the server, such as https://wordfreq.example.org, for the links in notifications",
+    doc: "how others reach the server, such as https://wordfreq.example.org, for the links in notifications; there are none \
+          without it where the server listens on every address or not at all",
 };
 pub(super) const NOTIFY_ALLOW: Setting = Setting {
     name: "notify.allow",

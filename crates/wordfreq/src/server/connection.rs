@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -41,6 +41,9 @@ const HEAD_BYTES: usize = 64 * 1024;
 /// For the other side to take notice that an answer was the last.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How many of those who have no place are lingered for. To the others an answer may be lost.
+const TURNED_AWAY_AT_ONCE: usize = 64;
+
 /// For what is being answered, when the server is to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -63,6 +66,7 @@ pub(super) async fn accept(
     app: Arc<App>,
 ) {
     let places = Places::new(max_connections, of_one_address);
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY_AT_ONCE));
     let s3 = S3::new(app.clone());
     let router = api::router(app.clone(), s3.clone());
     let mut ending = app.ending.clone();
@@ -87,10 +91,11 @@ pub(super) async fn accept(
             tls: tls.clone(),
             address,
         };
+        let turned_away = turned_away.clone();
         tokio::spawn(async move {
             match place {
                 Some(place) => connection.serve(stream, place).await,
-                None => connection.turn_away(stream).await,
+                None => connection.turn_away(stream, &turned_away).await,
             }
         });
     }
@@ -109,16 +114,23 @@ struct Connection {
 }
 
 impl Connection {
-    /// More than that would be kind, and cost what there is not.
-    async fn turn_away(&self, mut stream: TcpStream) {
-        if self.tls.is_none() {
-            let answer = format!(
-                "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nretry-after: 1\r\n\
-                 connection: close\r\n\r\n{TOO_MANY}",
-                TOO_MANY.len()
-            );
-            // Who does not read it is not told.
-            drop(timeout(REST, stream.write_all(answer.as_bytes())).await);
+    /// Answers whatever is asked, and reads none of it. With TLS there is no answer before a handshake, which costs more than
+    /// there is to spare.
+    async fn turn_away(&self, mut stream: TcpStream, at_once: &Semaphore) {
+        if self.tls.is_some() {
+            return;
+        }
+        let answer = format!(
+            "HTTP/1.1 503 Slow Down\r\ncontent-type: application/xml\r\ncontent-length: {}\r\nretry-after: 1\r\n\
+             connection: close\r\n\r\n{TOO_MANY}",
+            TOO_MANY.len()
+        );
+        // Who does not read it is not told.
+        drop(timeout(REST, stream.write_all(answer.as_bytes())).await);
+        if let Ok(_place) = at_once.try_acquire() {
+            let mut ending = self.app.ending.clone();
+            drop(stream.shutdown().await);
+            linger(&mut stream, &mut ending).await;
         }
     }
 
@@ -196,12 +208,16 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     }
     // The other side may be gone.
     drop(timeout(HANDSHAKE_WITHIN, stream.shutdown()).await);
-    // It may also still send a body that nobody wants, and the system would throw away an answer that meets such bytes.
+    linger(&mut stream, &mut ending).await;
+}
+
+/// Reads what nobody wants, for a while: the system would throw away an answer that meets bytes which nobody has read.
+async fn linger(stream: &mut (impl AsyncRead + Unpin), ending: &mut watch::Receiver<bool>) {
     let mut unwanted = [0; 8 * 1024];
-    let linger = async { while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {} };
+    let read_all = async { while stream.read(&mut unwanted).await.is_ok_and(|read| read > 0) {} };
     tokio::select! {
-        _ = timeout(LINGER, linger) => {}
-        () = ended(&mut ending) => {}
+        _ = timeout(LINGER, read_all) => {}
+        () = ended(ending) => {}
     }
 }
 

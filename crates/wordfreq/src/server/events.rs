@@ -53,6 +53,9 @@ const RECENT: usize = 20;
 /// Activities that may still change.
 const ACTIVITIES: usize = 50;
 
+/// Events that tell what has happened. All others tell how it stands, and may be told twice.
+const HAPPENINGS: [&str; 2] = ["alarm", "activity"];
+
 /// One event, written once for all who watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Message {
@@ -170,12 +173,15 @@ struct Told {
 }
 
 impl Told {
-    /// What there is to tell by another look. How it stands at the first is no news: who has just come is told that anyway.
+    /// What there is to tell by another look. The first that comes to something tells how it stands, as who came before it may
+    /// know only how it stood earlier; what happened until then is no news.
     fn by(&mut self, looked: Result<(Seen, Vec<Message>), Problem>) -> Vec<Message> {
         match looked {
             Ok((seen, messages)) => {
                 self.seen = seen;
-                if std::mem::replace(&mut self.has_looked, true) { messages } else { Vec::new() }
+                let is_first = !std::mem::replace(&mut self.has_looked, true);
+                let is_news = |message: &Message| !(is_first && HAPPENINGS.contains(&message.name));
+                messages.into_iter().filter(is_news).collect()
             }
             // The log has it. The next look that comes to something tells what has changed since the last that did.
             Err(_failed) => Vec::new(),
@@ -331,27 +337,64 @@ mod tests {
 
     use super::*;
 
+    struct Looking {
+        embedded: Embedded,
+        told: Told,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Looking {
+        fn begin() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+            Self { embedded, told: Told::default(), _directory: directory }
+        }
+
+        fn put(&self, key: &str) {
+            let staged = self.embedded.bucket.stage(&mut &b"words"[..]).unwrap();
+            let id = DocumentId::new("processing", key).unwrap();
+            self.embedded.bucket.put(vec![StagedPut { id, staged, watched: None }]).unwrap();
+        }
+
+        fn look(&mut self, fails: bool) -> Vec<&'static str> {
+            let looked = self.told.seen.clone().look(&self.embedded).map_err(Problem::from);
+            let messages = self.told.by(if fails { Err(Problem::internal()) } else { looked });
+            messages.into_iter().map(|message| message.name).collect()
+        }
+    }
+
     #[test]
     fn after_a_look_that_failed_only_what_has_changed_is_told() {
-        let directory = tempfile::tempdir().unwrap();
-        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
-        let put = |key: &str| {
-            let staged = embedded.bucket.stage(&mut &b"words"[..]).unwrap();
-            let id = DocumentId::new("processing", key).unwrap();
-            embedded.bucket.put(vec![StagedPut { id, staged, watched: None }]).unwrap();
-        };
-        let mut told = Told::default();
-        let mut look = |fails: bool| {
-            let looked = told.seen.clone().look(&embedded).map_err(Problem::from);
-            let messages = told.by(if fails { Err(Problem::internal()) } else { looked });
+        let mut looking = Looking::begin();
+        looking.put("a");
+        looking.look(false);
+        assert!(looking.look(true).is_empty());
+        assert!(looking.look(false).is_empty(), "nothing has changed");
+        looking.put("b");
+        assert!(looking.look(true).is_empty());
+        assert_eq!(looking.look(false), ["queue"]);
+    }
+
+    #[test]
+    fn the_first_look_that_comes_to_something_tells_how_it_stands() {
+        let mut looking = Looking::begin();
+        assert!(looking.look(true).is_empty());
+        // Who came before this knows nothing of it.
+        looking.put("a");
+        assert_eq!(looking.look(false), ["queue"]);
+        assert!(looking.look(false).is_empty());
+    }
+
+    #[test]
+    fn what_happened_before_the_first_look_is_no_news() {
+        let told = |is_first: bool| {
+            let mut told = Told { has_looked: !is_first, ..Told::default() };
+            let all = ["queue", "fleet", "documents", "alarm", "activity"];
+            let messages = all.map(|name| Message { name, data: String::new() });
+            let messages = told.by(Ok((Seen::default(), messages.to_vec())));
             messages.into_iter().map(|message| message.name).collect::<Vec<_>>()
         };
-        put("a");
-        assert!(look(false).is_empty(), "how it stands at first is no news");
-        assert!(look(true).is_empty());
-        assert!(look(false).is_empty(), "nothing has changed");
-        put("b");
-        assert!(look(true).is_empty());
-        assert_eq!(look(false), ["queue"]);
+        assert_eq!(told(true), ["queue", "fleet", "documents"]);
+        assert_eq!(told(false), ["queue", "fleet", "documents", "alarm", "activity"]);
     }
 }

@@ -14,6 +14,8 @@ use governor::{Quota, RateLimiter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::Sourced;
+
 /// Files that are not connections: the database, objects, pipes of workers.
 const OTHER_FILES: u64 = 512;
 
@@ -133,9 +135,34 @@ pub(super) fn connections(wanted: usize) -> usize {
     wanted.min(possible)
 }
 
+/// How many of `all` connections one address may have. Where nobody says it, at most half: that leaves as many to the others.
+pub(super) fn of_one_address(wanted: &Sourced<usize>, all: usize) -> usize {
+    let Some(&explicit) = wanted.explicit() else { return wanted.value.min((all / 2).max(1)) };
+    if explicit >= all {
+        tracing::warn!(
+            of_one_address = explicit,
+            in_all = all,
+            "server.max_connections_per_address lets one address take every connection there is"
+        );
+    }
+    explicit
+}
+
 #[cfg(test)]
 mod tests {
+    use crate::config::Origin;
+
     use super::*;
+
+    #[test]
+    fn one_address_never_has_all_connections_unless_that_was_said() {
+        let nobody_said = Sourced { value: 8192, origin: Origin::Default };
+        let said = Sourced { origin: Origin::Environment("VARIABLE"), ..nobody_said };
+        for (all, of_one) in [(16_384, 8192), (100_000, 8192), (8192, 4096), (3, 1), (1, 1)] {
+            assert_eq!(of_one_address(&nobody_said, all), of_one, "{all}");
+            assert_eq!(of_one_address(&said, all), 8192, "{all}");
+        }
+    }
 
     #[test]
     fn who_asks_too_often_is_told_when_to_come_again_and_others_are_not() {

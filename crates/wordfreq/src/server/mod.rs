@@ -19,7 +19,9 @@ pub mod problem;
 mod s3;
 mod tls;
 
+use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -181,18 +183,14 @@ impl App {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, Problem> {
         let embedded = self.embedded.clone();
-        match elsewhere(move || work(&embedded)).await {
-            Ok(done) => done.map_err(Problem::from),
-            Err(_panicked) => {
-                tracing::error!("a request ended in a panic");
-                Err(Problem::internal())
-            }
-        }
+        elsewhere(move || work(&embedded))
+            .await
+            .map_or_else(|_undone| Err(Problem::internal()), |done| done.map_err(Problem::from))
     }
 }
 
-/// Does what blocks, away from the threads that serve; an error says that it panicked. To the runtime every such work is of one
-/// type, which would else be compiled anew for each.
+/// Does what blocks, away from the threads that serve; an error says that it panicked, which the log tells, or that the server
+/// ended before it began. To the runtime every such work is of one type, which would else be compiled anew for each.
 fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
     let (done, result) = oneshot::channel();
     // Who asked may be gone: the work is done all the same.
@@ -201,7 +199,17 @@ fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> on
 }
 
 fn spawn(work: Box<dyn FnOnce() + Send>) {
-    drop(tokio::task::spawn_blocking(work));
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            tracing::error!(panic = text_of(&*panic), "a request ended in a panic");
+        }
+    }));
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("something that is no text")
 }
 
 /// From where a request came. Each request carries it as an extension.
@@ -236,17 +244,14 @@ impl Server {
 }
 
 /// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on;
-/// `None` if it listens on every address there is, as that is none to go to.
+/// `None` if that is every address there is, which is none to go to, or if it does not listen.
 pub fn public_url(config: &Config, address: Option<SocketAddr>) -> Option<String> {
     if let Some(url) = &config.notify.public_url.value {
         return Some(url.clone());
     }
     let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
-    match address {
-        None => Some(format!("{scheme}://localhost")),
-        Some(address) if address.ip().is_unspecified() => None,
-        Some(address) => Some(format!("{scheme}://{address}")),
-    }
+    let address = address.filter(|address| !address.ip().is_unspecified())?;
+    Some(format!("{scheme}://{address}"))
 }
 
 /// Listens, and serves until `drain` is requested.
@@ -300,7 +305,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         .build()
         .context("cannot start the server's threads")?;
     let max_connections = limits::connections(config.server.max_connections.value);
-    let of_one_address = config.server.max_connections_per_address.value;
+    let of_one_address = limits::of_one_address(&config.server.max_connections_per_address, max_connections);
     let drain = drain.clone();
     let serve = move || {
         // Dropped last: whoever waits for the drain must not be told when nobody serves any more.
@@ -366,6 +371,10 @@ fn is_signed(headers: &HeaderMap, query: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use crate::config::Flags;
+
     use super::*;
 
     #[tokio::test]
@@ -373,6 +382,32 @@ mod tests {
         let (panics, works) = (elsewhere(|| -> u8 { panic!("as it should") }), elsewhere(|| 7));
         assert!(panics.await.is_err());
         assert_eq!(works.await, Ok(7));
+    }
+
+    #[test]
+    fn others_reach_the_server_where_it_is_said_or_where_it_listens() {
+        let config = |variables: &[(&str, &str)]| {
+            let nowhere = tempfile::tempdir().unwrap();
+            let environment =
+                variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+            Config::resolve(&Flags::default(), &environment, nowhere.path()).unwrap()
+        };
+        let unsaid = config(&[]);
+        let url = |address: &str| public_url(&unsaid, Some(address.parse().unwrap()));
+        assert_eq!(url("127.0.0.1:80").unwrap(), "http://127.0.0.1:80");
+        assert_eq!(url("0.0.0.0:80"), None);
+        assert_eq!(url("[::]:80"), None);
+        assert_eq!(public_url(&unsaid, None), None);
+        let said = config(&[("WORDFREQ_SERVER_PUBLIC_URL", "https://words.example.org")]);
+        assert_eq!(public_url(&said, None).unwrap(), "https://words.example.org");
+    }
+
+    #[test]
+    fn a_panic_says_what_it_was_told() {
+        let said = |panics: fn()| text_of(&*catch_unwind(panics).unwrap_err()).to_owned();
+        assert_eq!(said(|| panic!("as it should")), "as it should");
+        assert_eq!(said(|| panic!("{} is wrong", 7)), "7 is wrong");
+        assert_eq!(said(|| std::panic::panic_any(7)), "something that is no text");
     }
 
     #[tokio::test]

@@ -1,5 +1,8 @@
 //! How slowly a body may come. One that comes a byte now and then would hold its connection, and the memory that is set aside
-//! for it, for days. Not here: what who sends it is answered.
+//! for it, for as long as it likes; one that keeps its pace holds them until it is whole. So this bounds how long that is, by the
+//! length of the body, and not how many do it at once: docs/s3.md says what that comes to.
+//!
+//! Not here: what who sends it is answered.
 
 use std::error::Error;
 use std::pin::Pin;

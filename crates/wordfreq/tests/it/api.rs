@@ -271,6 +271,9 @@ fn any_key_is_put_shown_read_counted_again_and_deleted() {
         assert_eq!(recounted.status, 202, "{}", recounted.text());
         assert!(recounted.json()["sequence"].as_u64() > document["sequence"].as_u64());
     }
+    assert_eq!(client.put("uploading", "kept", "words").status, 201);
+    let refused = client.send("POST", "document/recount?bucket=uploading&key=kept", "text/plain", b"");
+    assert!(refused.status == 409 && refused.text().contains(r#"\"uploading\" keeps"#), "{}", refused.text());
     client.until_idle();
     for key in keys() {
         let document = client.document("processing", key);

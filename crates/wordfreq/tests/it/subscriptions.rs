@@ -127,6 +127,10 @@ fn a_mail_needs_a_link_that_others_can_follow() {
     // A webhook answers, and needs none.
     let webhook = ["subscriptions", "add", "https://example.org/", "--event", "batch.idle"];
     assert_eq!(nowhere.run(&webhook).code, 0);
+    // Who listens nowhere by its settings may be told to listen somewhere.
+    let later = program().with_variable("WORDFREQ_SERVER_LISTEN", "none");
+    later.run(&["token", "create", "--name", "one", "--scope", "admin"]).done();
+    assert_eq!(later.run(&add).code, 0);
     let known = program().with_variable("WORDFREQ_SERVER_PUBLIC_URL", "https://words.example.org");
     known.run(&["token", "create", "--name", "one", "--scope", "admin"]).done();
     assert_eq!(known.run(&add).code, 0);

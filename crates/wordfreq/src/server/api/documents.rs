@@ -18,7 +18,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use wordfreq_pipeline::embedded::{
-    Attributes, Condition, Embedded, ListedDocument, ListedState, NewObject, Refused, Selection, Staging,
+    Attributes, Condition, Embedded, ListedDocument, ListedState, NewObject, NotRecounted, Refused,
+    Selection, Staging,
 };
 use wordfreq_pipeline::{BackendError, DocumentId};
 
@@ -558,8 +559,15 @@ pub(super) async fn recount(
     let wanted = id.clone();
     app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?.map_err(
         |refused| match refused {
-            Refused::Keeps => Problem::new(StatusCode::CONFLICT, "keeps", refused.to_string()),
-            _ => no_document(&id),
+            NotRecounted::Keeps => Problem::new(
+                StatusCode::CONFLICT,
+                "keeps",
+                format!(
+                    "the bucket {:?} keeps documents and does not count them: copy the document to one that triggers",
+                    id.bucket()
+                ),
+            ),
+            NotRecounted::NoSuchKey => no_document(&id),
         },
     )?;
     Ok((StatusCode::ACCEPTED, Json(listed(&app, &id).await?)))

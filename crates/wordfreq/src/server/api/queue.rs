@@ -139,8 +139,8 @@ pub(super) struct Redriven {
     redriven: u64,
 }
 
-/// Sends dead letters back to the queue; all that are named, or none if one is not there. `all` is done in batches: an
-/// error tells how many were sent back before it.
+/// Sends dead letters back to the queue; all that are named, or none if one is not there. `all` is done in batches, and ends when
+/// as many messages wait as may; an error tells how many were sent back before it.
 #[utoipa::path(post, path = "/api/v1/queue/redrive", tag = "queue", request_body = RedriveRequest, responses(
     (status = 200, body = Redriven),
 ))]
@@ -159,7 +159,12 @@ pub(super) async fn redrive(
     };
     // They become messages that wait, like those of documents that are put.
     app.admit().await?;
-    let redriven = app.blocking(move |embedded| embedded.queue.redrive(&which)).await?;
+    let most = app.max_backlog;
+    let redriven = app.blocking(move |embedded| match which {
+        Redrive::All => embedded.queue.redrive_all(most),
+        Redrive::Only(_) => embedded.queue.redrive(&which),
+    });
+    let redriven = redriven.await?;
     Ok(Json(Redriven { redriven }))
 }
 

@@ -19,8 +19,8 @@ pub struct Registrar {
 }
 
 /// Why nobody can follow a link.
-pub(super) const NO_LINK: &str = "a mail is confirmed by a link, and the server listens on every address and knows none that \
-                                  others reach it by: set server.public_url";
+pub(super) const NO_LINK: &str = "a mail is confirmed by a link, and there is no address that others reach the server by, as it \
+                                  listens on every one, or on none: set server.public_url";
 
 impl Registrar {
     /// One by these settings; `public_url` is how others reach this server, where that is known.

@@ -2,6 +2,7 @@
 //! anything refers to it. A small one is held in memory until it is whole, so that one visit to the disk is enough; a large
 //! one is written in pieces while the next arrive, and no thread waits for the network.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -11,11 +12,11 @@ use http::HeaderMap;
 use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders, s3_error};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wordfreq_pipeline::embedded::{Bucket, ChecksumAlgorithm, Staged, Staging};
 
 use super::checksum::{self, Claim, Hasher};
-use super::{failed, guard, panicked};
+use super::{failed, guard, undone};
 use crate::server::paced::{TOO_SLOWLY, TooSlow};
 use crate::server::{elsewhere, hex};
 
@@ -36,8 +37,11 @@ const PLACE_WITHIN: Duration = Duration::from_secs(5);
 
 /// The memory of bodies on their way in.
 pub(super) struct Intake {
-    memory: Semaphore,
+    memory: Arc<Semaphore>,
 }
+
+/// A part of that memory, for as long as it is held.
+pub(super) type Place = OwnedSemaphorePermit;
 
 /// A body that has arrived and is what it was said to be.
 pub(super) struct Received {
@@ -71,12 +75,16 @@ impl Expected {
         content_md5: Option<&str>,
         trailers: Option<TrailingHeaders>,
     ) -> S3Result<Self> {
-        let claim = Claim::of(headers)?;
+        Ok(Self { claim: Claim::of(headers)?, trailers, ..Self::by_md5(content_md5)? })
+    }
+
+    /// Where checksums in the headers are not the body's.
+    pub(super) fn by_md5(content_md5: Option<&str>) -> S3Result<Self> {
         let md5 = content_md5.map(|text| {
             let digest = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
             digest.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not 16 bytes in Base64"))
         });
-        Ok(Self { md5: md5.transpose()?, claim, trailers })
+        Ok(Self { md5: md5.transpose()?, claim: Claim::default(), trailers: None })
     }
 
     /// Which checksum it speaks of.
@@ -139,7 +147,16 @@ impl Hashers {
 
 impl Intake {
     pub(super) fn new() -> Self {
-        Self { memory: Semaphore::new(MEMORY_KIB) }
+        Self { memory: Arc::new(Semaphore::new(MEMORY_KIB)) }
+    }
+
+    /// Waits for a place of so many bytes, though not for long.
+    pub(super) async fn place(&self, bytes: usize) -> S3Result<Place> {
+        let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, MEMORY_KIB)).unwrap_or(u32::MAX);
+        match tokio::time::timeout(PLACE_WITHIN, self.memory.clone().acquire_many_owned(kib)).await {
+            Ok(Ok(place)) => Ok(place),
+            _ => Err(s3_error!(SlowDown, "too much is being uploaded at this moment: try again")),
+        }
     }
 
     /// Takes the body of a request in. `algorithm` is computed in any case.
@@ -163,9 +180,8 @@ impl Intake {
                 checksum::name(claimed)
             ));
         }
-        let decoded = request.headers.get("x-amz-decoded-content-length");
-        let decoded = decoded.and_then(|value| value.to_str().ok()?.parse().ok());
-        let length = decoded.or_else(|| u64::try_from(content_length?).ok());
+        let length =
+            guard::length_in_chunks(&request.headers).or_else(|| u64::try_from(content_length?).ok());
         let bytes = length.ok_or_else(|| s3_error!(MissingContentLength))?;
         if bytes > MAX_PUT_BYTES {
             let mut error =
@@ -176,17 +192,19 @@ impl Intake {
         let hashers = Hashers::new(algorithm.or(expected.algorithm()));
         let body = body.unwrap_or_else(|| StreamingBlob::from(s3s::Body::empty()));
         let small = usize::try_from(bytes).ok().filter(|bytes| *bytes <= SMALL_BYTES);
-        let kib = small.map_or(2 * PIECE_BYTES, |bytes| bytes).div_ceil(1024).max(1);
-        let place = self.memory.acquire_many(u32::try_from(kib).unwrap_or(u32::MAX));
-        let _place = match tokio::time::timeout(PLACE_WITHIN, place).await {
-            Ok(Ok(place)) => place,
-            _ => return Err(s3_error!(SlowDown, "too much is being uploaded at this moment: try again")),
-        };
+        let _place = self.place(memory_of(bytes, small, guard::is_chunked(&request.headers))).await?;
         match small {
             Some(bytes) => receive_small(bucket.clone(), body, bytes, hashers, expected).await,
             None => receive_large(bucket.clone(), body, bytes, hashers, expected).await,
         }
     }
+}
+
+/// What a body of so many bytes takes while it comes.
+fn memory_of(bytes: u64, small: Option<usize>, is_chunked: bool) -> usize {
+    // s3s holds a chunk until it is whole.
+    let chunk = if is_chunked { bytes.min(guard::MAX_CHUNK_BYTES) } else { 0 };
+    small.unwrap_or(2 * PIECE_BYTES) + usize::try_from(chunk).unwrap_or(usize::MAX)
 }
 
 async fn receive_small(
@@ -210,7 +228,7 @@ async fn receive_small(
         staging.write(&whole).map_err(failed)?;
         check(staging.finish().map_err(failed)?, bytes as u64, hashers, &expected)
     });
-    received.await.map_err(panicked)?
+    received.await.map_err(undone)?
 }
 
 async fn receive_large(
@@ -221,7 +239,7 @@ async fn receive_large(
     expected: Expected,
 ) -> S3Result<Received> {
     let begin = elsewhere(move || bucket.begin_staging().map_err(failed));
-    let staging = begin.await.map_err(panicked)??;
+    let staging = begin.await.map_err(undone)??;
     let mut writing = Writing::Idle(Box::new((staging, hashers)));
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     let mut arrived = 0;
@@ -243,7 +261,7 @@ async fn receive_large(
     }
     let (staging, hashers) = *writing.write(piece).await?.finish().await?;
     let received = elsewhere(move || check(staging.finish().map_err(failed)?, length, hashers, &expected));
-    received.await.map_err(panicked)?
+    received.await.map_err(undone)?
 }
 
 /// A file that is being written away from the threads that serve.
@@ -265,7 +283,7 @@ impl Writing {
     async fn finish(self) -> S3Result<Box<(Staging, Hashers)>> {
         match self {
             Self::Idle(writing) => Ok(writing),
-            Self::Busy(write) => write.await.map_err(panicked)?,
+            Self::Busy(write) => write.await.map_err(undone)?,
         }
     }
 }

@@ -25,11 +25,11 @@ const MAX_EXPIRES_SECONDS: u32 = 7 * 24 * 3600;
 
 /// Chunks of a body that is signed piece by piece are held in memory until their signature is checked. Clients send 64 KiB
 /// to 1 MiB.
-const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
+pub(super) const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// For what a browser may fetch something from here: for a script to read, to show it alone, or as a picture, sound or film.
 /// Anything else (a script, a style, a worker, a frame) would make what is stored a part of a page that comes from where the
-/// dashboard does.
+/// dashboard does. That it is told over HTTPS and on this machine only, docs/s3.md says.
 const FETCHED_FOR: [&str; 5] = ["empty", "document", "image", "audio", "video"];
 
 /// `SIZE;chunk-signature=SIGNATURE`
@@ -51,8 +51,10 @@ pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result
             return Err(s3_error!(InvalidRequest, "the header {name} is not UTF-8"));
         }
     }
+    // A page of another site does nothing in our name, whatever it is made of.
+    let is_elsewhere = headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site");
     for fetched_for in headers.get_all("sec-fetch-dest") {
-        if !FETCHED_FOR.iter().any(|allowed| fetched_for == allowed) {
+        if !is_elsewhere && !FETCHED_FOR.iter().any(|allowed| fetched_for == allowed) {
             return Err(s3_error!(
                 AccessDenied,
                 "what is stored is not to be built into a page: a browser wants it as {fetched_for:?}"
@@ -165,9 +167,12 @@ pub(super) fn is_xml(method: &Method, uri: &Uri) -> bool {
     *method != Method::PUT || !has_key(uri)
 }
 
-/// Whether a request is about an object, and not about a bucket or all of them.
+/// Whether a request is about an object, and not about a bucket or all of them. As for s3s, a slash that is percent-encoded is
+/// one.
 pub(super) fn has_key(uri: &Uri) -> bool {
-    uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_bucket, key)| !key.is_empty())
+    let path: Vec<u8> = percent_decode_str(uri.path()).collect();
+    let path = path.strip_prefix(b"/").unwrap_or(&path);
+    path.iter().position(|&byte| byte == b'/').is_some_and(|end_of_bucket| end_of_bucket + 1 < path.len())
 }
 
 /// s3s bounds what it reads of XML too, but has no good word for it.
@@ -233,10 +238,13 @@ impl Query {
     }
 }
 
-/// A body in the form of `aws-chunked`, no chunk of which is too large to be held. Its bytes pass as they are.
+/// A body in the form of `aws-chunked`, no chunk of which is too large to be held, and all of which are no more than was said.
+/// Its bytes pass as they are.
 pub(super) struct Chunks<S> {
     inner: S,
     at: At,
+    /// What all chunks may have that are still to come.
+    left: u64,
 }
 
 enum At {
@@ -249,8 +257,9 @@ enum At {
 }
 
 impl<S> Chunks<S> {
-    pub(super) fn new(inner: S) -> Self {
-        Self { inner, at: At::Line(Vec::new()) }
+    /// Of `length` bytes, when they are out of their chunks.
+    pub(super) fn new(inner: S, length: u64) -> Self {
+        Self { inner, at: At::Line(Vec::new()), left: length }
     }
 
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), S3Error> {
@@ -282,7 +291,12 @@ impl<S> Chunks<S> {
                                 return Err(s3_error!(InvalidRequest, "the size of a chunk is not a number"));
                             }
                             Some(0) => At::Trailers,
-                            Some(size) if size <= MAX_CHUNK_BYTES => At::Chunk(size + 2),
+                            Some(size) if size <= MAX_CHUNK_BYTES => {
+                                self.left = self.left.checked_sub(size).ok_or_else(|| {
+                                    s3_error!(IncompleteBody, "the chunks have more bytes than was said")
+                                })?;
+                                At::Chunk(size + 2)
+                            }
                             Some(size) => {
                                 return Err(s3_error!(
                                     InvalidRequest,
@@ -319,6 +333,11 @@ where
 /// Whether the body is sent in chunks that S3 knows of.
 pub(super) fn is_chunked(headers: &HeaderMap) -> bool {
     headers.get("x-amz-content-sha256").is_some_and(|value| value.as_bytes().starts_with(b"STREAMING-"))
+}
+
+/// How much is in the chunks of a body, as it says itself.
+pub(super) fn length_in_chunks(headers: &HeaderMap) -> Option<u64> {
+    headers.get("x-amz-decoded-content-length")?.to_str().ok()?.parse().ok()
 }
 
 /// The code of an error that a body ended with, if it is one of ours.
@@ -398,6 +417,13 @@ mod tests {
         ] {
             assert_eq!(wanted_as(part), "AccessDenied", "{part}");
         }
+        let wanted_by = |site| {
+            answer("/b/k", &[&SIGNED[..], &[("sec-fetch-dest", "iframe"), ("sec-fetch-site", site)]].concat())
+        };
+        assert_eq!(wanted_by("cross-site"), "passed");
+        for near in ["same-origin", "same-site", "none", ""] {
+            assert_eq!(wanted_by(near), "AccessDenied", "{near}");
+        }
     }
 
     #[test]
@@ -442,7 +468,7 @@ mod tests {
     #[test]
     fn a_chunk_that_would_fill_the_memory_is_refused_however_it_is_cut() {
         let pass = |body: &[u8], cut: usize| {
-            let mut chunks = Chunks::new(());
+            let mut chunks = Chunks::new((), MAX_CHUNK_BYTES);
             body.chunks(cut).try_for_each(|piece| chunks.pass(piece)).map_err(|error| error.code().clone())
         };
         let good = b"3;chunk-signature=00\r\nabc\r\n1\r\n\n\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n";
@@ -457,5 +483,25 @@ mod tests {
                 assert_eq!(pass(bad, cut), Err(S3ErrorCode::InvalidRequest), "{cut}");
             }
         }
+    }
+
+    #[test]
+    fn a_key_is_what_comes_after_the_first_slash_however_it_is_written() {
+        let has_key = |path: &str| has_key(&path.parse().unwrap());
+        for of_object in ["/bucket/key", "/bucket%2Fkey", "/bucket%2fkey", "/bucket//", "/bucket/%20"] {
+            assert!(has_key(of_object), "{of_object}");
+        }
+        for other in ["/", "/bucket", "/bucket/", "/bucket%2F", "/bucket?a=/b"] {
+            assert!(!has_key(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn chunks_of_more_than_was_said_are_refused_before_they_are_held() {
+        let pass =
+            |body: &[u8], length| Chunks::new((), length).pass(body).map_err(|error| error.code().clone());
+        assert_eq!(pass(b"400000\r\n", 1), Err(S3ErrorCode::IncompleteBody));
+        assert_eq!(pass(b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", 3), Ok(()));
+        assert_eq!(pass(b"2\r\nab\r\n2\r\n", 3), Err(S3ErrorCode::IncompleteBody));
     }
 }

@@ -8,13 +8,14 @@ mod body;
 mod buckets;
 mod checksum;
 mod guard;
+mod joined;
 mod objects;
 mod operations;
 mod ranges;
 mod uploads;
 mod xml;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, HttpBody as _};
 use axum::response::IntoResponse as _;
@@ -37,7 +38,8 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::{App, elsewhere};
 use body::Intake;
-use ranges::Unranged;
+use joined::Joined;
+use ranges::Ranged;
 use xml::Fault;
 
 /// Who owns everything, as S3 wants it told.
@@ -47,12 +49,14 @@ const OWNER: &str = "wordfreq";
 #[derive(Clone)]
 pub struct S3 {
     service: S3Service,
+    intake: Arc<Intake>,
 }
 
 impl S3 {
     /// Over the data directory of `app`, for those with a key of it.
     pub fn new(app: Arc<App>) -> Self {
-        let store = Store { app: app.clone(), intake: Arc::new(Intake::new()) };
+        let intake = Arc::new(Intake::new());
+        let store = Store { app: app.clone(), intake: intake.clone() };
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::MAX_XML_BYTES;
         let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
@@ -64,8 +68,8 @@ impl S3 {
             builder
         };
         let mut whole = builder();
-        whole.set_route(Unranged { service: builder().build() });
-        Self { service: whole.build() }
+        whole.set_route(Ranged { service: builder().build() });
+        Self { service: whole.build(), intake }
     }
 
     /// Answers a request, however it is signed.
@@ -99,6 +103,8 @@ impl S3 {
             return refuse(refused);
         }
         let fault = Fault::default();
+        // What XML has become is in memory until it is answered.
+        let place = Arc::new(OnceLock::new());
         let is_xml = guard::is_xml(&parts.method, &parts.uri);
         let body = if body.is_end_stream() {
             // Of what only asks, s3s does not care.
@@ -112,11 +118,16 @@ impl S3 {
             s3s::Body::empty()
         } else if is_xml {
             match xml::Incoming::new(body.into_data_stream(), &parts, fault.clone()) {
-                Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
+                Ok(body) => {
+                    let body = body.in_a_place(self.intake.clone(), place.clone());
+                    s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data)))
+                }
                 Err(refused) => return refuse(refused),
             }
         } else if guard::is_chunked(&parts.headers) {
-            let chunks = guard::Chunks::new(body.into_data_stream());
+            // s3s wants that to be said, and says so.
+            let length = guard::length_in_chunks(&parts.headers).unwrap_or_default();
+            let chunks = guard::Chunks::new(Joined::new(body.into_data_stream()), length);
             s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
         } else {
             s3s::Body::http_body_unsync(body)
@@ -177,7 +188,7 @@ impl Store {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> S3Result<T> {
         let embedded = self.app.embedded.clone();
-        elsewhere(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
+        elsewhere(move || work(&embedded)).await.map_err(undone)?.map_err(failed)
     }
 
     /// The same, of what may be refused.
@@ -230,9 +241,16 @@ impl S3Access for Keys {
         let by = by.ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
         let key = self.0.access.s3_key(&by);
         let held = key.map(|key| key.credential.scope);
-        let needed = scope_of(context.s3_op().name());
+        let operation = context.s3_op().name();
+        let known = scope_of(operation);
+        // What is not known here needs the most.
+        let needed = known.unwrap_or(Scope::Admin);
         if held.is_none_or(|held| held < needed) {
             return Err(s3_error!(AccessDenied, "this needs a key with the scope {needed}"));
+        }
+        // Or s3s would read the whole body before it says so.
+        if known.is_none() {
+            return Err(s3_error!(NotImplemented, "{operation} is not supported"));
         }
         refuse_unsupported(context.headers())?;
         if let S3Path::Object { bucket, key } = context.s3_path() {
@@ -242,9 +260,9 @@ impl S3Access for Keys {
     }
 }
 
-/// What an operation needs; what is not known here is not supported, and so needs the most.
-fn scope_of(operation: &str) -> Scope {
-    match operation {
+/// What an operation needs; `None` for what is not supported.
+fn scope_of(operation: &str) -> Option<Scope> {
+    Some(match operation {
         "ListBuckets"
         | "HeadBucket"
         | "GetBucketLocation"
@@ -266,8 +284,9 @@ fn scope_of(operation: &str) -> Scope {
         | "UploadPartCopy"
         | "CompleteMultipartUpload"
         | "AbortMultipartUpload" => Scope::Write,
-        _ => Scope::Admin,
-    }
+        "CreateBucket" | "DeleteBucket" => Scope::Admin,
+        _ => return None,
+    })
 }
 
 /// What a client must not believe to have got: encryption, locks, tags, rights of others, other storage.
@@ -310,7 +329,6 @@ fn refused(refused: Refused) -> S3Error {
         Refused::PreconditionFailed => S3ErrorCode::PreconditionFailed,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         Refused::InvalidPart => S3ErrorCode::InvalidPart,
-        Refused::Keeps => S3ErrorCode::InvalidRequest,
     };
     S3Error::with_message(code, refused.to_string())
 }
@@ -328,8 +346,8 @@ fn failed(error: BackendError) -> S3Error {
     S3Error::with_message(code, error.to_string())
 }
 
-fn panicked(_dropped: RecvError) -> S3Error {
-    tracing::error!("a request to S3 ended in a panic");
+/// What never came to an end. The log tells why, where that is our fault.
+fn undone(_dropped: RecvError) -> S3Error {
     s3_error!(InternalError)
 }
 

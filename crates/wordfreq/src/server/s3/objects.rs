@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::IF_RANGE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::dto::*;
 use s3s::stream::{ByteStream, RemainingLength};
@@ -23,7 +22,7 @@ use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::checksum::{self, set_checksum};
 use super::ranges::Wanted;
-use super::{InPlace, Store, failed, named, panicked, refused};
+use super::{InPlace, Store, failed, named, refused, undone};
 use crate::server::elsewhere;
 
 /// What S3 says of an object of which nobody said.
@@ -46,7 +45,7 @@ pub(super) fn time(at: wordfreq_pipeline::Timestamp) -> Timestamp {
 }
 
 /// When it was put, as HTTP tells it: in whole seconds.
-pub(super) fn modified(object: &ObjectInfo) -> Timestamp {
+fn modified(object: &ObjectInfo) -> Timestamp {
     time(wordfreq_pipeline::Timestamp(object.put_at.0.div_euclid(1000) * 1000))
 }
 
@@ -269,7 +268,8 @@ impl Store {
     }
 
     pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> S3Result<GetObjectOutput> {
-        let S3Request { input, headers, .. } = request;
+        let wanted = Wanted::asked(&request, request.input.part_number);
+        let input = request.input;
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let conditions = Conditions {
@@ -278,11 +278,9 @@ impl Store {
             if_modified_since: input.if_modified_since,
             if_unmodified_since: input.if_unmodified_since,
         };
-        let if_range = headers.get(IF_RANGE).cloned();
-        let wanted = Wanted { range: input.range, if_range, part: input.part_number };
         let embedded = self.app.embedded.clone();
         let opened = elsewhere(move || open(&embedded.bucket, &id, &conditions, &wanted));
-        let Opened { object, bytes, content } = opened.await.map_err(panicked)??;
+        let Opened { object, bytes, content } = opened.await.map_err(undone)??;
         let mut output = shown!(GetObjectOutput, &object, bytes, input.checksum_mode);
         output.body = Some(match content {
             Content::Read(bytes) => StreamingBlob::from(s3s::Body::from(Bytes::from(bytes))),
@@ -295,7 +293,8 @@ impl Store {
         &self,
         request: S3Request<HeadObjectInput>,
     ) -> S3Result<S3Response<HeadObjectOutput>> {
-        let S3Request { input, headers, .. } = request;
+        let wanted = Wanted::asked(&request, request.input.part_number);
+        let input = request.input;
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let object = self.look(move |embedded| embedded.bucket.object(&id)).await?;
@@ -306,8 +305,7 @@ impl Store {
             if_unmodified_since: input.if_unmodified_since,
         };
         conditions.check(&object)?;
-        let if_range = headers.get(IF_RANGE).cloned();
-        let bytes = Wanted { range: input.range, if_range, part: input.part_number }.of(&object)?;
+        let bytes = wanted.of(&object)?;
         let is_partial = bytes.is_some();
         let mut response = S3Response::new(shown!(HeadObjectOutput, &object, bytes, input.checksum_mode));
         if is_partial {

@@ -17,7 +17,7 @@ use super::body::MAX_PUT_BYTES;
 use super::buckets::{Written, not_empty, owner, page, prefixes};
 use super::checksum::{self, Hasher, checksum_of, set_checksum};
 use super::objects::{Described, check_source, condition, described, source, time};
-use super::{OWNER, Store, failed, named, panicked, refused};
+use super::{OWNER, Store, failed, named, refused, undone};
 use crate::server::access::random_text;
 use crate::server::{elsewhere, hex};
 
@@ -164,7 +164,7 @@ impl Store {
             }
             copy_out(&embedded.bucket, file, from, length, algorithm)
         });
-        let (staged, etag, checksum) = copied.await.map_err(panicked)??;
+        let (staged, etag, checksum) = copied.await.map_err(undone)??;
         let mut result = CopyPartResult {
             e_tag: Some(ETag::Strong(etag.clone())),
             last_modified: Some(time(Time::now())),

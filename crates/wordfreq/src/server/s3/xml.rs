@@ -3,18 +3,19 @@
 //! characters that have no place in XML as they are.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt as _, stream};
 use http::request::Parts;
 use s3s::{S3Error, S3Result, StdError, s3_error};
 use sha2::{Digest as _, Sha256};
 
-use super::body::{Expected, Hashers, broken, unnamed};
+use super::body::{Expected, Hashers, Intake, Place, broken, unnamed};
 use super::guard::{self, MAX_XML_BYTES, too_long};
+use super::joined::Joined;
 use crate::server::hex;
 
 /// What was wrong with a body, for when s3s has answered.
@@ -36,7 +37,7 @@ impl Fault {
 
 /// A body in XML on its way in, which is compared with all that was said of it.
 pub(super) struct Incoming {
-    body: BodyDataStream,
+    body: Joined<BodyDataStream>,
     came: usize,
     length: Option<usize>,
     /// The digest that was signed, unless none was.
@@ -49,21 +50,37 @@ impl Incoming {
     pub(super) fn new(body: BodyDataStream, head: &Parts, fault: Fault) -> S3Result<Self> {
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         let signed = text("x-amz-content-sha256").filter(|digest| digest.len() == 64);
-        // The checksum of a request about an object is the object's.
-        let checked = if guard::has_key(&head.uri) {
-            None
+        // The checksum of a request about an object is the object's. Content-MD5 is always the body's.
+        let expected = if guard::has_key(&head.uri) {
+            Expected::by_md5(text("content-md5"))?
         } else {
-            let expected = Expected::of(&head.headers, text("content-md5"), None)?;
-            Some((Hashers::new(expected.algorithm()), expected))
+            Expected::of(&head.headers, text("content-md5"), None)?
         };
         Ok(Self {
-            body,
+            body: Joined::new(body),
             came: 0,
             length: text("content-length").and_then(|length| length.parse().ok()),
             signed: signed.map(|digest| (digest.to_ascii_lowercase(), Sha256::new())),
-            checked,
+            checked: Some((Hashers::new(expected.algorithm()), expected)),
             fault,
         })
+    }
+
+    /// Takes the body in once there is a place for it, which `held` then has. Nobody asks for it who may not.
+    pub(super) fn in_a_place(
+        self,
+        intake: Arc<Intake>,
+        held: Arc<OnceLock<Place>>,
+    ) -> impl Stream<Item = Result<Bytes, StdError>> + Send {
+        // As it comes, and as it is read.
+        let bytes = 2 * self.length.unwrap_or(MAX_XML_BYTES);
+        let begin = async move {
+            let place = intake.place(bytes).await.map_err(|error| self.fault.end(error))?;
+            // It is asked for once.
+            drop(held.set(place));
+            Ok::<_, StdError>(self)
+        };
+        stream::once(begin).try_flatten()
     }
 
     /// Whether there is nothing where nothing was said to be.
