@@ -2,7 +2,9 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
-use crate::table::{Batch, Table};
+use crate::simd::Level;
+use crate::simd::lines::Batch;
+use crate::table::Table;
 use crate::top;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
@@ -49,12 +51,13 @@ impl Counts {
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
+        level: Level,
         batch: &mut Batch,
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
         self.words = self.words.saturating_add(words.len() as u64);
-        self.table.add_words(batch, text, words);
+        self.table.add_words(level, batch, text, words);
     }
 
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.

@@ -10,8 +10,8 @@
 
 use crate::characters::{self, Characters, Class};
 use crate::profile::ProfileName;
+use crate::simd::lines::Batch;
 use crate::simd::{self, Level, Mask, Masks, PLACES, WINDOW};
-use crate::table::Batch;
 use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 
 use crate::counter::Tally;
@@ -354,13 +354,13 @@ impl Kernel {
         if longish || underscores || tally.min_length > 1 {
             words = drop_words(words, &self.lowered, underscores, tally);
         }
-        tally.counts.add_words(&mut self.batch, &self.lowered, words);
+        tally.counts.add_words(self.level, &mut self.batch, &self.lowered, words);
         if has_others && !self.alone.is_empty() {
             let mut words = &mut self.alone[..];
             if tally.min_length > 1 {
                 words = drop_words(words, &self.lowered, false, tally);
             }
-            tally.counts.add_words(&mut self.batch, &self.lowered, words);
+            tally.counts.add_words(self.level, &mut self.batch, &self.lowered, words);
         }
     }
 }

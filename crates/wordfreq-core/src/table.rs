@@ -1,14 +1,14 @@
 //! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
 //!
-//! A word of up to 12 bytes has a slot of 16 in the *narrow* part, four to a cache line: its bytes, then bytes that no UTF-8
-//! has, then a count of 32 bits. Any other word has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16
-//! bytes inside it, a longer one in an arena. A narrow count never overflows, since all of them are moved aside before any
-//! can.
+//! A word of up to 12 bytes has a slot of 16 in the *narrow* part: its bytes, then bytes that no UTF-8 has, then a count of 32
+//! bits. Four slots are a cache line, and are looked through at once; a word whose line is full goes to the next. Any other word
+//! has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16 bytes inside it, a longer one in an arena. A
+//! narrow count never overflows, since all of them are moved aside before any can.
 //!
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
 //!
-//! Not here: what a word is, and totals.
+//! Not here: what a word is, totals, and the loops over words of a text that are in their first line (`simd::lines`).
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -17,17 +17,11 @@ use std::sync::OnceLock;
 
 use memmap2::MmapMut;
 
-use crate::simd;
-
-/// The longest word of the narrow part, in bytes.
-const NARROW: usize = 12;
+use crate::simd::{self, Level};
+use crate::simd::lines::{BATCH, Batch, KEY, Key, Line, NARROW, SINK, SLOTS, Slot, Spread, narrow_key, shift};
 
 /// The longest word that stands in a slot, in bytes.
 const INLINE: usize = 16;
-
-/// How many words are looked up together: enough to hide that memory is slow, and few enough for their slots to stay in the
-/// first-level cache.
-const BATCH: usize = 256;
 
 /// From how many bytes on slots are in large pages.
 const LARGE: usize = 2 << 20;
@@ -51,39 +45,9 @@ const SWEEP: u64 = 1 << 31;
 /// One occurrence, in a narrow slot.
 const ONE: u128 = 1 << (8 * NARROW);
 
-/// The part of a narrow slot that is the word.
-const KEY: u128 = ONE - 1;
-
-/// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
-const SINK: u128 = KEY;
-
-/// What makes a key of the 16 bytes that a word begins with, by its length: what to keep of them, and what to put behind, which is
-/// bytes that no UTF-8 has, so that a key tells its length. The last is for whatever is longer.
-static LANES: [[[u64; 2]; 2]; NARROW + 2] = {
-    let mut lanes = [[[0; 2], [SINK as u64, (SINK >> 64) as u64]]; NARROW + 2];
-    let mut len = 0;
-    while len <= NARROW {
-        let keep = (1_u128 << (8 * len)) - 1;
-        let pad = KEY & !keep;
-        lanes[len] = [[keep as u64, (keep >> 64) as u64], [pad as u64, (pad >> 64) as u64]];
-        len += 1;
-    }
-    lanes
-};
-
-/// The key of a word by its length and the 16 bytes it begins with; of one that is not narrow, the sink.
-#[inline(always)]
-fn narrow_key(bytes: &[u8; INLINE], len: usize) -> u128 {
-    let [keep, pad] = &LANES[len.min(NARROW + 1)];
-    let bytes = u128::from_le_bytes(*bytes);
-    let low = bytes as u64 & keep[0] | pad[0];
-    let high = (bytes >> 64) as u64 & keep[1] | pad[1];
-    u128::from(high) << 64 | u128::from(low)
-}
-
 /// The key of a word, if it is narrow.
-fn key_of(word: &[u8]) -> Option<u128> {
-    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(&padded(word), word.len()))
+fn key_of(word: &[u8]) -> Option<Key> {
+    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(padded(word), word.len()))
 }
 
 #[inline]
@@ -104,16 +68,17 @@ struct Keys {
     low: u64,
     high: u64,
     last: u64,
+    spread: Spread,
     hash: Hash,
 }
 
 /// How the keys are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hash {
-    /// Folded multiplication: a few cycles, and no promise against who sees how words are spread.
-    Folded,
+    /// By multiplication: a few cycles, and no promise against who sees how words are spread.
+    Quick,
     /// The same with keys of this table alone.
-    FoldedAnew,
+    QuickAnew,
     /// SipHash-1-3: a promise.
     Sip,
 }
@@ -121,13 +86,14 @@ enum Hash {
 fn random(hash: Hash) -> Keys {
     // The standard library's way to random bits; it asks the system.
     let random = std::hash::RandomState::new();
-    Keys { low: random.hash_one(1_u8), high: random.hash_one(2_u8), last: random.hash_one(3_u8) | 1, hash }
+    let [low, high, last] = [1_u8, 2, 3].map(|number| random.hash_one(number));
+    Keys { low, high, last: last | 1, spread: Spread::new(low, high, last), hash }
 }
 
 /// The keys that tables begin with, new for each process.
 fn first_keys() -> Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
-    *KEYS.get_or_init(|| random(Hash::Folded))
+    *KEYS.get_or_init(|| random(Hash::Quick))
 }
 
 #[inline(always)]
@@ -137,14 +103,10 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Keys {
-    /// The hash of a narrow key.
-    fn narrow(self, key: u128) -> u64 {
-        if self.hash == Hash::Sip { self.sip(key) } else { self.folded(key) }
-    }
-
-    #[inline(always)]
-    fn folded(self, key: u128) -> u64 {
-        fold(key as u64 ^ self.low, (key >> 64) as u64 ^ self.high)
+    /// The hash of a narrow key, or of 16 bytes.
+    #[inline]
+    fn narrow(self, key: Key) -> u64 {
+        if self.hash == Hash::Sip { self.sip(key) } else { self.spread.hash(key) }
     }
 
     #[inline(always)]
@@ -172,8 +134,8 @@ impl Keys {
     /// The next keys, for a table whose words collide under these; `None` if these are the last.
     fn next(self) -> Option<Self> {
         match self.hash {
-            Hash::Folded => Some(random(Hash::FoldedAnew)),
-            Hash::FoldedAnew => Some(random(Hash::Sip)),
+            Hash::Quick => Some(random(Hash::QuickAnew)),
+            Hash::QuickAnew => Some(random(Hash::Sip)),
             Hash::Sip => None,
         }
     }
@@ -212,26 +174,23 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-/// A word of up to 12 bytes, its padding, and its count; a count of 0 in a free slot, and never otherwise.
-type Narrow = [u8; INLINE];
-
-fn narrow_slot(key: u128, count: u64) -> Narrow {
-    (key | u128::from(count) << (8 * NARROW)).to_le_bytes()
+fn narrow_slot(key: Key, count: u64) -> Slot {
+    (key & KEY | u128::from(count) << (8 * NARROW)).to_le_bytes()
 }
 
-fn key_in(slot: &Narrow) -> u128 {
-    u128::from_le_bytes(*slot) & KEY
+fn key_in(slot: &Slot) -> Key {
+    u128::from_le_bytes(*slot) | !KEY
 }
 
-fn count_in(slot: &Narrow) -> u64 {
+fn count_in(slot: &Slot) -> u64 {
     (u128::from_le_bytes(*slot) >> (8 * NARROW)) as u64
 }
 
-fn has_word(slot: &Narrow) -> bool {
+fn has_word(slot: &Slot) -> bool {
     count_in(slot) > 0 && key_in(slot) != SINK
 }
 
-fn word_in(slot: &Narrow) -> &[u8] {
+fn word_in(slot: &Slot) -> &[u8] {
     let len = slot[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
     &slot[..len]
 }
@@ -272,14 +231,14 @@ impl Wide {
 /// Narrow slots. Many of them are in pages of 2 MB where the system has such: a table is read all over, and each small page would be
 /// asked for and looked up by itself.
 #[derive(Debug)]
-enum Slots {
-    Heap(Vec<Narrow>),
+enum Lines {
+    Heap(Vec<Line>),
     Mapped(MmapMut),
 }
 
-impl Slots {
+impl Lines {
     fn free(len: usize) -> Self {
-        let bytes = len * size_of::<Narrow>();
+        let bytes = len * size_of::<Line>();
         if bytes >= LARGE
             && let Ok(map) = MmapMut::map_anon(bytes)
         {
@@ -288,89 +247,49 @@ impl Slots {
             map.advise(memmap2::Advice::HugePage).ok();
             return Self::Mapped(map);
         }
-        Self::Heap(vec![[0; INLINE]; len])
+        Self::Heap(vec![Line::default(); len])
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.iter().flat_map(|line| &line.0)
     }
 }
 
-impl Deref for Slots {
-    type Target = [Narrow];
+impl Deref for Lines {
+    type Target = [Line];
 
     #[inline(always)]
-    fn deref(&self) -> &[Narrow] {
+    fn deref(&self) -> &[Line] {
         match self {
-            Self::Heap(slots) => slots,
-            Self::Mapped(map) => map.as_chunks().0,
+            Self::Heap(lines) => lines,
+            Self::Mapped(map) => Line::of(map),
         }
     }
 }
 
-impl DerefMut for Slots {
+impl DerefMut for Lines {
     #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [Narrow] {
+    fn deref_mut(&mut self) -> &mut [Line] {
         match self {
-            Self::Heap(slots) => slots,
-            Self::Mapped(map) => map.as_chunks_mut().0,
+            Self::Heap(lines) => lines,
+            Self::Mapped(map) => Line::of_mut(map),
         }
     }
 }
 
-impl Clone for Slots {
+impl Clone for Lines {
     fn clone(&self) -> Self {
-        let mut slots = Self::free(self.len());
-        slots.copy_from_slice(self);
-        slots
-    }
-}
-
-/// Room for what is found out about words that are looked up together.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    keys: [u128; BATCH],
-    slots: [u32; BATCH],
-    /// Which of them are not narrow, and their hashes.
-    others: [u8; BATCH],
-    hashes: [u64; BATCH],
-}
-
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Self { keys: [0; BATCH], slots: [0; BATCH], others: [0; BATCH], hashes: [0; BATCH] }
-    }
-
-    /// Finds the key of each word of `text` that starts and ends there, and its first slot among `slots` by `hash`, and asks for
-    /// that slot. Returns how many of the words are not narrow. There is no branch in it.
-    #[inline(always)]
-    fn look_up<const N: usize>(
-        &mut self,
-        text: &[u8; N],
-        words: &[[u16; 2]],
-        slots: &[Narrow],
-        hash: impl Fn(u128) -> u64,
-    ) -> usize {
-        let mut num_others = 0;
-        let to = self.keys.iter_mut().zip(&mut self.slots);
-        for (at, (&[start, end], (to_key, to_slot))) in words.iter().zip(to).enumerate() {
-            let len = usize::from(end.wrapping_sub(start));
-            // A remainder by a power of two, to spare the check that words start in the text.
-            let Some(bytes) = text[usize::from(start) % (1 << (N - INLINE).ilog2())..].first_chunk() else {
-                continue;
-            };
-            let key = narrow_key(bytes, len);
-            let slot = hash(key);
-            simd::prefetch(slots, slot as usize);
-            (*to_key, *to_slot) = (key, slot as u32);
-            self.others[num_others % BATCH] = at as u8;
-            num_others += usize::from(len > NARROW);
-        }
-        num_others
+        let mut lines = Self::free(self.len());
+        lines.copy_from_slice(self);
+        lines
     }
 }
 
 /// Words and how often each occurs.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    /// Each of the two has no slot, or a power of two of them.
-    narrow: Slots,
+    /// Each of the two has no line or slot, or a power of two of them.
+    narrow: Lines,
     wide: Vec<Wide>,
     arena: Vec<u8>,
     narrow_used: usize,
@@ -389,7 +308,7 @@ pub(crate) struct Table {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            narrow: Slots::free(0),
+            narrow: Lines::free(0),
             wide: Vec::new(),
             arena: Vec::new(),
             narrow_used: 0,
@@ -416,7 +335,7 @@ impl Table {
         let of = |len: usize, used: usize, slot: usize| {
             (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
         };
-        let narrow = of(self.narrow.len(), self.narrow_used, size_of::<Narrow>());
+        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Slot>());
         let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
         narrow.saturating_add(wide).saturating_add(self.arena.capacity())
     }
@@ -437,38 +356,44 @@ impl Table {
         }
     }
 
-    /// Adds once each word of `text` that starts and ends there, none of which is empty. All slots are asked for before any is
+    /// Adds once each word of `text` that starts and ends there, none of which is empty. All lines are asked for before any is
     /// used.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
+        level: Level,
         batch: &mut Batch,
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
         for words in words.chunks(BATCH) {
-            self.add_few_words(batch, text, words);
+            self.add_few_words(level, batch, text, words);
         }
     }
 
-    fn add_few_words<const N: usize>(&mut self, batch: &mut Batch, text: &[u8; N], words: &[[u16; 2]]) {
+    fn add_few_words<const N: usize>(
+        &mut self,
+        level: Level,
+        batch: &mut Batch,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+    ) {
         let len = words.len();
         self.reserve_narrow(len);
         self.sweep_before(len as u64);
         let keys = self.keys;
-        let shift = shift(&self.narrow);
-        // A loop of its own for each hash, so that the choice is not made for each word.
-        let num_others = match keys.hash {
-            Hash::Sip => batch.look_up(text, words, &self.narrow, |key| keys.sip(key) >> shift),
-            Hash::Folded | Hash::FoldedAnew => {
-                batch.look_up(text, words, &self.narrow, |key| keys.folded(key) >> shift)
-            }
-        };
-        let slots = &mut self.narrow[..];
-        let (mut used, mut looks) = (0, 0);
-        for (&key, &slot) in batch.keys[..len].iter().zip(&batch.slots) {
-            looks += add_narrow(slots, slot as usize, key, ONE, &mut used);
+        let num_others = batch.find_keys(level, text, words);
+        if keys.hash == Hash::Sip {
+            let shift = shift(&self.narrow);
+            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
+        } else {
+            batch.find_lines(level, len, &self.narrow, &keys.spread);
         }
-        self.narrow_used += used;
+        let num_missed = batch.count(level, len, &mut self.narrow);
+        let mut looks = 0;
+        for &at in batch.missed(num_missed) {
+            let (key, first) = batch.word(at as usize);
+            looks += add_narrow(&mut self.narrow, first, key, ONE, &mut self.narrow_used);
+        }
         self.account(looks, len as u64);
         if num_others > 0 {
             self.add_others(batch, num_others, |at| {
@@ -482,14 +407,15 @@ impl Table {
     fn add_others<'a>(&mut self, batch: &mut Batch, number: usize, word: impl Fn(usize) -> &'a [u8]) {
         self.reserve_wide(number);
         let (keys, shift) = (self.keys, shift(&self.wide));
-        let others = &batch.others[..number];
-        for (hash, &at) in batch.hashes.iter_mut().zip(others) {
-            *hash = keys.wide(word(usize::from(at)));
+        let mut hashes = [0; BATCH];
+        let others = batch.others(number);
+        for (hash, &at) in hashes.iter_mut().zip(others) {
+            *hash = keys.wide(word(at as usize));
             simd::prefetch(&self.wide, (*hash >> shift) as usize);
         }
         let mut looks = 0;
-        for (&hash, &at) in batch.hashes.iter().zip(others) {
-            looks += self.add_wide(word(usize::from(at)), hash, 1);
+        for (&hash, &at) in hashes.iter().zip(others) {
+            looks += self.add_wide(word(at as usize), hash, 1);
         }
         self.account(looks, number as u64);
     }
@@ -499,8 +425,8 @@ impl Table {
         // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
         // the first slots of a table that has yet to grow.
         for turn in 0..16 {
-            for slots in other.narrow.chunks(64).skip(turn).step_by(16) {
-                for slot in slots.iter().filter(|slot| has_word(slot)) {
+            for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
+                for slot in lines.iter().flat_map(|line| &line.0).filter(|slot| has_word(slot)) {
                     self.add_key(key_in(slot), count_in(slot));
                 }
             }
@@ -535,21 +461,14 @@ impl Table {
     }
 
     /// The slot of a key, if it has one.
-    fn narrow_slot(&self, key: u128) -> Option<Narrow> {
+    fn narrow_slot(&self, key: Key) -> Option<Slot> {
         if self.narrow.is_empty() {
             return None;
         }
-        let mut at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        loop {
-            let slot = self.narrow[at & (self.narrow.len() - 1)];
-            if count_in(&slot) == 0 {
-                return None;
-            }
-            if key_in(&slot) == key {
-                return Some(slot);
-            }
-            at += 1;
-        }
+        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let lines = self.narrow[first..].iter().chain(&self.narrow[..first]);
+        let mut slots = lines.flat_map(|line| line.0);
+        slots.find(|slot| count_in(slot) == 0 || key_in(slot) == key).filter(|slot| count_in(slot) > 0)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -558,13 +477,13 @@ impl Table {
 
     /// The counts of all words.
     pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow.iter().filter(|slot| has_word(slot)).map(|slot| self.narrow_count(slot));
+        let narrow = self.narrow.slots().filter(|slot| has_word(slot)).map(|slot| self.narrow_count(slot));
         narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
     }
 
     /// The words that occur `least` times or more.
     pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
-        let narrow = self.narrow.iter().filter(|slot| has_word(slot));
+        let narrow = self.narrow.slots().filter(|slot| has_word(slot));
         let narrow =
             narrow.map(|slot| (slot, self.narrow_count(slot))).filter(move |(_, count)| *count >= least);
         let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
@@ -576,13 +495,13 @@ impl Table {
         })
     }
 
-    fn narrow_count(&self, slot: &Narrow) -> u64 {
+    fn narrow_count(&self, slot: &Slot) -> u64 {
         let swept = if self.swept.is_empty() { None } else { self.swept.get(&key_in(slot)) };
         swept.map_or(count_in(slot), |swept| swept.saturating_add(count_in(slot)))
     }
 
     /// Adds to a narrow word.
-    fn add_key(&mut self, key: u128, count: u64) {
+    fn add_key(&mut self, key: Key, count: u64) {
         self.reserve_narrow(1);
         let mut now = count;
         if count >= SWEEP {
@@ -642,7 +561,7 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        for slot in self.narrow.iter_mut().filter(|slot| count_in(slot) > 1) {
+        for slot in self.narrow.iter_mut().flat_map(|line| &mut line.0).filter(|slot| count_in(slot) > 1) {
             let swept = self.swept.entry(key_in(slot)).or_insert(0);
             *swept = swept.saturating_add(count_in(slot) - 1);
             *slot = narrow_slot(key_in(slot), 1);
@@ -678,8 +597,8 @@ impl Table {
     /// Makes room for `more` new narrow words.
     #[inline]
     pub(crate) fn reserve_narrow(&mut self, more: usize) {
-        if let Some(len) = grown(self.narrow.len(), self.narrow_used + more) {
-            self.resize_narrow(len);
+        if let Some(slots) = grown(self.narrow.len() * SLOTS, self.narrow_used + more) {
+            self.resize_narrow(slots / SLOTS);
         }
     }
 
@@ -692,15 +611,13 @@ impl Table {
 
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
-        let old = std::mem::replace(&mut self.narrow, Slots::free(len));
+        let old = std::mem::replace(&mut self.narrow, Lines::free(len));
         let (keys, shift) = (self.keys, shift(&self.narrow));
-        let slots = &mut self.narrow[..];
-        for slot in old.iter().filter(|slot| count_in(slot) > 0) {
-            let mut at = (keys.narrow(key_in(slot)) >> shift) as usize;
-            while count_in(&slots[at & (len - 1)]) > 0 {
-                at += 1;
-            }
-            slots[at & (len - 1)] = *slot;
+        let mut used = 0;
+        for slot in old.slots().filter(|slot| count_in(slot) > 0) {
+            let first = (keys.narrow(key_in(slot)) >> shift) as usize;
+            let count = u128::from_le_bytes(*slot) & !KEY;
+            add_narrow(&mut self.narrow, first, key_in(slot), count, &mut used);
         }
     }
 
@@ -718,13 +635,6 @@ impl Table {
     }
 }
 
-/// What a hash is shifted by to give its slot, of which there are some.
-#[inline(always)]
-fn shift<T>(slots: &[T]) -> u32 {
-    // There is never one slot alone, so this is below 64.
-    64 - slots.len().max(2).trailing_zeros()
-}
-
 /// The slots for `words` words if `len` are too few: a quarter of them are in use at most, of many slots a half, as by then memory is
 /// what counts.
 #[inline(always)]
@@ -733,25 +643,24 @@ fn grown(len: usize, words: usize) -> Option<usize> {
     (words * spread > len).then(|| (words * spread).next_power_of_two().max(FEWEST))
 }
 
-/// Adds `one`, which is some count in its place, to a word that is looked for from slot `at` on. There is a free slot. Returns
-/// how many looks beyond the first it took.
-#[inline(always)]
-fn add_narrow(slots: &mut [Narrow], first: usize, key: u128, one: u128, used: &mut usize) -> u64 {
-    let mask = slots.len() - 1;
+/// Adds `one`, which is some count in its place, to a word that is looked for from line `first` on. There is a free slot. Returns
+/// how many lines beyond the first it took.
+#[inline]
+fn add_narrow(lines: &mut [Line], first: usize, key: Key, one: u128, used: &mut usize) -> u64 {
+    let mask = lines.len() - 1;
     let mut looks = 0;
     loop {
-        let slot = &mut slots[(first + looks) & mask];
-        let whole = u128::from_le_bytes(*slot);
-        // In halves, as the compiler would not do it.
-        let (low, high) = ((whole ^ key) as u64, ((whole ^ key) >> 64) as u32);
-        if low | u64::from(high) == 0 {
-            *slot = (whole + one).to_le_bytes();
-            return looks as u64;
-        }
-        if whole < ONE {
-            *slot = (key | one).to_le_bytes();
-            *used += 1;
-            return looks as u64;
+        for slot in &mut lines[(first + looks) & mask].0 {
+            let whole = u128::from_le_bytes(*slot);
+            if (whole ^ key) & KEY == 0 {
+                *slot = (whole + one).to_le_bytes();
+                return looks as u64;
+            }
+            if whole < ONE {
+                *slot = (key & KEY | one).to_le_bytes();
+                *used += 1;
+                return looks as u64;
+            }
         }
         looks += 1;
     }
