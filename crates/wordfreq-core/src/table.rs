@@ -1,9 +1,9 @@
-//! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
+//! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word where its slot is.
 //!
-//! A word of up to 12 bytes has a slot of 16 in the *narrow* part: its bytes, then bytes that no UTF-8 has, then a count of 32
-//! bits. Four slots are a cache line, and are looked through at once; a word whose line is full goes to the next. Any other word
-//! has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16 bytes inside it, a longer one in an arena. A
-//! narrow count never overflows, since all of them are moved aside before any can.
+//! A word of up to 16 bytes is in the *narrow* part: its bytes, then bytes that no UTF-8 has, and a count of 32 bits. Four of
+//! them are a cache line, which is looked through at once; a word whose line is full goes to the next. A longer word has a slot in
+//! the *wide* part, with a count of 64 bits, and stands in an arena. A narrow count never overflows, since all of them are moved
+//! aside before any can.
 //!
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
@@ -12,19 +12,12 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
-use memmap2::MmapMut;
-
+use crate::simd::lines::{
+    BATCH, Batch, Key, Line, LineCounts, Lines, NARROW, SINK, SLOTS, Slot, Spread, narrow_key, shift,
+};
 use crate::simd::{self, Level};
-use crate::simd::lines::{BATCH, Batch, KEY, Key, Line, NARROW, SINK, SLOTS, Slot, Spread, narrow_key, shift};
-
-/// The longest word that stands in a slot, in bytes.
-const INLINE: usize = 16;
-
-/// From how many bytes on slots are in large pages.
-const LARGE: usize = 2 << 20;
 
 /// From how many slots on they are not to be wasted.
 const MANY: usize = 1 << 19;
@@ -42,17 +35,14 @@ const FORGIVEN: u64 = 1 << 16;
 /// A narrow count stays below twice this, which is below 2^32.
 const SWEEP: u64 = 1 << 31;
 
-/// One occurrence, in a narrow slot.
-const ONE: u128 = 1 << (8 * NARROW);
-
 /// The key of a word, if it is narrow.
 fn key_of(word: &[u8]) -> Option<Key> {
     (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(padded(word), word.len()))
 }
 
 #[inline]
-fn padded(word: &[u8]) -> [u8; INLINE] {
-    let mut bytes = [0; INLINE];
+fn padded(word: &[u8]) -> [u8; NARROW] {
+    let mut bytes = [0; NARROW];
     bytes[..word.len()].copy_from_slice(word);
     bytes
 }
@@ -116,10 +106,7 @@ impl Keys {
 
     /// The hash of a word of the wide part.
     fn wide(self, word: &[u8]) -> u64 {
-        if word.len() <= INLINE {
-            return self.narrow(number(word));
-        }
-        let lanes = word.chunks(INLINE).map(number);
+        let lanes = word.chunks(NARROW).map(number);
         if self.hash == Hash::Sip {
             let lanes = lanes.flat_map(|lane| [lane as u64, (lane >> 64) as u64]);
             return sip13(self.low, self.high, lanes.chain([word.len() as u64]));
@@ -174,32 +161,18 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-fn narrow_slot(key: Key, count: u64) -> Slot {
-    (key & KEY | u128::from(count) << (8 * NARROW)).to_le_bytes()
-}
-
-fn key_in(slot: &Slot) -> Key {
-    u128::from_le_bytes(*slot) | !KEY
-}
-
-fn count_in(slot: &Slot) -> u64 {
-    (u128::from_le_bytes(*slot) >> (8 * NARROW)) as u64
-}
-
-fn has_word(slot: &Slot) -> bool {
-    count_in(slot) > 0 && key_in(slot) != SINK
-}
-
+/// The word that this is the key of.
 fn word_in(slot: &Slot) -> &[u8] {
-    let len = slot[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
+    let len = slot.iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
     &slot[..len]
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct Wide {
-    /// A word of up to 16 bytes; or the offset in the arena, and the hash.
-    key: [u8; INLINE],
+    /// The offset in the arena.
+    from: u64,
+    hash: u64,
     /// 0 in a free slot, and never otherwise.
     count: u64,
     /// In bytes.
@@ -207,81 +180,8 @@ struct Wide {
 }
 
 impl Wide {
-    fn halves(&self) -> (u64, u64) {
-        let key = u128::from_le_bytes(self.key);
-        (key as u64, (key >> 64) as u64)
-    }
-
-    fn word<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
-        let len = self.len as usize;
-        if len <= INLINE {
-            &self.key[..len]
-        } else {
-            let from = self.halves().0 as usize;
-            &arena[from..from + len]
-        }
-    }
-
-    /// The hash under the keys that it was put in with.
-    fn hash(&self, keys: Keys) -> u64 {
-        if self.len as usize <= INLINE { keys.narrow(u128::from_le_bytes(self.key)) } else { self.halves().1 }
-    }
-}
-
-/// Narrow slots. Many of them are in pages of 2 MB where the system has such: a table is read all over, and each small page would be
-/// asked for and looked up by itself.
-#[derive(Debug)]
-enum Lines {
-    Heap(Vec<Line>),
-    Mapped(MmapMut),
-}
-
-impl Lines {
-    fn free(len: usize) -> Self {
-        let bytes = len * size_of::<Line>();
-        if bytes >= LARGE
-            && let Ok(map) = MmapMut::map_anon(bytes)
-        {
-            // A hint: without it, everything works as before.
-            #[cfg(target_os = "linux")]
-            map.advise(memmap2::Advice::HugePage).ok();
-            return Self::Mapped(map);
-        }
-        Self::Heap(vec![Line::default(); len])
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.iter().flat_map(|line| &line.0)
-    }
-}
-
-impl Deref for Lines {
-    type Target = [Line];
-
-    #[inline(always)]
-    fn deref(&self) -> &[Line] {
-        match self {
-            Self::Heap(lines) => lines,
-            Self::Mapped(map) => Line::of(map),
-        }
-    }
-}
-
-impl DerefMut for Lines {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [Line] {
-        match self {
-            Self::Heap(lines) => lines,
-            Self::Mapped(map) => Line::of_mut(map),
-        }
-    }
-}
-
-impl Clone for Lines {
-    fn clone(&self) -> Self {
-        let mut lines = Self::free(self.len());
-        lines.copy_from_slice(self);
-        lines
+    fn word<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        &arena[self.from as usize..][..self.len as usize]
     }
 }
 
@@ -295,7 +195,7 @@ pub(crate) struct Table {
     narrow_used: usize,
     wide_used: usize,
     /// What narrow counts were before they were swept.
-    swept: HashMap<u128, u64>,
+    swept: HashMap<Slot, u64>,
     /// What was added to narrow counts since.
     unswept: u64,
     keys: Keys,
@@ -325,9 +225,9 @@ impl Default for Table {
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        // The word of twelve NULs has the key of a free slot, and so is never taken for a new one.
-        let nuls = usize::from(self.narrow_slot(0).is_some());
-        self.narrow_used + nuls - usize::from(self.narrow_slot(SINK).is_some()) + self.wide_used
+        // The word of sixteen NULs has the key of a free slot, and so is never taken for a new one.
+        let nuls = usize::from(self.narrow_count(0) > 0);
+        self.narrow_used + nuls - usize::from(self.narrow_count(SINK) > 0) + self.wide_used
     }
 
     /// The bytes of memory in use, at most, while that many more words are added.
@@ -335,7 +235,7 @@ impl Table {
         let of = |len: usize, used: usize, slot: usize| {
             (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
         };
-        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Slot>());
+        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Slot>() + size_of::<u32>());
         let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
         narrow.saturating_add(wide).saturating_add(self.arena.capacity())
     }
@@ -381,18 +281,19 @@ impl Table {
         self.reserve_narrow(len);
         self.sweep_before(len as u64);
         let keys = self.keys;
+        let (lines, counts) = self.narrow.parts_mut();
         let num_others = batch.find_keys(level, text, words);
         if keys.hash == Hash::Sip {
-            let shift = shift(&self.narrow);
-            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
+            let shift = shift(lines);
+            batch.find_lines_by(len, lines, counts, |key| keys.sip(key) >> shift);
         } else {
-            batch.find_lines(level, len, &self.narrow, &keys.spread);
+            batch.find_lines(level, len, lines, counts, &keys.spread);
         }
-        let num_missed = batch.count(level, len, &mut self.narrow);
+        let num_missed = batch.count(level, len, lines, counts);
         let mut looks = 0;
         for &at in batch.missed(num_missed) {
             let (key, first) = batch.word(at as usize);
-            looks += add_narrow(&mut self.narrow, first, key, ONE, &mut self.narrow_used);
+            looks += add_narrow(lines, counts, first, key, 1, &mut self.narrow_used);
         }
         self.account(looks, len as u64);
         if num_others > 0 {
@@ -425,10 +326,10 @@ impl Table {
         // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
         // the first slots of a table that has yet to grow.
         for turn in 0..16 {
-            for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
-                for slot in lines.iter().flat_map(|line| &line.0).filter(|slot| has_word(slot)) {
-                    self.add_key(key_in(slot), count_in(slot));
-                }
+            let (lines, counts) = other.narrow.parts();
+            let some = lines.chunks(16).zip(counts.chunks(16)).skip(turn).step_by(16);
+            for (slot, count) in some.flat_map(|(lines, counts)| slots(lines, counts)) {
+                self.add_key(Key::from_le_bytes(*slot), u64::from(count));
             }
             for slots in other.wide.chunks(64).skip(turn).step_by(16) {
                 for slot in slots.iter().filter(|slot| slot.count > 0) {
@@ -436,8 +337,8 @@ impl Table {
                 }
             }
         }
-        for (&key, &count) in &other.swept {
-            let swept = self.swept.entry(key).or_insert(0);
+        for (&slot, &count) in &other.swept {
+            let swept = self.swept.entry(slot).or_insert(0);
             *swept = swept.saturating_add(count);
         }
     }
@@ -445,7 +346,7 @@ impl Table {
     pub(crate) fn get(&self, word: &str) -> u64 {
         let word = word.as_bytes();
         if let Some(key) = key_of(word) {
-            return self.narrow_slot(key).map_or(0, |slot| self.narrow_count(&slot));
+            return self.with_swept(&key.to_le_bytes(), self.narrow_count(key));
         }
         if self.wide.is_empty() {
             return 0;
@@ -453,22 +354,23 @@ impl Table {
         let mut at = (self.keys.wide(word) >> shift(&self.wide)) as usize;
         loop {
             let slot = &self.wide[at & (self.wide.len() - 1)];
-            if slot.count == 0 || slot.len == word.len() as u64 && slot.word(&self.arena) == word {
+            if slot.count == 0 || slot.word(&self.arena) == word {
                 return slot.count;
             }
             at += 1;
         }
     }
 
-    /// The slot of a key, if it has one.
-    fn narrow_slot(&self, key: Key) -> Option<Slot> {
-        if self.narrow.is_empty() {
-            return None;
+    /// What is counted of a key, and has not been moved aside.
+    fn narrow_count(&self, key: Key) -> u64 {
+        let (lines, counts) = self.narrow.parts();
+        if lines.is_empty() {
+            return 0;
         }
-        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        let lines = self.narrow[first..].iter().chain(&self.narrow[..first]);
-        let mut slots = lines.flat_map(|line| line.0);
-        slots.find(|slot| count_in(slot) == 0 || key_in(slot) == key).filter(|slot| count_in(slot) > 0)
+        let first = (self.keys.narrow(key) >> shift(lines)) as usize;
+        let all = (first..lines.len()).chain(0..first).flat_map(|at| lines[at].0.iter().zip(&counts[at]));
+        let mut found = all.filter(|(slot, count)| **count == 0 || **slot == key.to_le_bytes());
+        found.next().map_or(0, |(_, count)| u64::from(*count))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -477,15 +379,13 @@ impl Table {
 
     /// The counts of all words.
     pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow.slots().filter(|slot| has_word(slot)).map(|slot| self.narrow_count(slot));
+        let narrow = self.narrow_words().map(|(_, count)| count);
         narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
     }
 
     /// The words that occur `least` times or more.
     pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
-        let narrow = self.narrow.slots().filter(|slot| has_word(slot));
-        let narrow =
-            narrow.map(|slot| (slot, self.narrow_count(slot))).filter(move |(_, count)| *count >= least);
+        let narrow = self.narrow_words().filter(move |(_, count)| *count >= least);
         let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
         let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
         let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
@@ -495,9 +395,15 @@ impl Table {
         })
     }
 
-    fn narrow_count(&self, slot: &Slot) -> u64 {
-        let swept = if self.swept.is_empty() { None } else { self.swept.get(&key_in(slot)) };
-        swept.map_or(count_in(slot), |swept| swept.saturating_add(count_in(slot)))
+    fn narrow_words(&self) -> impl Iterator<Item = (&Slot, u64)> {
+        let (lines, counts) = self.narrow.parts();
+        slots(lines, counts).map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))))
+    }
+
+    /// The count of a word, with what has been moved aside.
+    fn with_swept(&self, slot: &Slot, count: u64) -> u64 {
+        let swept = if self.swept.is_empty() { None } else { self.swept.get(slot) };
+        swept.map_or(count, |swept| swept.saturating_add(count))
     }
 
     /// Adds to a narrow word.
@@ -506,13 +412,13 @@ impl Table {
         let mut now = count;
         if count >= SWEEP {
             now = 1;
-            let swept = self.swept.entry(key).or_insert(0);
+            let swept = self.swept.entry(key.to_le_bytes()).or_insert(0);
             *swept = swept.saturating_add(count - 1);
         }
         self.sweep_before(now);
-        let at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        let one = u128::from(now) << (8 * NARROW);
-        let looks = add_narrow(&mut self.narrow, at, key, one, &mut self.narrow_used);
+        let (lines, counts) = self.narrow.parts_mut();
+        let first = (self.keys.narrow(key) >> shift(lines)) as usize;
+        let looks = add_narrow(lines, counts, first, key, now as u32, &mut self.narrow_used);
         self.account(looks, 1);
     }
 
@@ -520,29 +426,17 @@ impl Table {
     fn add_wide(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
         let first = (hash >> shift(&self.wide)) as usize;
         let mask = self.wide.len() - 1;
-        let inline = if word.len() <= INLINE { number(word) } else { 0 };
         let mut looks = 0;
         loop {
-            let at = (first + looks) & mask;
-            let slot = self.wide[at];
+            let slot = &mut self.wide[(first + looks) & mask];
             if slot.count == 0 {
-                let mut key = inline;
-                if word.len() > INLINE {
-                    key = u128::from(hash) << 64 | self.arena.len() as u128;
-                    self.arena.extend_from_slice(word);
-                }
-                self.wide[at] = Wide { key: key.to_le_bytes(), count, len: word.len() as u64 };
+                *slot = Wide { from: self.arena.len() as u64, hash, count, len: word.len() as u64 };
+                self.arena.extend_from_slice(word);
                 self.wide_used += 1;
                 return looks as u64;
             }
-            let same = slot.len == word.len() as u64
-                && if word.len() <= INLINE {
-                    u128::from_le_bytes(slot.key) == inline
-                } else {
-                    slot.halves().1 == hash && slot.word(&self.arena) == word
-                };
-            if same {
-                self.wide[at].count = slot.count.saturating_add(count);
+            if slot.hash == hash && slot.word(&self.arena) == word {
+                slot.count = slot.count.saturating_add(count);
                 return looks as u64;
             }
             looks += 1;
@@ -561,10 +455,12 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        for slot in self.narrow.iter_mut().flat_map(|line| &mut line.0).filter(|slot| count_in(slot) > 1) {
-            let swept = self.swept.entry(key_in(slot)).or_insert(0);
-            *swept = swept.saturating_add(count_in(slot) - 1);
-            *slot = narrow_slot(key_in(slot), 1);
+        let (lines, counts) = self.narrow.parts_mut();
+        let slots = lines.iter().flat_map(|line| &line.0).zip(counts.as_flattened_mut());
+        for (slot, count) in slots.filter(|(_, count)| **count > 1) {
+            let swept = self.swept.entry(*slot).or_insert(0);
+            *swept = swept.saturating_add(u64::from(*count - 1));
+            *count = 1;
         }
     }
 
@@ -584,10 +480,8 @@ impl Table {
         self.debt = 0;
         let Some(keys) = self.keys.next() else { return false };
         self.keys = keys;
-        for slot in self.wide.iter_mut().filter(|slot| slot.len as usize > INLINE) {
-            let from = slot.halves().0;
-            let hash = keys.wide(slot.word(&self.arena));
-            slot.key = (u128::from(hash) << 64 | u128::from(from)).to_le_bytes();
+        for slot in self.wide.iter_mut().filter(|slot| slot.count > 0) {
+            slot.hash = keys.wide(slot.word(&self.arena));
         }
         self.resize_narrow(self.narrow.len());
         self.resize_wide(self.wide.len());
@@ -612,12 +506,13 @@ impl Table {
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
         let old = std::mem::replace(&mut self.narrow, Lines::free(len));
-        let (keys, shift) = (self.keys, shift(&self.narrow));
-        let mut used = 0;
-        for slot in old.slots().filter(|slot| count_in(slot) > 0) {
-            let first = (keys.narrow(key_in(slot)) >> shift) as usize;
-            let count = u128::from_le_bytes(*slot) & !KEY;
-            add_narrow(&mut self.narrow, first, key_in(slot), count, &mut used);
+        let ((old, old_counts), (lines, counts)) = (old.parts(), self.narrow.parts_mut());
+        let (keys, shift, mut used) = (self.keys, shift(lines), 0);
+        let slots = old.iter().flat_map(|line| &line.0).zip(old_counts.as_flattened());
+        for (slot, &count) in slots.filter(|(_, count)| **count > 0) {
+            let key = Key::from_le_bytes(*slot);
+            let first = (keys.narrow(key) >> shift) as usize;
+            add_narrow(lines, counts, first, key, count, &mut used);
         }
     }
 
@@ -626,7 +521,7 @@ impl Table {
         let old = std::mem::replace(&mut self.wide, vec![Wide::default(); len]);
         let shift = shift(&self.wide);
         for slot in old.into_iter().filter(|slot| slot.count > 0) {
-            let mut at = (slot.hash(self.keys) >> shift) as usize;
+            let mut at = (slot.hash >> shift) as usize;
             while self.wide[at & (len - 1)].count > 0 {
                 at += 1;
             }
@@ -639,25 +534,37 @@ impl Table {
 /// what counts.
 #[inline(always)]
 fn grown(len: usize, words: usize) -> Option<usize> {
-    let spread = if len < MANY { 4 } else { 2 };
+    let spread = 2;
     (words * spread > len).then(|| (words * spread).next_power_of_two().max(FEWEST))
 }
 
-/// Adds `one`, which is some count in its place, to a word that is looked for from line `first` on. There is a free slot. Returns
-/// how many lines beyond the first it took.
+/// The words of some lines, and their counts.
+fn slots<'a>(lines: &'a [Line], counts: &'a [LineCounts]) -> impl Iterator<Item = (&'a Slot, u32)> {
+    let slots = lines.iter().flat_map(|line| &line.0).zip(counts.as_flattened().iter().copied());
+    slots.filter(|(slot, count)| *count > 0 && **slot != SINK.to_le_bytes())
+}
+
+/// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
 #[inline]
-fn add_narrow(lines: &mut [Line], first: usize, key: Key, one: u128, used: &mut usize) -> u64 {
+fn add_narrow(
+    lines: &mut [Line],
+    counts: &mut [LineCounts],
+    first: usize,
+    key: Key,
+    count: u32,
+    used: &mut usize,
+) -> u64 {
     let mask = lines.len() - 1;
     let mut looks = 0;
     loop {
-        for slot in &mut lines[(first + looks) & mask].0 {
-            let whole = u128::from_le_bytes(*slot);
-            if (whole ^ key) & KEY == 0 {
-                *slot = (whole + one).to_le_bytes();
+        let at = (first + looks) & mask;
+        for (slot, slot_count) in lines[at].0.iter_mut().zip(&mut counts[at]) {
+            if *slot == key.to_le_bytes() {
+                *slot_count += count;
                 return looks as u64;
             }
-            if whole < ONE {
-                *slot = (key & KEY | one).to_le_bytes();
+            if *slot_count == 0 {
+                (*slot, *slot_count) = (key.to_le_bytes(), count);
                 *used += 1;
                 return looks as u64;
             }

@@ -1,12 +1,17 @@
-//! Cache lines of four words with their counts, and looking up many words in them at once: the hot loops of `table`.
+//! Cache lines of four words, and counting many words in them at once: the hot loops of `table`.
 //!
 //! In three steps, each over a whole batch and without a branch that depends on the words: their keys; the lines where they are
 //! to be looked for, which are asked for; and adding to those that are there. Not here: whatever is not in its first line (`table`).
 
+use memmap2::MmapMut;
+
 use super::{Level, prefetch};
 
+/// From how many bytes on lines are in large pages.
+const LARGE: usize = 2 << 20;
+
 /// The longest word of a line, in bytes.
-pub(crate) const NARROW: usize = 12;
+pub(crate) const NARROW: usize = 16;
 
 /// How many words a line has room for.
 pub(crate) const SLOTS: usize = 4;
@@ -15,38 +20,89 @@ pub(crate) const SLOTS: usize = 4;
 /// first-level cache.
 pub(crate) const BATCH: usize = 128;
 
-/// A word of up to 12 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
+/// A word of up to 16 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
 pub(crate) type Key = u128;
 
-/// The part of a slot that is the word, of which the key has 12 bytes.
-pub(crate) const KEY: u128 = (1 << (8 * NARROW)) - 1;
-
 /// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
-pub(crate) const SINK: Key = u128::MAX;
+pub(crate) const SINK: Key = Key::MAX;
 
-/// The first 12 bytes of a key, and a count; a count of 0 in a free slot, and never otherwise.
-pub(crate) type Slot = [u8; 16];
+/// The bytes of a key, in order.
+pub(crate) type Slot = [u8; NARROW];
 
-/// Slots that are looked through at once.
+/// Keys that are looked through at once. Their counts are apart: who writes to what is about to be read at once makes it wait.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Line(pub(crate) [Slot; SLOTS]);
 
-impl Line {
-    /// The lines that these bytes are. Bytes before the first and after the last whole one are left out.
-    #[inline(always)]
-    pub(crate) fn of(bytes: &[u8]) -> &[Self] {
-        // SAFETY: a line is 64 bytes with no others between them, and any 64 bytes are one.
-        let (_, lines, _) = unsafe { bytes.align_to() };
-        lines
+/// The counts of the keys of a line; 0 of a free slot, and never otherwise.
+pub(crate) type LineCounts = [u32; SLOTS];
+
+/// Lines and behind them their counts, in pages of 2 MB where they are many and the system has such: a table is read all over, and
+/// each small page would be asked for and looked up by itself.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    memory: Memory,
+    number: usize,
+}
+
+#[derive(Debug)]
+enum Memory {
+    Heap(Vec<Line>),
+    Mapped(MmapMut),
+}
+
+impl Lines {
+    /// That many, which are none or a power of two and at least four, without any word.
+    pub(crate) fn free(number: usize) -> Self {
+        let with_counts = number + number / 4;
+        let bytes = with_counts * size_of::<Line>();
+        if bytes >= LARGE
+            && let Ok(map) = MmapMut::map_anon(bytes.next_multiple_of(LARGE))
+        {
+            // A hint: without it, everything works as before.
+            #[cfg(target_os = "linux")]
+            map.advise(memmap2::Advice::HugePage).ok();
+            return Self { memory: Memory::Mapped(map), number };
+        }
+        Self { memory: Memory::Heap(vec![Line::default(); with_counts]), number }
     }
 
-    /// As [`of`](Self::of).
-    #[inline(always)]
-    pub(crate) fn of_mut(bytes: &mut [u8]) -> &mut [Self] {
-        // SAFETY: as above.
-        let (_, lines, _) = unsafe { bytes.align_to_mut() };
-        lines
+    pub(crate) fn len(&self) -> usize {
+        self.number
+    }
+
+    #[inline]
+    pub(crate) fn parts(&self) -> (&[Line], &[LineCounts]) {
+        let all = match &self.memory {
+            Memory::Heap(lines) => lines,
+            // SAFETY: any 64 bytes are a line.
+            Memory::Mapped(map) => unsafe { &map.align_to().1[..self.number + self.number / 4] },
+        };
+        let (lines, counts) = all.split_at(self.number);
+        // SAFETY: any 16 bytes are the counts of a line.
+        (lines, unsafe { counts.align_to().1 })
+    }
+
+    #[inline]
+    pub(crate) fn parts_mut(&mut self) -> (&mut [Line], &mut [LineCounts]) {
+        let all = match &mut self.memory {
+            Memory::Heap(lines) => lines,
+            // SAFETY: any 64 bytes are a line, and the other way round.
+            Memory::Mapped(map) => unsafe { &mut map.align_to_mut().1[..self.number + self.number / 4] },
+        };
+        let (lines, counts) = all.split_at_mut(self.number);
+        // SAFETY: any 16 bytes are the counts of a line, and four of these a line.
+        (lines, unsafe { counts.align_to_mut().1 })
+    }
+}
+
+impl Clone for Lines {
+    fn clone(&self) -> Self {
+        let mut copy = Self::free(self.number);
+        let ((from, from_counts), (to, to_counts)) = (self.parts(), copy.parts_mut());
+        to.copy_from_slice(from);
+        to_counts.copy_from_slice(from_counts);
+        copy
     }
 }
 
@@ -141,40 +197,63 @@ impl Batch {
     }
 
     /// Finds the first line of each of the first `number` words among `lines`, and asks for it.
-    pub(crate) fn find_lines(&mut self, level: Level, number: usize, lines: &[Line], spread: &Spread) {
+    pub(crate) fn find_lines(
+        &mut self,
+        level: Level,
+        number: usize,
+        lines: &[Line],
+        counts: &[LineCounts],
+        spread: &Spread,
+    ) {
         match level {
             Level::Portable => {
                 let shift = shift(lines);
-                self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
+                self.find_lines_by(number, lines, counts, |key| spread.hash(key) >> shift);
             }
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.find_lines_avx2(number, lines, spread) },
+            Level::Avx2 => unsafe { self.find_lines_avx2(number, lines, counts, spread) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.find_lines_avx512(number, lines, spread) },
+            Level::Avx512 => unsafe { self.find_lines_avx512(number, lines, counts, spread) },
         }
     }
 
     /// As [`find_lines`](Self::find_lines), by any function from keys to lines.
     #[inline(always)]
-    pub(crate) fn find_lines_by(&mut self, number: usize, lines: &[Line], line: impl Fn(Key) -> u64) {
+    pub(crate) fn find_lines_by(
+        &mut self,
+        number: usize,
+        lines: &[Line],
+        counts: &[LineCounts],
+        line: impl Fn(Key) -> u64,
+    ) {
         for (first, &key) in self.firsts.iter_mut().zip(&self.keys).take(number) {
             *first = line(key) as u32;
             prefetch(lines, *first as usize);
+            prefetch(counts, *first as usize);
         }
     }
 
     /// Adds 1 to each of the first `number` words that is in its first line. Returns how many are not.
-    pub(crate) fn count(&mut self, level: Level, number: usize, lines: &mut [Line]) -> usize {
+    pub(crate) fn count(
+        &mut self,
+        level: Level,
+        number: usize,
+        lines: &[Line],
+        counts: &mut [LineCounts],
+    ) -> usize {
         match level {
-            Level::Portable => self.count_scalar(number, lines),
+            Level::Portable => self.count_by(number, lines, counts, |key, line| {
+                let same = |slot: usize| u32::from(line.0[slot] == key.to_le_bytes()) * (0b11 << (2 * slot));
+                same(0) | same(1) | same(2) | same(3)
+            }),
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.count_avx2(number, lines) },
+            Level::Avx2 => unsafe { self.count_avx2(number, lines, counts) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.count_avx512(number, lines) },
+            Level::Avx512 => unsafe { self.count_avx512(number, lines, counts) },
         }
     }
 
@@ -188,20 +267,6 @@ impl Batch {
             num_others += usize::from(usize::from(len) > NARROW);
         }
         num_others
-    }
-
-    fn count_scalar(&mut self, number: usize, lines: &mut [Line]) -> usize {
-        let mut num_missed = 0;
-        for (at, (&key, &first)) in self.keys.iter().zip(&self.firsts).enumerate().take(number) {
-            let mut slots = lines[first as usize].0.iter_mut();
-            if let Some(slot) = slots.find(|slot| (u128::from_le_bytes(**slot) ^ key) & KEY == 0) {
-                *slot = (u128::from_le_bytes(*slot) + (1 << (8 * NARROW))).to_le_bytes();
-            } else {
-                self.missed[num_missed] = at as u32;
-                num_missed += 1;
-            }
-        }
-        num_missed
     }
 }
 
@@ -305,15 +370,27 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_lines_avx2(&mut self, number: usize, lines: &[Line], spread: &Spread) {
+    unsafe fn find_lines_avx2(
+        &mut self,
+        number: usize,
+        lines: &[Line],
+        counts: &[LineCounts],
+        spread: &Spread,
+    ) {
         let shift = shift(lines);
-        self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
+        self.find_lines_by(number, lines, counts, |key| spread.hash(key) >> shift);
     }
 
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn find_lines_avx512(&mut self, number: usize, lines: &[Line], spread: &Spread) {
+    unsafe fn find_lines_avx512(
+        &mut self,
+        number: usize,
+        lines: &[Line],
+        counts: &[LineCounts],
+        spread: &Spread,
+    ) {
         use std::arch::x86_64::*;
         let [a, b, c, d] = spread.add.map(|add| add as i32);
         let add = _mm512_setr_epi32(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d);
@@ -344,6 +421,7 @@ impl Batch {
             unsafe { _mm256_storeu_si256(firsts.as_mut_ptr().cast(), first) };
             for &first in &*firsts {
                 prefetch(lines, first as usize);
+                prefetch(counts, first as usize);
             }
         }
     }
@@ -351,17 +429,17 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn count_avx2(&mut self, number: usize, lines: &mut [Line]) -> usize {
+    unsafe fn count_avx2(&mut self, number: usize, lines: &[Line], counts: &mut [LineCounts]) -> usize {
         use std::arch::x86_64::*;
-        self.count_by(number, lines, |key, line| {
+        self.count_by(number, lines, counts, |key, line| {
             // SAFETY: 16 bytes, and twice 32; no alignment needed.
             unsafe {
                 let key = _mm256_broadcastsi128_si256(_mm_loadu_si128(std::ptr::from_ref(key).cast()));
                 let half = |slots: &[Slot]| {
-                    let same = _mm256_cmpeq_epi32(key, _mm256_loadu_si256(slots.as_ptr().cast()));
-                    _mm256_movemask_ps(_mm256_castsi256_ps(same)) as u32
+                    let same = _mm256_cmpeq_epi64(key, _mm256_loadu_si256(slots.as_ptr().cast()));
+                    _mm256_movemask_pd(_mm256_castsi256_pd(same)) as u32
                 };
-                half(&line.0[..2]) | half(&line.0[2..]) << 8
+                half(&line.0[..2]) | half(&line.0[2..]) << 4
             }
         })
     }
@@ -369,36 +447,41 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn count_avx512(&mut self, number: usize, lines: &mut [Line]) -> usize {
+    unsafe fn count_avx512(&mut self, number: usize, lines: &[Line], counts: &mut [LineCounts]) -> usize {
         use std::arch::x86_64::*;
-        self.count_by(number, lines, |key, line| {
+        self.count_by(number, lines, counts, |key, line| {
             // SAFETY: 16 bytes, and 64; no alignment needed.
             let (key, line) = unsafe {
                 let key = _mm_loadu_si128(std::ptr::from_ref(key).cast());
                 (_mm512_broadcast_i32x4(key), _mm512_loadu_si512(std::ptr::from_ref(line).cast()))
             };
-            u32::from(_mm512_cmpeq_epi32_mask(key, line))
+            u32::from(_mm512_cmpeq_epi64_mask(key, line))
         })
     }
+}
 
-    /// Counts, by a function that says which of the sixteen parts of a line are as those of a key.
+impl Batch {
+    /// Counts, by a function that says which of the eight halves of keys in a line are as those of a key.
     #[inline(always)]
-    fn count_by(&mut self, number: usize, lines: &mut [Line], same: impl Fn(&Key, &Line) -> u32) -> usize {
+    fn count_by(
+        &mut self,
+        number: usize,
+        lines: &[Line],
+        counts: &mut [LineCounts],
+        same: impl Fn(&Key, &Line) -> u32,
+    ) -> usize {
+        let counts = &mut counts[..lines.len()];
         let mut num_missed = 0;
         for (at, (key, &first)) in self.keys.iter().zip(&self.firsts).enumerate().take(number) {
-            let line = &mut lines[first as usize];
-            // The fourth part of a slot is its count: where the three before it are the same, adding carries into its bit.
-            let found = ((same(key, line) & 0x7777) + 0x1111) & 0x8888;
+            let halves = same(key, &lines[first as usize]);
+            let found = halves & halves >> 1 & 0b01_01_01_01;
             if found == 0 {
                 self.missed[num_missed] = at as u32;
                 num_missed += 1;
                 continue;
             }
-            // SAFETY: one of the parts 3, 7, 11 and 15 of 64 bytes, which are aligned to as many.
-            unsafe {
-                let count = std::ptr::from_mut(line).cast::<u32>().add(found.trailing_zeros() as usize);
-                *count = (*count).wrapping_add(1);
-            }
+            let slot = found.trailing_zeros() as usize / 2;
+            counts[first as usize][slot % SLOTS] += 1;
         }
         num_missed
     }
@@ -427,15 +510,14 @@ mod tests {
         /// Keys, lines and counts: what is found, what is missed, and what the lines hold afterwards, by each level as by the scalar twin.
         #[test]
         fn all_levels_count_as_the_scalar_twin(
-            words in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'a'), Just(0), any::<u8>()], 1..20), 0..=BATCH),
+            words in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'a'), Just(0), any::<u8>()], 1..24), 0..=BATCH),
             known in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
             spread in any::<[u64; 3]>(),
-            log_lines in 1..8_u32,
+            log_lines in 2..8_u32,
         ) {
             let (text, places) = text_of(&words);
             let spread = Spread::new(spread[0], spread[1], spread[2]);
-            let mut lines = vec![Line::default(); 1 << log_lines];
-            let shift = shift(&lines);
+            let mut lines = Lines::free(1 << log_lines);
             for known in known {
                 if words.is_empty() {
                     break;
@@ -444,19 +526,21 @@ mod tests {
                 let mut bytes = [0; 16];
                 bytes[..word.len().min(16)].copy_from_slice(&word[..word.len().min(16)]);
                 let key = narrow_key(bytes, word.len());
-                let slots = &mut lines[(spread.hash(key) >> shift) as usize].0;
-                if let Some(slot) = slots.iter_mut().find(|slot| **slot == [0; 16]) {
-                    *slot = (key & KEY | 7 << (8 * NARROW)).to_le_bytes();
+                let (lines, counts) = lines.parts_mut();
+                let first = (spread.hash(key) >> shift(lines)) as usize;
+                if let Some(slot) = counts[first].iter().position(|count| *count == 0) {
+                    lines[first].0[slot] = key.to_le_bytes();
+                    counts[first][slot] = 7;
                 }
             }
             let with = |level: Level| {
-                let (mut batch, mut lines) = (Batch::new(), lines.clone());
+                let (mut batch, mut table) = (Batch::new(), lines.clone());
+                let (lines, counts) = table.parts_mut();
                 let others = batch.find_keys(level, &text, &places);
-                batch.find_lines(level, places.len(), &lines, &spread);
-                let missed = batch.count(level, places.len(), &mut lines);
-                let lines: Vec<_> = lines.iter().map(|line| line.0).collect();
+                batch.find_lines(level, places.len(), lines, counts, &spread);
+                let missed = batch.count(level, places.len(), lines, counts);
                 let found: Vec<_> = (0..places.len()).map(|at| batch.word(at)).collect();
-                (found, batch.others(others).to_vec(), batch.missed(missed).to_vec(), lines)
+                (found, batch.others(others).to_vec(), batch.missed(missed).to_vec(), counts.to_vec())
             };
             let expected = with(Level::Portable);
             for level in Level::available() {
