@@ -1,9 +1,9 @@
-//! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word where its slot is.
+//! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
 //!
-//! A word of up to 16 bytes is in the *narrow* part: its bytes, then bytes that no UTF-8 has, and a count of 32 bits. Four of
-//! them are a cache line, which is looked through at once; a word whose line is full goes to the next. A longer word has a slot in
-//! the *wide* part, with a count of 64 bits, and stands in an arena. A narrow count never overflows, since all of them are moved
-//! aside before any can.
+//! A word of up to 12 bytes is in the *narrow* part: its bytes, then bytes that no UTF-8 has, and a count of 32 bits. Four words
+//! with their counts are a cache line, which is looked through at once; a word whose line is full goes to the next. Any other word
+//! has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16 bytes inside it, a longer one in an arena. A
+//! narrow count never overflows, since all of them are moved aside before any can.
 //!
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
@@ -15,12 +15,12 @@ use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
 use crate::simd::lines::{
-    BATCH, Batch, Key, Line, LineCounts, Lines, NARROW, SINK, SLOTS, Slot, Spread, narrow_key, shift,
+    BATCH, Batch, Key, Line, Lines, NARROW, SINK, SLOTS, Slot, Spread, key_in, narrow_key, shift, slot_of,
 };
 use crate::simd::{self, Level};
 
-/// From how many slots on they are not to be wasted.
-const MANY: usize = 1 << 19;
+/// The longest word that stands in a slot, in bytes.
+const INLINE: usize = 16;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;
@@ -35,14 +35,17 @@ const FORGIVEN: u64 = 1 << 16;
 /// A narrow count stays below twice this, which is below 2^32.
 const SWEEP: u64 = 1 << 31;
 
+/// The key that a free slot has.
+const NULS: Key = !0 << (8 * NARROW);
+
 /// The key of a word, if it is narrow.
 fn key_of(word: &[u8]) -> Option<Key> {
     (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(padded(word), word.len()))
 }
 
 #[inline]
-fn padded(word: &[u8]) -> [u8; NARROW] {
-    let mut bytes = [0; NARROW];
+fn padded(word: &[u8]) -> [u8; INLINE] {
+    let mut bytes = [0; INLINE];
     bytes[..word.len()].copy_from_slice(word);
     bytes
 }
@@ -106,7 +109,10 @@ impl Keys {
 
     /// The hash of a word of the wide part.
     fn wide(self, word: &[u8]) -> u64 {
-        let lanes = word.chunks(NARROW).map(number);
+        if word.len() <= INLINE {
+            return self.narrow(number(word));
+        }
+        let lanes = word.chunks(INLINE).map(number);
         if self.hash == Hash::Sip {
             let lanes = lanes.flat_map(|lane| [lane as u64, (lane >> 64) as u64]);
             return sip13(self.low, self.high, lanes.chain([word.len() as u64]));
@@ -161,7 +167,7 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-/// The word that this is the key of.
+/// The word of a slot.
 fn word_in(slot: &Slot) -> &[u8] {
     let len = slot.iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
     &slot[..len]
@@ -170,9 +176,8 @@ fn word_in(slot: &Slot) -> &[u8] {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct Wide {
-    /// The offset in the arena.
-    from: u64,
-    hash: u64,
+    /// A word of up to 16 bytes; or the offset in the arena, and the hash.
+    key: [u8; INLINE],
     /// 0 in a free slot, and never otherwise.
     count: u64,
     /// In bytes.
@@ -180,8 +185,24 @@ struct Wide {
 }
 
 impl Wide {
-    fn word<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
-        &arena[self.from as usize..][..self.len as usize]
+    fn halves(&self) -> (u64, u64) {
+        let key = u128::from_le_bytes(self.key);
+        (key as u64, (key >> 64) as u64)
+    }
+
+    fn word<'a>(&'a self, arena: &'a [u8]) -> &'a [u8] {
+        let len = self.len as usize;
+        if len <= INLINE {
+            &self.key[..len]
+        } else {
+            let from = self.halves().0 as usize;
+            &arena[from..from + len]
+        }
+    }
+
+    /// The hash under the keys that it was put in with.
+    fn hash(&self, keys: Keys) -> u64 {
+        if self.len as usize <= INLINE { keys.narrow(u128::from_le_bytes(self.key)) } else { self.halves().1 }
     }
 }
 
@@ -225,8 +246,8 @@ impl Default for Table {
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        // The word of sixteen NULs has the key of a free slot, and so is never taken for a new one.
-        let nuls = usize::from(self.narrow_count(0) > 0);
+        // The word of twelve NULs has the key of a free slot, and so is never taken for a new one.
+        let nuls = usize::from(self.narrow_count(NULS) > 0);
         self.narrow_used + nuls - usize::from(self.narrow_count(SINK) > 0) + self.wide_used
     }
 
@@ -235,7 +256,7 @@ impl Table {
         let of = |len: usize, used: usize, slot: usize| {
             (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
         };
-        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Slot>() + size_of::<u32>());
+        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Line>() / SLOTS);
         let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
         narrow.saturating_add(wide).saturating_add(self.arena.capacity())
     }
@@ -281,19 +302,18 @@ impl Table {
         self.reserve_narrow(len);
         self.sweep_before(len as u64);
         let keys = self.keys;
-        let (lines, counts) = self.narrow.parts_mut();
         let num_others = batch.find_keys(level, text, words);
         if keys.hash == Hash::Sip {
-            let shift = shift(lines);
-            batch.find_lines_by(len, lines, counts, |key| keys.sip(key) >> shift);
+            let shift = shift(&self.narrow);
+            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
         } else {
-            batch.find_lines(level, len, lines, counts, &keys.spread);
+            batch.find_lines(level, len, &self.narrow, &keys.spread);
         }
-        let num_missed = batch.count(level, len, lines, counts);
+        let num_missed = batch.count(level, len, &mut self.narrow);
         let mut looks = 0;
         for &at in batch.missed(num_missed) {
             let (key, first) = batch.word(at as usize);
-            looks += add_narrow(lines, counts, first, key, 1, &mut self.narrow_used);
+            looks += add_narrow(&mut self.narrow, first, key, 1, &mut self.narrow_used);
         }
         self.account(looks, len as u64);
         if num_others > 0 {
@@ -326,10 +346,10 @@ impl Table {
         // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
         // the first slots of a table that has yet to grow.
         for turn in 0..16 {
-            let (lines, counts) = other.narrow.parts();
-            let some = lines.chunks(16).zip(counts.chunks(16)).skip(turn).step_by(16);
-            for (slot, count) in some.flat_map(|(lines, counts)| slots(lines, counts)) {
-                self.add_key(Key::from_le_bytes(*slot), u64::from(count));
+            for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
+                for (slot, count) in narrow_words(lines) {
+                    self.add_key(key_in(slot), u64::from(count));
+                }
             }
             for slots in other.wide.chunks(64).skip(turn).step_by(16) {
                 for slot in slots.iter().filter(|slot| slot.count > 0) {
@@ -346,7 +366,7 @@ impl Table {
     pub(crate) fn get(&self, word: &str) -> u64 {
         let word = word.as_bytes();
         if let Some(key) = key_of(word) {
-            return self.with_swept(&key.to_le_bytes(), self.narrow_count(key));
+            return self.with_swept(&slot_of(key), self.narrow_count(key));
         }
         if self.wide.is_empty() {
             return 0;
@@ -354,7 +374,7 @@ impl Table {
         let mut at = (self.keys.wide(word) >> shift(&self.wide)) as usize;
         loop {
             let slot = &self.wide[at & (self.wide.len() - 1)];
-            if slot.count == 0 || slot.word(&self.arena) == word {
+            if slot.count == 0 || slot.len == word.len() as u64 && slot.word(&self.arena) == word {
                 return slot.count;
             }
             at += 1;
@@ -363,14 +383,14 @@ impl Table {
 
     /// What is counted of a key, and has not been moved aside.
     fn narrow_count(&self, key: Key) -> u64 {
-        let (lines, counts) = self.narrow.parts();
-        if lines.is_empty() {
+        if self.narrow.is_empty() {
             return 0;
         }
-        let first = (self.keys.narrow(key) >> shift(lines)) as usize;
-        let all = (first..lines.len()).chain(0..first).flat_map(|at| lines[at].0.iter().zip(&counts[at]));
-        let mut found = all.filter(|(slot, count)| **count == 0 || **slot == key.to_le_bytes());
-        found.next().map_or(0, |(_, count)| u64::from(*count))
+        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let lines = self.narrow[first..].iter().chain(&self.narrow[..first]);
+        let mut slots = lines.flat_map(|line| line.slots.iter().zip(line.counts));
+        let found = slots.find(|(slot, count)| *count == 0 || **slot == slot_of(key));
+        found.map_or(0, |(_, count)| u64::from(count))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -396,8 +416,7 @@ impl Table {
     }
 
     fn narrow_words(&self) -> impl Iterator<Item = (&Slot, u64)> {
-        let (lines, counts) = self.narrow.parts();
-        slots(lines, counts).map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))))
+        narrow_words(&self.narrow).map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))))
     }
 
     /// The count of a word, with what has been moved aside.
@@ -412,13 +431,12 @@ impl Table {
         let mut now = count;
         if count >= SWEEP {
             now = 1;
-            let swept = self.swept.entry(key.to_le_bytes()).or_insert(0);
+            let swept = self.swept.entry(slot_of(key)).or_insert(0);
             *swept = swept.saturating_add(count - 1);
         }
         self.sweep_before(now);
-        let (lines, counts) = self.narrow.parts_mut();
-        let first = (self.keys.narrow(key) >> shift(lines)) as usize;
-        let looks = add_narrow(lines, counts, first, key, now as u32, &mut self.narrow_used);
+        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let looks = add_narrow(&mut self.narrow, first, key, now as u32, &mut self.narrow_used);
         self.account(looks, 1);
     }
 
@@ -426,17 +444,29 @@ impl Table {
     fn add_wide(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
         let first = (hash >> shift(&self.wide)) as usize;
         let mask = self.wide.len() - 1;
+        let inline = if word.len() <= INLINE { number(word) } else { 0 };
         let mut looks = 0;
         loop {
-            let slot = &mut self.wide[(first + looks) & mask];
+            let at = (first + looks) & mask;
+            let slot = self.wide[at];
             if slot.count == 0 {
-                *slot = Wide { from: self.arena.len() as u64, hash, count, len: word.len() as u64 };
-                self.arena.extend_from_slice(word);
+                let mut key = inline;
+                if word.len() > INLINE {
+                    key = u128::from(hash) << 64 | self.arena.len() as u128;
+                    self.arena.extend_from_slice(word);
+                }
+                self.wide[at] = Wide { key: key.to_le_bytes(), count, len: word.len() as u64 };
                 self.wide_used += 1;
                 return looks as u64;
             }
-            if slot.hash == hash && slot.word(&self.arena) == word {
-                slot.count = slot.count.saturating_add(count);
+            let same = slot.len == word.len() as u64
+                && if word.len() <= INLINE {
+                    u128::from_le_bytes(slot.key) == inline
+                } else {
+                    slot.halves().1 == hash && slot.word(&self.arena) == word
+                };
+            if same {
+                self.wide[at].count = slot.count.saturating_add(count);
                 return looks as u64;
             }
             looks += 1;
@@ -455,12 +485,12 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        let (lines, counts) = self.narrow.parts_mut();
-        let slots = lines.iter().flat_map(|line| &line.0).zip(counts.as_flattened_mut());
-        for (slot, count) in slots.filter(|(_, count)| **count > 1) {
-            let swept = self.swept.entry(*slot).or_insert(0);
-            *swept = swept.saturating_add(u64::from(*count - 1));
-            *count = 1;
+        for line in &mut *self.narrow {
+            for (slot, count) in line.slots.iter().zip(&mut line.counts).filter(|(_, count)| **count > 1) {
+                let swept = self.swept.entry(*slot).or_insert(0);
+                *swept = swept.saturating_add(u64::from(*count - 1));
+                *count = 1;
+            }
         }
     }
 
@@ -480,8 +510,10 @@ impl Table {
         self.debt = 0;
         let Some(keys) = self.keys.next() else { return false };
         self.keys = keys;
-        for slot in self.wide.iter_mut().filter(|slot| slot.count > 0) {
-            slot.hash = keys.wide(slot.word(&self.arena));
+        for slot in self.wide.iter_mut().filter(|slot| slot.len as usize > INLINE) {
+            let from = slot.halves().0;
+            let hash = keys.wide(slot.word(&self.arena));
+            slot.key = (u128::from(hash) << 64 | u128::from(from)).to_le_bytes();
         }
         self.resize_narrow(self.narrow.len());
         self.resize_wide(self.wide.len());
@@ -506,13 +538,11 @@ impl Table {
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
         let old = std::mem::replace(&mut self.narrow, Lines::free(len));
-        let ((old, old_counts), (lines, counts)) = (old.parts(), self.narrow.parts_mut());
-        let (keys, shift, mut used) = (self.keys, shift(lines), 0);
-        let slots = old.iter().flat_map(|line| &line.0).zip(old_counts.as_flattened());
-        for (slot, &count) in slots.filter(|(_, count)| **count > 0) {
-            let key = Key::from_le_bytes(*slot);
+        let (keys, shift, mut used) = (self.keys, shift(&self.narrow), 0);
+        for (slot, count) in old.iter().flat_map(Line::used) {
+            let key = key_in(slot);
             let first = (keys.narrow(key) >> shift) as usize;
-            add_narrow(lines, counts, first, key, count, &mut used);
+            add_narrow(&mut self.narrow, first, key, count, &mut used);
         }
     }
 
@@ -521,7 +551,7 @@ impl Table {
         let old = std::mem::replace(&mut self.wide, vec![Wide::default(); len]);
         let shift = shift(&self.wide);
         for slot in old.into_iter().filter(|slot| slot.count > 0) {
-            let mut at = (slot.hash >> shift) as usize;
+            let mut at = (slot.hash(self.keys) >> shift) as usize;
             while self.wide[at & (len - 1)].count > 0 {
                 at += 1;
             }
@@ -530,41 +560,31 @@ impl Table {
     }
 }
 
-/// The slots for `words` words if `len` are too few: a quarter of them are in use at most, of many slots a half, as by then memory is
-/// what counts.
+/// The slots for `words` words if `len` are too few: a half of them are in use at most.
 #[inline(always)]
 fn grown(len: usize, words: usize) -> Option<usize> {
-    let spread = 2;
-    (words * spread > len).then(|| (words * spread).next_power_of_two().max(FEWEST))
+    (words * 2 > len).then(|| (words * 2).next_power_of_two().max(FEWEST))
 }
 
 /// The words of some lines, and their counts.
-fn slots<'a>(lines: &'a [Line], counts: &'a [LineCounts]) -> impl Iterator<Item = (&'a Slot, u32)> {
-    let slots = lines.iter().flat_map(|line| &line.0).zip(counts.as_flattened().iter().copied());
-    slots.filter(|(slot, count)| *count > 0 && **slot != SINK.to_le_bytes())
+fn narrow_words(lines: &[Line]) -> impl Iterator<Item = (&Slot, u32)> {
+    lines.iter().flat_map(Line::used).filter(|(slot, _)| **slot != slot_of(SINK))
 }
 
 /// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
 #[inline]
-fn add_narrow(
-    lines: &mut [Line],
-    counts: &mut [LineCounts],
-    first: usize,
-    key: Key,
-    count: u32,
-    used: &mut usize,
-) -> u64 {
+fn add_narrow(lines: &mut [Line], first: usize, key: Key, more: u32, used: &mut usize) -> u64 {
     let mask = lines.len() - 1;
     let mut looks = 0;
     loop {
-        let at = (first + looks) & mask;
-        for (slot, slot_count) in lines[at].0.iter_mut().zip(&mut counts[at]) {
-            if *slot == key.to_le_bytes() {
-                *slot_count += count;
+        let line = &mut lines[(first + looks) & mask];
+        for (slot, count) in line.slots.iter_mut().zip(&mut line.counts) {
+            if *slot == slot_of(key) {
+                *count += more;
                 return looks as u64;
             }
-            if *slot_count == 0 {
-                (*slot, *slot_count) = (key.to_le_bytes(), count);
+            if *count == 0 {
+                (*slot, *count) = (slot_of(key), more);
                 *used += 1;
                 return looks as u64;
             }

@@ -3,6 +3,8 @@
 //! In three steps, each over a whole batch and without a branch that depends on the words: their keys; the lines where they are
 //! to be looked for, which are asked for; and adding to those that are there. Not here: whatever is not in its first line (`table`).
 
+use std::ops::{Deref, DerefMut};
+
 use memmap2::MmapMut;
 
 use super::{Level, prefetch};
@@ -11,7 +13,7 @@ use super::{Level, prefetch};
 const LARGE: usize = 2 << 20;
 
 /// The longest word of a line, in bytes.
-pub(crate) const NARROW: usize = 16;
+pub(crate) const NARROW: usize = 12;
 
 /// How many words a line has room for.
 pub(crate) const SLOTS: usize = 4;
@@ -20,89 +22,98 @@ pub(crate) const SLOTS: usize = 4;
 /// first-level cache.
 pub(crate) const BATCH: usize = 128;
 
-/// A word of up to 16 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
+/// A word of up to 12 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
 pub(crate) type Key = u128;
 
 /// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
 pub(crate) const SINK: Key = Key::MAX;
 
-/// The bytes of a key, in order.
+/// The first bytes of a key, in order; all others are the same in all keys.
 pub(crate) type Slot = [u8; NARROW];
 
-/// Keys that are looked through at once. Their counts are apart: who writes to what is about to be read at once makes it wait.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub(crate) struct Line(pub(crate) [Slot; SLOTS]);
-
-/// The counts of the keys of a line; 0 of a free slot, and never otherwise.
-pub(crate) type LineCounts = [u32; SLOTS];
-
-/// Lines and behind them their counts, in pages of 2 MB where they are many and the system has such: a table is read all over, and
-/// each small page would be asked for and looked up by itself.
-#[derive(Debug)]
-pub(crate) struct Lines {
-    memory: Memory,
-    number: usize,
+#[inline(always)]
+pub(crate) fn slot_of(key: Key) -> Slot {
+    let [slot @ .., _, _, _, _] = key.to_le_bytes();
+    slot
 }
 
+#[inline(always)]
+pub(crate) fn key_in(slot: &Slot) -> Key {
+    let mut bytes = [0xFF; 16];
+    bytes[..NARROW].copy_from_slice(slot);
+    Key::from_le_bytes(bytes)
+}
+
+/// Words that are looked through at once, and their counts. These are apart, as who reads what another has just written a part of
+/// has to wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Line {
+    pub(crate) slots: [Slot; SLOTS],
+    /// 0 of a free slot, and never otherwise.
+    pub(crate) counts: [u32; SLOTS],
+}
+
+impl Line {
+    /// What is in use, with the sink.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&Slot, u32)> {
+        self.slots.iter().zip(self.counts).filter(|(_, count)| *count > 0)
+    }
+}
+
+/// Lines in pages of 2 MB, where they are many and the system has such: a table is read all over, and each small page would be
+/// asked for and looked up by itself.
 #[derive(Debug)]
-enum Memory {
+pub(crate) enum Lines {
     Heap(Vec<Line>),
     Mapped(MmapMut),
 }
 
 impl Lines {
-    /// That many, which are none or a power of two and at least four, without any word.
+    /// That many, a power of two or none, without any word.
     pub(crate) fn free(number: usize) -> Self {
-        let with_counts = number + number / 4;
-        let bytes = with_counts * size_of::<Line>();
+        let bytes = number * size_of::<Line>();
         if bytes >= LARGE
-            && let Ok(map) = MmapMut::map_anon(bytes.next_multiple_of(LARGE))
+            && let Ok(map) = MmapMut::map_anon(bytes)
         {
             // A hint: without it, everything works as before.
             #[cfg(target_os = "linux")]
             map.advise(memmap2::Advice::HugePage).ok();
-            return Self { memory: Memory::Mapped(map), number };
+            return Self::Mapped(map);
         }
-        Self { memory: Memory::Heap(vec![Line::default(); with_counts]), number }
+        Self::Heap(vec![Line::default(); number])
     }
+}
 
-    pub(crate) fn len(&self) -> usize {
-        self.number
-    }
-
-    #[inline]
-    pub(crate) fn parts(&self) -> (&[Line], &[LineCounts]) {
-        let all = match &self.memory {
-            Memory::Heap(lines) => lines,
-            // SAFETY: any 64 bytes are a line.
-            Memory::Mapped(map) => unsafe { &map.align_to().1[..self.number + self.number / 4] },
-        };
-        let (lines, counts) = all.split_at(self.number);
-        // SAFETY: any 16 bytes are the counts of a line.
-        (lines, unsafe { counts.align_to().1 })
-    }
+impl Deref for Lines {
+    type Target = [Line];
 
     #[inline]
-    pub(crate) fn parts_mut(&mut self) -> (&mut [Line], &mut [LineCounts]) {
-        let all = match &mut self.memory {
-            Memory::Heap(lines) => lines,
-            // SAFETY: any 64 bytes are a line, and the other way round.
-            Memory::Mapped(map) => unsafe { &mut map.align_to_mut().1[..self.number + self.number / 4] },
-        };
-        let (lines, counts) = all.split_at_mut(self.number);
-        // SAFETY: any 16 bytes are the counts of a line, and four of these a line.
-        (lines, unsafe { counts.align_to_mut().1 })
+    fn deref(&self) -> &[Line] {
+        match self {
+            Self::Heap(lines) => lines,
+            // SAFETY: a line is 64 bytes without others between them, and any 64 bytes are one.
+            Self::Mapped(map) => unsafe { map.align_to().1 },
+        }
+    }
+}
+
+impl DerefMut for Lines {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Line] {
+        match self {
+            Self::Heap(lines) => lines,
+            // SAFETY: as above.
+            Self::Mapped(map) => unsafe { map.align_to_mut().1 },
+        }
     }
 }
 
 impl Clone for Lines {
     fn clone(&self) -> Self {
-        let mut copy = Self::free(self.number);
-        let ((from, from_counts), (to, to_counts)) = (self.parts(), copy.parts_mut());
-        to.copy_from_slice(from);
-        to_counts.copy_from_slice(from_counts);
-        copy
+        let mut lines = Self::free(self.len());
+        lines.copy_from_slice(self);
+        lines
     }
 }
 
@@ -197,63 +208,46 @@ impl Batch {
     }
 
     /// Finds the first line of each of the first `number` words among `lines`, and asks for it.
-    pub(crate) fn find_lines(
-        &mut self,
-        level: Level,
-        number: usize,
-        lines: &[Line],
-        counts: &[LineCounts],
-        spread: &Spread,
-    ) {
+    pub(crate) fn find_lines(&mut self, level: Level, number: usize, lines: &[Line], spread: &Spread) {
         match level {
             Level::Portable => {
                 let shift = shift(lines);
-                self.find_lines_by(number, lines, counts, |key| spread.hash(key) >> shift);
+                self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
             }
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.find_lines_avx2(number, lines, counts, spread) },
+            Level::Avx2 => unsafe { self.find_lines_avx2(number, lines, spread) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.find_lines_avx512(number, lines, counts, spread) },
+            Level::Avx512 => unsafe { self.find_lines_avx512(number, lines, spread) },
         }
     }
 
     /// As [`find_lines`](Self::find_lines), by any function from keys to lines.
     #[inline(always)]
-    pub(crate) fn find_lines_by(
-        &mut self,
-        number: usize,
-        lines: &[Line],
-        counts: &[LineCounts],
-        line: impl Fn(Key) -> u64,
-    ) {
+    pub(crate) fn find_lines_by(&mut self, number: usize, lines: &[Line], line: impl Fn(Key) -> u64) {
         for (first, &key) in self.firsts.iter_mut().zip(&self.keys).take(number) {
             *first = line(key) as u32;
             prefetch(lines, *first as usize);
-            prefetch(counts, *first as usize);
         }
     }
 
     /// Adds 1 to each of the first `number` words that is in its first line. Returns how many are not.
-    pub(crate) fn count(
-        &mut self,
-        level: Level,
-        number: usize,
-        lines: &[Line],
-        counts: &mut [LineCounts],
-    ) -> usize {
+    pub(crate) fn count(&mut self, level: Level, number: usize, lines: &mut [Line]) -> usize {
         match level {
-            Level::Portable => self.count_by(number, lines, counts, |key, line| {
-                let same = |slot: usize| u32::from(line.0[slot] == key.to_le_bytes()) * (0b11 << (2 * slot));
-                same(0) | same(1) | same(2) | same(3)
+            Level::Portable => self.count_by(number, lines, |key, line| {
+                let mut same = 0;
+                for (slot, bytes) in line.slots.iter().enumerate() {
+                    same |= u32::from(*bytes == slot_of(*key)) << (4 * slot + 3);
+                }
+                same
             }),
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.count_avx2(number, lines, counts) },
+            Level::Avx2 => unsafe { self.count_avx2(number, lines) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.count_avx512(number, lines, counts) },
+            Level::Avx512 => unsafe { self.count_avx512(number, lines) },
         }
     }
 
@@ -370,36 +364,22 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_lines_avx2(
-        &mut self,
-        number: usize,
-        lines: &[Line],
-        counts: &[LineCounts],
-        spread: &Spread,
-    ) {
+    unsafe fn find_lines_avx2(&mut self, number: usize, lines: &[Line], spread: &Spread) {
         let shift = shift(lines);
-        self.find_lines_by(number, lines, counts, |key| spread.hash(key) >> shift);
+        self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
     }
 
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn find_lines_avx512(
-        &mut self,
-        number: usize,
-        lines: &[Line],
-        counts: &[LineCounts],
-        spread: &Spread,
-    ) {
+    unsafe fn find_lines_avx512(&mut self, number: usize, lines: &[Line], spread: &Spread) {
         use std::arch::x86_64::*;
         let [a, b, c, d] = spread.add.map(|add| add as i32);
         let add = _mm512_setr_epi32(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d);
         let times = _mm512_set1_epi64(spread.times as i64);
         let shift = _mm_cvtsi32_si128(shift(lines) as i32);
-        let (even, odd) = (
-            _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14),
-            _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15),
-        );
+        let (even, odd) =
+            (_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15));
         let (keys, _) = self.keys.as_chunks::<8>();
         let (firsts, _) = self.firsts.as_chunks_mut::<8>();
         for (keys, firsts) in keys.iter().zip(firsts).take(number.div_ceil(8)) {
@@ -421,7 +401,6 @@ impl Batch {
             unsafe { _mm256_storeu_si256(firsts.as_mut_ptr().cast(), first) };
             for &first in &*firsts {
                 prefetch(lines, first as usize);
-                prefetch(counts, first as usize);
             }
         }
     }
@@ -429,59 +408,69 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn count_avx2(&mut self, number: usize, lines: &[Line], counts: &mut [LineCounts]) -> usize {
+    unsafe fn count_avx2(&mut self, number: usize, lines: &mut [Line]) -> usize {
         use std::arch::x86_64::*;
-        self.count_by(number, lines, counts, |key, line| {
-            // SAFETY: 16 bytes, and twice 32; no alignment needed.
-            unsafe {
-                let key = _mm256_broadcastsi128_si256(_mm_loadu_si128(std::ptr::from_ref(key).cast()));
-                let half = |slots: &[Slot]| {
-                    let same = _mm256_cmpeq_epi64(key, _mm256_loadu_si256(slots.as_ptr().cast()));
-                    _mm256_movemask_pd(_mm256_castsi256_pd(same)) as u32
-                };
-                half(&line.0[..2]) | half(&line.0[2..]) << 4
-            }
+        let turns = _mm256_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1);
+        self.count_by(number, lines, |key, line| {
+            // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.
+            let (key, low, high) = unsafe {
+                let slots: *const u8 = line.slots.as_ptr().cast();
+                (
+                    _mm_loadu_si128(std::ptr::from_ref(key).cast()),
+                    _mm256_loadu_si256(slots.cast()),
+                    _mm_loadu_si128(slots.add(32).cast()),
+                )
+            };
+            let keys = _mm256_permutevar8x32_epi32(_mm256_castsi128_si256(key), turns);
+            let low = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(keys, low))) as u32;
+            let keys = _mm_shuffle_epi32::<0b10_01_00_10>(key);
+            let high = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(keys, high))) as u32;
+            let same = high << 8 | low;
+            let all = same & same >> 1 & same >> 2;
+            all << 3 & 1 << 3 | all << 4 & 1 << 7 | all << 5 & 1 << 11 | all << 6 & 1 << 15
         })
     }
 
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn count_avx512(&mut self, number: usize, lines: &[Line], counts: &mut [LineCounts]) -> usize {
+    unsafe fn count_avx512(&mut self, number: usize, lines: &mut [Line]) -> usize {
         use std::arch::x86_64::*;
-        self.count_by(number, lines, counts, |key, line| {
-            // SAFETY: 16 bytes, and 64; no alignment needed.
-            let (key, line) = unsafe {
-                let key = _mm_loadu_si128(std::ptr::from_ref(key).cast());
-                (_mm512_broadcast_i32x4(key), _mm512_loadu_si512(std::ptr::from_ref(line).cast()))
+        let turns = _mm256_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1);
+        self.count_by(number, lines, |key, line| {
+            // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.
+            let (key, low, high) = unsafe {
+                let slots: *const u8 = line.slots.as_ptr().cast();
+                (
+                    _mm_loadu_si128(std::ptr::from_ref(key).cast()),
+                    _mm256_loadu_si256(slots.cast()),
+                    _mm_loadu_si128(slots.add(32).cast()),
+                )
             };
-            u32::from(_mm512_cmpeq_epi64_mask(key, line))
+            let keys = _mm256_permutexvar_epi32(turns, _mm256_castsi128_si256(key));
+            let low = _mm256_cmpeq_epi32_mask(keys, low);
+            let high = _mm_cmpeq_epi32_mask(_mm_shuffle_epi32::<0b10_01_00_10>(key), high);
+            // Three bits for each slot, and a fourth into which adding carries if all of them are set.
+            let same = _pdep_u32(u32::from(_mm512_kunpackb(high.into(), low.into())), 0x7777);
+            same + 0x1111 & 0x8888
         })
     }
 }
 
 impl Batch {
-    /// Counts, by a function that says which of the eight halves of keys in a line are as those of a key.
+    /// Counts, by a function that says which slots of a line are of a key: by the last of four bits for each.
     #[inline(always)]
-    fn count_by(
-        &mut self,
-        number: usize,
-        lines: &[Line],
-        counts: &mut [LineCounts],
-        same: impl Fn(&Key, &Line) -> u32,
-    ) -> usize {
-        let counts = &mut counts[..lines.len()];
+    fn count_by(&mut self, number: usize, lines: &mut [Line], found: impl Fn(&Key, &Line) -> u32) -> usize {
         let mut num_missed = 0;
         for (at, (key, &first)) in self.keys.iter().zip(&self.firsts).enumerate().take(number) {
-            let halves = same(key, &lines[first as usize]);
-            let found = halves & halves >> 1 & 0b01_01_01_01;
+            let line = &mut lines[first as usize];
+            let found = found(key, line);
             if found == 0 {
                 self.missed[num_missed] = at as u32;
                 num_missed += 1;
                 continue;
             }
-            let slot = found.trailing_zeros() as usize / 2;
-            counts[first as usize][slot % SLOTS] += 1;
+            line.counts[found.trailing_zeros() as usize / SLOTS % SLOTS] += 1;
         }
         num_missed
     }
@@ -526,21 +515,19 @@ mod tests {
                 let mut bytes = [0; 16];
                 bytes[..word.len().min(16)].copy_from_slice(&word[..word.len().min(16)]);
                 let key = narrow_key(bytes, word.len());
-                let (lines, counts) = lines.parts_mut();
-                let first = (spread.hash(key) >> shift(lines)) as usize;
-                if let Some(slot) = counts[first].iter().position(|count| *count == 0) {
-                    lines[first].0[slot] = key.to_le_bytes();
-                    counts[first][slot] = 7;
+                let first = (spread.hash(key) >> shift(&lines)) as usize;
+                let line = &mut lines[first];
+                if let Some(slot) = line.counts.iter().position(|count| *count == 0) {
+                    (line.slots[slot], line.counts[slot]) = (slot_of(key), 7);
                 }
             }
             let with = |level: Level| {
-                let (mut batch, mut table) = (Batch::new(), lines.clone());
-                let (lines, counts) = table.parts_mut();
+                let (mut batch, mut lines) = (Batch::new(), lines.clone());
                 let others = batch.find_keys(level, &text, &places);
-                batch.find_lines(level, places.len(), lines, counts, &spread);
-                let missed = batch.count(level, places.len(), lines, counts);
+                batch.find_lines(level, places.len(), &lines, &spread);
+                let missed = batch.count(level, places.len(), &mut lines);
                 let found: Vec<_> = (0..places.len()).map(|at| batch.word(at)).collect();
-                (found, batch.others(others).to_vec(), batch.missed(missed).to_vec(), counts.to_vec())
+                (found, batch.others(others).to_vec(), batch.missed(missed).to_vec(), lines.to_vec())
             };
             let expected = with(Level::Portable);
             for level in Level::available() {
