@@ -19,6 +19,9 @@ pub struct Counts {
     over_long: u64,
 }
 
+/// How many counts are looked through for the greatest at a time, at least.
+const SPARE: usize = 1024;
+
 /// A word and how often it occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WordCount<'a> {
@@ -115,14 +118,14 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        // By counts alone first: most words are rare, and need not be looked at.
-        let mut least = 0;
-        if 0 < n && n < self.table.len() {
-            let mut counts: Vec<u64> = self.table.counts().collect();
-            least = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+        if n == 0 {
+            return Vec::new();
         }
-        let ranked = self.table.iter_from(least).map(|(word, count)| WordCount { word, count });
-        let mut ranked: Vec<_> = ranked.collect();
+        // By counts alone first: most words are rare, and need not be looked at.
+        let least = if n < self.table.len() { self.least_of_top(n) } else { 0 };
+        let mut ranked = Vec::new();
+        // Each by itself takes longer: the table has several parts.
+        self.table.iter_from(least).for_each(|(word, count)| ranked.push(WordCount { word, count }));
         let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
         if n < ranked.len() {
             // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.
@@ -131,6 +134,26 @@ impl Counts {
         }
         ranked.sort_unstable_by(order);
         ranked
+    }
+
+    /// The least count among the `n` most frequent words, of which there are more.
+    fn least_of_top(&self, n: usize) -> u64 {
+        let nth = |counts: &mut Vec<u64>| {
+            let nth = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+            counts.truncate(n);
+            nth
+        };
+        // The greatest counts so far, and some more; few of those that follow are greater than the least.
+        let (mut greatest, mut least) = (Vec::new(), 0);
+        self.table.counts().for_each(|count| {
+            if count > least {
+                greatest.push(count);
+                if greatest.len() >= n + SPARE.max(n) {
+                    least = nth(&mut greatest);
+                }
+            }
+        });
+        nth(&mut greatest)
     }
 
     /// The whole table, in the order of [`top`](Self::top).

@@ -53,7 +53,14 @@ fn padded(word: &[u8]) -> [u8; INLINE] {
 /// The number that up to 16 bytes are, little-endian, with zeros above.
 #[inline]
 fn number(word: &[u8]) -> u128 {
-    u128::from_le_bytes(padded(word))
+    match (word.first_chunk(), word.last_chunk()) {
+        // From halves that overlap, which is faster than copying a number of bytes that is not known.
+        (Some(&first), Some(&last)) => {
+            let last = u128::from(u64::from_le_bytes(last)) << (8 * (word.len() - 8));
+            u128::from(u64::from_le_bytes(first)) | last
+        }
+        _ => u128::from_le_bytes(padded(word)),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -109,17 +116,18 @@ impl Keys {
 
     /// The hash of a word of the wide part.
     fn wide(self, word: &[u8]) -> u64 {
-        if word.len() <= INLINE {
+        let Some(last) = word.last_chunk::<INLINE>().filter(|_| word.len() > INLINE) else {
             return self.narrow(number(word));
-        }
-        let lanes = word.chunks(INLINE).map(number);
+        };
+        // The last piece overlaps the one before.
+        let pieces = word.as_chunks().0.iter().chain([last]).map(|piece| u128::from_le_bytes(*piece));
         if self.hash == Hash::Sip {
-            let lanes = lanes.flat_map(|lane| [lane as u64, (lane >> 64) as u64]);
-            return sip13(self.low, self.high, lanes.chain([word.len() as u64]));
+            let halves = pieces.flat_map(|piece| [piece as u64, (piece >> 64) as u64]);
+            return sip13(self.low, self.high, halves.chain([word.len() as u64]));
         }
         let first = self.last ^ word.len() as u64;
-        let hash = lanes.fold(first, |hash, lane| {
-            fold(lane as u64 ^ self.low ^ hash, (lane >> 64) as u64 ^ self.high ^ hash.rotate_left(32))
+        let hash = pieces.fold(first, |hash, piece| {
+            fold(piece as u64 ^ self.low ^ hash, (piece >> 64) as u64 ^ self.high ^ hash.rotate_left(32))
         });
         fold(hash, self.last)
     }
@@ -277,8 +285,8 @@ impl Table {
         }
     }
 
-    /// Adds once each word of `text` that starts and ends there, none of which is empty. All lines are asked for before any is
-    /// used.
+    /// Adds once each word of `text` that starts and ends there, none of which is empty. Lines are asked for
+    /// long before they are used.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
         level: Level,
@@ -305,7 +313,7 @@ impl Table {
         let num_others = batch.find_keys(level, text, words);
         if keys.hash == Hash::Sip {
             let shift = shift(&self.narrow);
-            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
+            batch.find_lines_by(len, |key| keys.sip(key) >> shift);
         } else {
             batch.find_lines(level, len, &self.narrow, &keys.spread);
         }

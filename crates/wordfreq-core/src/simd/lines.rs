@@ -1,7 +1,7 @@
 //! Cache lines of four words, and counting many words in them at once: the hot loops of `table`.
 //!
-//! In three steps, each over a whole batch and without a branch that depends on the words: their keys; the lines where they are
-//! to be looked for, which are asked for; and adding to those that are there. Not here: whatever is not in its first line (`table`).
+//! In three steps, each over a whole batch and with hardly a branch that depends on the words: their keys; the lines where they are
+//! to be looked for; and adding to those that are there, with lines asked for long before they are used. Not here: whatever is not in its first line (`table`).
 
 use std::ops::{Deref, DerefMut};
 
@@ -18,9 +18,12 @@ pub(crate) const NARROW: usize = 12;
 /// How many words a line has room for.
 pub(crate) const SLOTS: usize = 4;
 
-/// How many words are looked up together: enough to hide that memory is slow, and few enough for their lines to stay in the
-/// first-level cache.
-pub(crate) const BATCH: usize = 128;
+/// How many words are looked up together.
+pub(crate) const BATCH: usize = 512;
+
+/// How many words ahead lines are asked for: enough to hide that memory is slow, and few enough for them to stay in the first-level
+/// cache.
+const AHEAD: usize = 128;
 
 /// A word of up to 12 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
 pub(crate) type Key = u128;
@@ -154,7 +157,7 @@ pub(crate) struct Batch {
     /// Where the words start, and what to put over the 16 bytes from there on, as a place in [`PADDING`].
     #[cfg(target_arch = "x86_64")]
     starts: [[u16; 2]; BATCH],
-    firsts: [u32; BATCH],
+    firsts: [u32; BATCH + AHEAD],
     others: [u32; BATCH + 16],
     missed: [u32; BATCH],
 }
@@ -165,7 +168,7 @@ impl Batch {
             keys: [SINK; BATCH],
             #[cfg(target_arch = "x86_64")]
             starts: [[0; 2]; BATCH],
-            firsts: [0; BATCH],
+            firsts: [0; BATCH + AHEAD],
             others: [0; BATCH + 16],
             missed: [0; BATCH],
         }
@@ -207,12 +210,12 @@ impl Batch {
         }
     }
 
-    /// Finds the first line of each of the first `number` words among `lines`, and asks for it.
+    /// Finds the first line of each of the first `number` words among `lines`.
     pub(crate) fn find_lines(&mut self, level: Level, number: usize, lines: &[Line], spread: &Spread) {
         match level {
             Level::Portable => {
                 let shift = shift(lines);
-                self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
+                self.find_lines_by(number, |key| spread.hash(key) >> shift);
             }
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
@@ -225,14 +228,14 @@ impl Batch {
 
     /// As [`find_lines`](Self::find_lines), by any function from keys to lines.
     #[inline(always)]
-    pub(crate) fn find_lines_by(&mut self, number: usize, lines: &[Line], line: impl Fn(Key) -> u64) {
+    pub(crate) fn find_lines_by(&mut self, number: usize, line: impl Fn(Key) -> u64) {
         for (first, &key) in self.firsts.iter_mut().zip(&self.keys).take(number) {
             *first = line(key) as u32;
-            prefetch(lines, *first as usize);
         }
     }
 
-    /// Adds 1 to each of the first `number` words that is in its first line. Returns how many are not.
+    /// Adds 1 to each of the first `number` words that is in its first line. Returns how many are not. What is asked for behind the last
+    /// are lines of other batches, which does no harm.
     pub(crate) fn count(&mut self, level: Level, number: usize, lines: &mut [Line]) -> usize {
         match level {
             Level::Portable => self.count_by(number, lines, |key, line| {
@@ -366,7 +369,7 @@ impl Batch {
     #[target_feature(enable = "avx2,bmi1,popcnt")]
     unsafe fn find_lines_avx2(&mut self, number: usize, lines: &[Line], spread: &Spread) {
         let shift = shift(lines);
-        self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
+        self.find_lines_by(number, |key| spread.hash(key) >> shift);
     }
 
     /// # Safety
@@ -399,9 +402,6 @@ impl Batch {
             let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
             // SAFETY: an array of 32 bytes; no alignment needed.
             unsafe { _mm256_storeu_si256(firsts.as_mut_ptr().cast(), first) };
-            for &first in &*firsts {
-                prefetch(lines, first as usize);
-            }
         }
     }
 
@@ -452,7 +452,7 @@ impl Batch {
             let high = _mm_cmpeq_epi32_mask(_mm_shuffle_epi32::<0b10_01_00_10>(key), high);
             // Three bits for each slot, and a fourth into which adding carries if all of them are set.
             let same = _pdep_u32(u32::from(_mm512_kunpackb(high.into(), low.into())), 0x7777);
-            same + 0x1111 & 0x8888
+            (same + 0x1111) & 0x8888
         })
     }
 }
@@ -462,7 +462,13 @@ impl Batch {
     #[inline(always)]
     fn count_by(&mut self, number: usize, lines: &mut [Line], found: impl Fn(&Key, &Line) -> u32) -> usize {
         let mut num_missed = 0;
-        for (at, (key, &first)) in self.keys.iter().zip(&self.firsts).enumerate().take(number) {
+        for &first in &self.firsts[..AHEAD] {
+            prefetch(lines, first as usize);
+        }
+        let ahead = &self.firsts[AHEAD..][..number];
+        let words = self.keys[..number].iter().zip(&self.firsts[..number]).zip(ahead).enumerate();
+        for (at, ((key, &first), &ahead)) in words {
+            prefetch(lines, ahead as usize);
             let line = &mut lines[first as usize];
             let found = found(key, line);
             if found == 0 {
