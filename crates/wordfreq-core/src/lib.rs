@@ -15,6 +15,7 @@ mod counts;
 mod kernel;
 mod normalise;
 mod profile;
+mod scan;
 mod simd;
 mod table;
 mod tokenize;

@@ -488,7 +488,7 @@ mod tests {
 
     use super::*;
 
-    const TEXT: usize = 4096 + 64;
+    const TEXT: usize = (1 << 14) + 64;
 
     /// Words of every length, one after the other, with a byte between them.
     fn text_of(words: &[Vec<u8>]) -> ([u8; TEXT], Vec<[u16; 2]>) {
