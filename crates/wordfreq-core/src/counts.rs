@@ -5,6 +5,7 @@
 use crate::simd::Level;
 use crate::simd::lines::Batch;
 use crate::table::Table;
+pub use crate::table::Task as MergeTask;
 use crate::top;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
@@ -78,6 +79,26 @@ impl Counts {
         self.words = self.words.saturating_add(other.words);
         self.add_totals(other.bytes, other.over_long);
         self.table.merge(&other.table);
+    }
+
+    /// All of these together, as by [`merge`](Self::merge), by about so many tasks that `run` must run, all of them: one after the
+    /// other or at the same time.
+    pub fn merge_in_parts(
+        mut all: Vec<Counts>,
+        parts: usize,
+        run: impl FnOnce(Vec<MergeTask<'_>>),
+    ) -> Counts {
+        let Some(largest) = (0..all.len()).max_by_key(|&at| all[at].table.len()) else {
+            return Counts::default();
+        };
+        let mut sum = all.swap_remove(largest);
+        for other in &all {
+            sum.words = sum.words.saturating_add(other.words);
+            sum.add_totals(other.bytes, other.over_long);
+        }
+        let others: Vec<&Table> = all.iter().map(|other| &*other.table).collect();
+        sum.table.merge_in_parts(&others, parts, run);
+        sum
     }
 
     /// The bytes of memory these counts take at most while `words` more of other words are added. Tables grow by doubling, and

@@ -8,7 +8,10 @@
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
 //!
-//! Not here: what a word is, totals, and the loops over words of a text that are in their first line (`simd::lines`).
+//! Not here: what a word is, totals, the loops over words of a text that are in their first line (`simd::lines`), and merging at
+//! the same time (`parts`).
+
+mod parts;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -18,6 +21,8 @@ use crate::simd::lines::{
     BATCH, Batch, Key, Line, Lines, NARROW, SINK, SLOTS, Slot, Spread, key_in, narrow_key, shift, slot_of,
 };
 use crate::simd::{self, Level};
+
+pub use parts::Task;
 
 /// The longest word that stands in a slot, in bytes.
 const INLINE: usize = 16;
@@ -63,7 +68,7 @@ fn number(word: &[u8]) -> u128 {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Keys {
     low: u64,
     high: u64,
@@ -351,20 +356,30 @@ impl Table {
 
     /// Adds all of `other`.
     pub(crate) fn merge(&mut self, other: &Table) {
-        // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
-        // the first slots of a table that has yet to grow.
+        // Every sixteenth block of lines, then every sixteenth but one: words that come in the order of their hashes would crowd the
+        // first lines of a table that has yet to grow.
         for turn in 0..16 {
             for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
                 for (slot, count) in narrow_words(lines) {
                     self.add_key(key_in(slot), u64::from(count));
                 }
             }
+        }
+        self.merge_wide(other);
+        self.merge_swept(other);
+    }
+
+    fn merge_wide(&mut self, other: &Table) {
+        for turn in 0..16 {
             for slots in other.wide.chunks(64).skip(turn).step_by(16) {
                 for slot in slots.iter().filter(|slot| slot.count > 0) {
                     self.add_bytes(slot.word(&other.arena), slot.count);
                 }
             }
         }
+    }
+
+    fn merge_swept(&mut self, other: &Table) {
         for (&slot, &count) in &other.swept {
             let swept = self.swept.entry(slot).or_insert(0);
             *swept = swept.saturating_add(count);
@@ -582,23 +597,31 @@ fn narrow_words(lines: &[Line]) -> impl Iterator<Item = (&Slot, u32)> {
 /// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
 #[inline]
 fn add_narrow(lines: &mut [Line], first: usize, key: Key, more: u32, used: &mut usize) -> u64 {
-    let mask = lines.len() - 1;
-    let mut looks = 0;
-    loop {
-        let line = &mut lines[(first + looks) & mask];
+    let behind = lines.len() - first;
+    match add_to(&mut lines[first..], key, more, used) {
+        Some(looks) => looks as u64,
+        None => add_to(&mut lines[..first], key, more, used).map_or(0, |looks| (behind + looks) as u64),
+    }
+}
+
+/// Adds to a key that is looked for from the first of these lines on. Returns how many lines beyond that it took; `None` if it is
+/// not there, and no room.
+#[inline]
+fn add_to(lines: &mut [Line], key: Key, more: u32, used: &mut usize) -> Option<usize> {
+    for (looks, line) in lines.iter_mut().enumerate() {
         for (slot, count) in line.slots.iter_mut().zip(&mut line.counts) {
             if *slot == slot_of(key) {
                 *count += more;
-                return looks as u64;
+                return Some(looks);
             }
             if *count == 0 {
                 (*slot, *count) = (slot_of(key), more);
                 *used += 1;
-                return looks as u64;
+                return Some(looks);
             }
         }
-        looks += 1;
     }
+    None
 }
 
 /// The same words with the same counts, wherever they stand.

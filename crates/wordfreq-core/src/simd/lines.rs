@@ -124,7 +124,7 @@ impl Clone for Lines {
 ///
 /// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then multiplied by an odd
 /// number, of which the highest bits are taken (by Dietzfelbinger and others, 2 in the number of lines).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spread {
     add: [u32; 4],
     times: u64,
