@@ -318,7 +318,7 @@ impl Table {
         let num_others = batch.find_keys(level, text, words);
         if keys.hash == Hash::Sip {
             let shift = shift(&self.narrow);
-            batch.find_lines_by(len, |key| keys.sip(key) >> shift);
+            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
         } else {
             batch.find_lines(level, len, &self.narrow, &keys.spread);
         }

@@ -215,7 +215,7 @@ impl Batch {
         match level {
             Level::Portable => {
                 let shift = shift(lines);
-                self.find_lines_by(number, |key| spread.hash(key) >> shift);
+                self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
             }
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
@@ -228,9 +228,18 @@ impl Batch {
 
     /// As [`find_lines`](Self::find_lines), by any function from keys to lines.
     #[inline(always)]
-    pub(crate) fn find_lines_by(&mut self, number: usize, line: impl Fn(Key) -> u64) {
+    pub(crate) fn find_lines_by(&mut self, number: usize, lines: &[Line], line: impl Fn(Key) -> u64) {
         for (first, &key) in self.firsts.iter_mut().zip(&self.keys).take(number) {
             *first = line(key) as u32;
+        }
+        self.prefetch_near(lines);
+    }
+
+    /// Asks for the lines that are used before others can be asked for.
+    #[inline(always)]
+    fn prefetch_near(&self, lines: &[Line]) {
+        for &first in &self.firsts[..AHEAD] {
+            prefetch(lines, first as usize);
         }
     }
 
@@ -369,7 +378,7 @@ impl Batch {
     #[target_feature(enable = "avx2,bmi1,popcnt")]
     unsafe fn find_lines_avx2(&mut self, number: usize, lines: &[Line], spread: &Spread) {
         let shift = shift(lines);
-        self.find_lines_by(number, |key| spread.hash(key) >> shift);
+        self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
     }
 
     /// # Safety
@@ -383,9 +392,7 @@ impl Batch {
         let shift = _mm_cvtsi32_si128(shift(lines) as i32);
         let (even, odd) =
             (_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15));
-        let (keys, _) = self.keys.as_chunks::<8>();
-        let (firsts, _) = self.firsts.as_chunks_mut::<8>();
-        for (keys, firsts) in keys.iter().zip(firsts).take(number.div_ceil(8)) {
+        for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(number.div_ceil(8)) {
             // SAFETY: an array of twice 64 bytes; no alignment needed.
             let halves = unsafe {
                 [_mm512_loadu_si512(keys.as_ptr().cast()), _mm512_loadu_si512(keys[4..].as_ptr().cast())]
@@ -401,7 +408,13 @@ impl Batch {
             let hash = _mm512_mullo_epi64(_mm512_xor_si512(sum, _mm512_srli_epi64::<32>(sum)), times);
             let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
             // SAFETY: an array of 32 bytes; no alignment needed.
-            unsafe { _mm256_storeu_si256(firsts.as_mut_ptr().cast(), first) };
+            unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
+            if at == AHEAD / 8 {
+                self.prefetch_near(lines);
+            }
+        }
+        if number <= AHEAD {
+            self.prefetch_near(lines);
         }
     }
 
@@ -462,9 +475,6 @@ impl Batch {
     #[inline(always)]
     fn count_by(&mut self, number: usize, lines: &mut [Line], found: impl Fn(&Key, &Line) -> u32) -> usize {
         let mut num_missed = 0;
-        for &first in &self.firsts[..AHEAD] {
-            prefetch(lines, first as usize);
-        }
         let ahead = &self.firsts[AHEAD..][..number];
         let words = self.keys[..number].iter().zip(&self.firsts[..number]).zip(ahead).enumerate();
         for (at, ((key, &first), &ahead)) in words {
