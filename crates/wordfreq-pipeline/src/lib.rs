@@ -22,6 +22,7 @@ pub mod reading;
 pub mod report;
 pub mod results;
 pub mod scale;
+pub mod spill;
 pub mod time;
 pub mod watch;
 pub mod worker;

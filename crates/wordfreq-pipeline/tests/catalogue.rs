@@ -8,8 +8,8 @@ use std::time::Duration;
 use wordfreq_core::scaling::{Bounds, Moment, Observation, Scaler, fixed};
 use wordfreq_core::{Profile, ProfileName};
 use wordfreq_pipeline::embedded::{
-    Catalogue, Embedded, IfMissing, ListedState, Look, MOST_INSTANCES, News, Options, Purge, Selection,
-    Settled, Sizing, StagedPut,
+    Catalogue, Embedded, IfMissing, ListedState, Look, MOST_INSTANCES, News, Options, Purge, Refused,
+    Selection, Settled, Sizing, StagedPut,
 };
 use wordfreq_pipeline::queue::Redrive;
 use wordfreq_pipeline::worker::{Backend, WorkerOptions};
@@ -188,7 +188,10 @@ fn a_recount_counts_again_what_was_counted_failed_or_purged() {
     fixture.embedded.bucket.recount(&id("processing", "purged")).unwrap().unwrap();
     fixture.work();
     assert_eq!(fixture.state("purged"), ListedState::Counted);
-    assert_eq!(fixture.embedded.bucket.recount(&id("processing", "nowhere")).unwrap(), None);
+    assert_eq!(
+        fixture.embedded.bucket.recount(&id("processing", "nowhere")).unwrap(),
+        Err(Refused::NoSuchKey)
+    );
 }
 
 #[test]
@@ -199,8 +202,7 @@ fn what_a_bucket_keeps_is_kept_and_never_counted() {
     fixture.work();
     let kept = id("uploading", "kept");
     assert_eq!(fixture.catalogue().document(&kept).unwrap().unwrap().state, ListedState::Kept);
-    let refused = fixture.embedded.bucket.recount(&kept).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert_eq!(fixture.embedded.bucket.recount(&kept).unwrap(), Err(Refused::Keeps));
     assert!(fixture.embedded.queue.is_idle().unwrap());
     let (sender, made) = std::sync::mpsc::channel();
     fixture.embedded.bucket.create_bucket("empty", move |answer| sender.send(answer).unwrap());
@@ -371,7 +373,7 @@ fn the_number_of_counted_documents_is_that_of_the_totals_whatever_happens() {
     fixture.work();
     check(5);
     fixture.put("processing", "k0", "other words");
-    fixture.embedded.bucket.recount(&id("processing", "k1")).unwrap();
+    fixture.embedded.bucket.recount(&id("processing", "k1")).unwrap().unwrap();
     fixture.embedded.bucket.delete(&id("processing", "k2")).unwrap();
     fixture.work();
     check(4);

@@ -401,14 +401,19 @@ fn uploads_are_aborted_expire_and_are_listed_by_key() {
     {
         fixture.begin(upload, name).unwrap();
     }
-    let list = |after, limit| {
-        let uploads = fixture.embedded.bucket.list_uploads("processing", "", after, limit).unwrap().unwrap();
+    let list = |after: Option<&str>, name, limit| {
+        let (bucket, after) = ("processing".to_owned(), after.map(str::to_owned));
+        let query = ListQuery { bucket, prefix: String::new(), delimiter: None, after, limit };
+        let uploads = fixture.embedded.bucket.list_uploads(&query, name).unwrap().unwrap();
         let names: Vec<_> = uploads.uploads.into_iter().map(|upload| upload.upload).collect();
-        (names, uploads.is_truncated)
+        (names, uploads.next)
     };
-    assert_eq!(list(None, 10), (vec!["u3".into(), "u1".into(), "u2".into()], false));
-    assert_eq!(list(None, 2), (vec!["u3".into(), "u1".into()], true));
-    assert_eq!(list(Some(("b", "u1")), 2), (vec!["u2".into()], false));
+    let place = |key: &str, name: &str| Some((key.to_owned(), Some(name.to_owned())));
+    assert_eq!(list(None, None, 10), (vec!["u3".into(), "u1".into(), "u2".into()], None));
+    assert_eq!(list(None, None, 2), (vec!["u3".into(), "u1".into()], place("b", "u1")));
+    assert_eq!(list(Some("b"), Some("u1"), 2), (vec!["u2".into()], None));
+    assert_eq!(list(Some("b"), None, 2), (vec![], None));
+    assert_eq!(list(None, None, 0), (vec![], None));
     fixture.put_part("u3", "processing/a", 1, "text").unwrap();
     wait_for(|done| fixture.embedded.bucket.abort_upload(id("processing/a"), "u3".into(), done))
         .unwrap()
@@ -421,8 +426,43 @@ fn uploads_are_aborted_expire_and_are_listed_by_key() {
     fixture.put_part("u1", "processing/b", 1, "text").unwrap();
     // A clock that stands still for a moment does not matter: what began now is not older than nothing.
     while fixture.embedded.bucket.expire_uploads(Duration::ZERO).unwrap() == 0 {}
-    assert_eq!(list(None, 10), (Vec::new(), false));
+    assert_eq!(list(None, None, 10), (Vec::new(), None));
     assert_eq!(fixture.embedded.bucket.sweep().unwrap().objects, 1);
+}
+
+#[test]
+fn uploads_whose_keys_have_a_common_prefix_are_listed_as_one() {
+    let fixture = fixture();
+    for (upload, key) in
+        [("u1", "a"), ("u2", "b/1"), ("u3", "b/1"), ("u4", "b/2/x"), ("u5", "c"), ("u6", "c"), ("u7", "d/1")]
+    {
+        fixture.begin(upload, &format!("processing/{key}")).unwrap();
+    }
+    let pages = |prefix: &str, limit| {
+        let (mut names, mut prefixes, mut place) = (Vec::new(), Vec::new(), None::<(String, Option<String>)>);
+        loop {
+            let query = ListQuery {
+                bucket: "processing".into(),
+                prefix: prefix.into(),
+                delimiter: Some("/".into()),
+                after: place.as_ref().map(|(key, _)| key.clone()),
+                limit,
+            };
+            let name = place.and_then(|(_, name)| name);
+            let page = fixture.embedded.bucket.list_uploads(&query, name.as_deref()).unwrap().unwrap();
+            assert!(page.uploads.len() + page.common_prefixes.len() <= limit);
+            names.extend(page.uploads.into_iter().map(|upload| upload.upload));
+            prefixes.extend(page.common_prefixes);
+            place = page.next;
+            if place.is_none() {
+                return (names.join(" "), prefixes.join(" "));
+            }
+        }
+    };
+    for limit in 1..10 {
+        assert_eq!(pages("", limit), ("u1 u5 u6".into(), "b/ d/".into()), "{limit}");
+        assert_eq!(pages("b/", limit), ("u2 u3".into(), "b/2/".into()), "{limit}");
+    }
 }
 
 #[test]

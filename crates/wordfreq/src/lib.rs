@@ -24,7 +24,6 @@ pub mod report;
 pub mod run;
 pub mod server;
 pub mod signals;
-mod spill;
 pub mod temporary;
 pub mod top;
 pub mod upkeep;

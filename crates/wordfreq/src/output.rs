@@ -14,7 +14,7 @@ use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 use wordfreq_core::{Counts, Profile, ProfileName};
 
-use crate::spill::Totals;
+use wordfreq_pipeline::spill::Totals;
 
 /// The forms of a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -16,6 +16,7 @@ use super::bell::Bell;
 use super::buckets;
 use super::database::Database;
 use super::group::Group;
+use super::objects::{Answer, Refused};
 use super::queue::{enqueue_event, forget_dead_letters};
 use super::readers::Readers;
 use super::sync_directory;
@@ -373,11 +374,8 @@ impl Bucket {
     }
 
     /// Has what a key holds counted anew: it becomes a new version with the same bytes, and a message again. Dead letters
-    /// about it are gone with that. Answers the sequence; `None` if there is no such document.
-    ///
-    /// # Errors
-    /// `Invalid` if its bucket keeps its documents uncounted.
-    pub fn recount(&self, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+    /// about it are gone with that. Answers the sequence.
+    pub fn recount(&self, id: &DocumentId) -> Answer<Sequence> {
         let recounted = self.database.write(|transaction| recount(transaction, id))?;
         self.sent.ring();
         Ok(recounted)
@@ -651,18 +649,15 @@ pub(super) fn delete(transaction: &Transaction<'_>, id: &DocumentId) -> Result<b
     Ok(exists)
 }
 
-fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequence>, BackendError> {
+fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Answer<Sequence> {
     let (bucket, key) = (id.bucket(), id.key().as_bytes());
     let bytes: Option<u64> = transaction
         .prepare_cached("SELECT bytes FROM documents WHERE bucket = ?1 AND key = ?2 AND digest IS NOT NULL")?
         .query_row(params![bucket, key], |row| row.get(0))
         .optional()?;
-    let Some(bytes) = bytes else { return Ok(None) };
+    let Some(bytes) = bytes else { return Ok(Err(Refused::NoSuchKey)) };
     if buckets::triggers(transaction, bucket)? == Some(false) {
-        return Err(BackendError::new(
-            ErrorKind::Invalid,
-            format!("{bucket} keeps its documents and has none counted: copy it to a bucket that does not"),
-        ));
+        return Ok(Err(Refused::Keeps));
     }
     // A commit of a version that was committed before changes nothing, so it must be another one.
     let sequence = next_sequence(transaction)?;
@@ -675,7 +670,7 @@ fn recount(transaction: &Transaction<'_>, id: &DocumentId) -> Result<Option<Sequ
         &DocumentEvent::new(EventKind::Created, id.clone(), sequence, bytes),
         Timestamp::now(),
     )?;
-    Ok(Some(sequence))
+    Ok(Ok(sequence))
 }
 
 fn is_referred_to(transaction: &Transaction<'_>, object: &Path) -> Result<bool, BackendError> {

@@ -43,6 +43,9 @@ pub enum Refused {
     /// A part that was named was not uploaded, or is another one by now.
     #[error("a part that was named was not uploaded, or was replaced since")]
     InvalidPart,
+    /// The bucket keeps its documents uncounted.
+    #[error("the bucket keeps documents and does not count them: copy the document to one that triggers")]
+    Keeps,
 }
 
 /// What is kept of an object beside its bytes and its type.
@@ -398,9 +401,8 @@ fn list(transaction: &Transaction<'_>, query: &ListQuery) -> Result<Listed, Back
     if query.limit == 0 {
         return Ok(listed);
     }
-    let after = query.after.as_deref().unwrap_or_default();
     let mut from = query.prefix.clone().into_bytes();
-    if query.after.is_some() {
+    if let Some(after) = &query.after {
         // The least that comes after it.
         from = from.max([after.as_bytes(), &[0]].concat());
     }
@@ -409,36 +411,75 @@ fn list(transaction: &Transaction<'_>, query: &ListQuery) -> Result<Listed, Back
         "SELECT {OBJECT} FROM documents INDEXED BY documents_present
          WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND digest IS NOT NULL ORDER BY key"
     ))?;
-    let mut last: Option<String> = None;
-    let mut number = 0;
+    let mut walk = Walk::new(query);
     'seek: loop {
         let mut rows = select.query(params![query.bucket, from, end])?;
         while let Some(row) = rows.next()? {
             let object = object_info(row)?;
-            let common = common_prefix(object.id.key(), query);
-            if let Some(common) = common
-                && (common <= after)
-            {
-                from = successor(common);
-                continue 'seek;
+            match walk.step(object.id.key()) {
+                Step::Take => listed.objects.push(object),
+                Step::PassTo(later) => {
+                    from = later;
+                    continue 'seek;
+                }
+                Step::Stop => break 'seek,
             }
-            if number == query.limit {
-                listed.next = last;
-                break 'seek;
-            }
-            number += 1;
-            if let Some(common) = common {
-                last = Some(common.to_owned());
-                listed.common_prefixes.push(common.to_owned());
-                from = successor(common);
-                continue 'seek;
-            }
-            last = Some(object.id.key().to_owned());
-            listed.objects.push(object);
         }
         break;
     }
+    (listed.common_prefixes, listed.next) = walk.end();
     Ok(listed)
+}
+
+/// A walk over keys in their order, in which those with a common prefix are one.
+pub(super) struct Walk<'a> {
+    query: &'a ListQuery,
+    number: usize,
+    common_prefixes: Vec<String>,
+    last: Option<String>,
+    is_truncated: bool,
+}
+
+/// What is to be done about a key.
+pub(super) enum Step {
+    /// It is one of those that are listed.
+    Take,
+    /// It and all before this are one, or none: go on from there.
+    PassTo(Vec<u8>),
+    /// The page is full.
+    Stop,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(query: &'a ListQuery) -> Self {
+        Self { query, number: 0, common_prefixes: Vec::new(), last: None, is_truncated: false }
+    }
+
+    pub(super) fn step(&mut self, key: &str) -> Step {
+        let common = common_prefix(key, self.query);
+        let after = self.query.after.as_deref().unwrap_or_default();
+        if let Some(common) = common.filter(|common| *common <= after) {
+            return Step::PassTo(successor(common));
+        }
+        if self.number == self.query.limit {
+            self.is_truncated = true;
+            return Step::Stop;
+        }
+        self.number += 1;
+        self.last = Some(common.unwrap_or(key).to_owned());
+        match common {
+            Some(common) => {
+                self.common_prefixes.push(common.to_owned());
+                Step::PassTo(successor(common))
+            }
+            None => Step::Take,
+        }
+    }
+
+    /// The common prefixes, and after what the next page begins, if there is one.
+    pub(super) fn end(self) -> (Vec<String>, Option<String>) {
+        (self.common_prefixes, self.last.filter(|_| self.is_truncated))
+    }
 }
 
 fn common_prefix<'a>(key: &'a str, query: &ListQuery) -> Option<&'a str> {

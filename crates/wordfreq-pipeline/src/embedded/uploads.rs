@@ -10,7 +10,9 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::bucket::{BUFFER_BYTES, Bucket, Staged, Version, record};
 use super::buckets::triggers;
-use super::objects::{Answer, Attributes, NewObject, Refused, may_put, successor, to_json};
+use super::objects::{
+    Answer, Attributes, ListQuery, NewObject, Refused, Step, Walk, may_put, successor, to_json,
+};
 use super::results::document_id;
 use crate::document::DocumentId;
 use crate::error::{BackendError, ErrorKind};
@@ -82,8 +84,10 @@ pub struct Part {
 pub struct Uploads {
     /// In the order of keys, then of names.
     pub uploads: Vec<UploadInfo>,
-    /// Whether there are more.
-    pub is_truncated: bool,
+    /// What the keys of others, which have the delimiter, begin with.
+    pub common_prefixes: Vec<String>,
+    /// After which key to go on, if there are more, and after which name if not after all of that key.
+    pub next: Option<(String, Option<String>)>,
 }
 
 const UPLOAD: &str = "id, bucket, key, started_at, content_type, attributes, completed_etag";
@@ -137,6 +141,51 @@ fn find_open(transaction: &Transaction<'_>, id: &DocumentId, upload: &str) -> An
     Ok(find(transaction, id, upload)?.and_then(|upload| {
         if upload.completed_etag.is_none() { Ok(upload) } else { Err(Refused::NoSuchUpload) }
     }))
+}
+
+fn list(
+    transaction: &Transaction<'_>,
+    query: &ListQuery,
+    after_name: Option<&str>,
+) -> Result<Uploads, BackendError> {
+    let mut listed = Uploads::default();
+    if query.limit == 0 {
+        return Ok(listed);
+    }
+    let mut from = query.prefix.clone().into_bytes();
+    let end = successor(&query.prefix);
+    let after_key = query.after.as_deref().unwrap_or_default();
+    // No name is greater than this.
+    let after_name = after_name.unwrap_or("\u{10FFFF}");
+    let mut select = transaction.prepare_cached(&format!(
+        "SELECT {UPLOAD} FROM uploads INDEXED BY uploads_by_key
+         WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND (key, id) > (?4, ?5) AND completed_etag IS NULL
+         ORDER BY key, id"
+    ))?;
+    let mut walk = Walk::new(query);
+    'seek: loop {
+        let mut rows = select.query(params![query.bucket, from, end, after_key.as_bytes(), after_name])?;
+        while let Some(row) = rows.next()? {
+            let upload = upload_info(row)?;
+            match walk.step(upload.id.key()) {
+                Step::Take => listed.uploads.push(upload),
+                Step::PassTo(later) => {
+                    from = later;
+                    continue 'seek;
+                }
+                Step::Stop => break 'seek,
+            }
+        }
+        break;
+    }
+    let (common_prefixes, next) = walk.end();
+    listed.common_prefixes = common_prefixes;
+    listed.next = next.map(|key| {
+        let last = listed.uploads.last().filter(|last| last.id.key() == key);
+        let name = last.map(|last| last.upload.clone());
+        (key, name)
+    });
+    Ok(listed)
 }
 
 fn find_part(transaction: &Transaction<'_>, upload: &str, number: i32) -> Result<Option<Part>, BackendError> {
@@ -240,39 +289,14 @@ impl Bucket {
         })
     }
 
-    /// Uploads under way to keys that begin so, after this key and, among those of this key, after this name.
-    pub fn list_uploads(
-        &self,
-        bucket: &str,
-        prefix: &str,
-        after: Option<(&str, &str)>,
-        limit: usize,
-    ) -> Answer<Uploads> {
+    /// Uploads under way, in the order of their keys and names. Of those to the key that the query goes on after, it goes on
+    /// after this name; without one all of them are passed.
+    pub fn list_uploads(&self, query: &ListQuery, after_name: Option<&str>) -> Answer<Uploads> {
         self.readers.read(|transaction| {
-            if triggers(transaction, bucket)?.is_none() {
+            if triggers(transaction, &query.bucket)?.is_none() {
                 return Ok(Err(Refused::NoSuchBucket));
             }
-            let (key, upload) = after.unwrap_or_default();
-            let mut select = transaction.prepare_cached(&format!(
-                "SELECT {UPLOAD} FROM uploads INDEXED BY uploads_by_key
-                 WHERE bucket = ?1 AND key >= ?2 AND key < ?3 AND (key, id) > (?4, ?5) AND completed_etag IS NULL
-                 ORDER BY key, id LIMIT ?6"
-            ))?;
-            let mut rows = select.query(params![
-                bucket,
-                prefix.as_bytes(),
-                successor(prefix),
-                key.as_bytes(),
-                upload,
-                i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
-            ])?;
-            let mut uploads = Vec::new();
-            while let Some(row) = rows.next()? {
-                uploads.push(upload_info(row)?);
-            }
-            let is_truncated = uploads.len() > limit;
-            uploads.truncate(limit);
-            Ok(Ok(Uploads { uploads, is_truncated }))
+            list(transaction, query, after_name).map(Ok)
         })
     }
 

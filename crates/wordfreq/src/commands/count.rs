@@ -21,7 +21,7 @@ use crate::cli::CountArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, CountReport, FileReport};
-use crate::spill::Runs;
+use wordfreq_pipeline::spill::Runs;
 
 /// Work of this size is sure to last long enough for a progress bar; any other gets one after [`PROGRESS_AFTER`].
 const PROGRESS_BYTES: u64 = 64 * 1024 * 1024;

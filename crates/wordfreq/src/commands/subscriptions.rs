@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::data_directory;
 use crate::exit::Exit;
 use crate::output::{self, Cell, Listing};
-use crate::server::notify::Registrar;
+use crate::server::{self, notify::Registrar};
 
 /// Does what is asked for.
 pub fn run(args: &SubscriptionsArgs, config: &Config) -> anyhow::Result<Exit> {
@@ -40,8 +40,9 @@ pub fn run(args: &SubscriptionsArgs, config: &Config) -> anyhow::Result<Exit> {
             output::to_stdout(|out| output::write_listing(out, &listing, format.style()))?;
         }
         SubscriptionsCommand::Add { target, events, bucket, format, .. } => {
-            // It makes no links; who does knows where it listens.
-            let registrar = Registrar::new(&config.notify, &subscriptions, String::new())?;
+            // It makes no links; who does knows where it really listens.
+            let url = server::public_url(config, config.server.listen.value);
+            let registrar = Registrar::new(&config.notify, &subscriptions, url)?;
             let (made, secret) = registrar.subscribe(&subscriptions, target, events, bucket.as_deref())?;
             let mut listing = Listing::new("subscriptions", ["id", "state", "secret"]);
             listing.push([made.id.into(), made.state.as_str().into(), secret.into()]);

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::settings::{
-    SERVER_CERTIFICATE, SERVER_KEY, SERVER_LISTEN, SERVER_MAX_BACKLOG, SERVER_MAX_CONNECTIONS, SERVER_RATE,
+    SERVER_BODY_TIMEOUT, SERVER_CERTIFICATE, SERVER_KEY, SERVER_LISTEN, SERVER_MAX_BACKLOG,
+    SERVER_MAX_CONNECTIONS, SERVER_MAX_CONNECTIONS_PER_ADDRESS, SERVER_MIN_BODY_RATE, SERVER_RATE,
 };
 use super::{Effective, Flags, Layers, Misconfiguration, Origin, Raw, Sourced, directory, integer, text};
 use crate::output::Cell;
@@ -24,6 +26,12 @@ pub struct ServerConfig {
     pub key: Sourced<Option<PathBuf>>,
     /// The most connections at a time.
     pub max_connections: Sourced<usize>,
+    /// The most connections at a time of one client.
+    pub max_connections_per_address: Sourced<usize>,
+    /// How long to wait for the next part of a body.
+    pub body_timeout: Sourced<Duration>,
+    /// The fewest bytes a second that a body comes with.
+    pub min_body_rate: Sourced<u64>,
     /// The most requests a second of one client.
     pub rate: Sourced<Option<u32>>,
     /// No document is taken while this many messages wait.
@@ -57,6 +65,15 @@ impl ServerConfig {
             max_connections: layers
                 .resolve(&SERVER_MAX_CONNECTIONS, None, |raw| integer(raw, 1..=1_000_000))?
                 .or_default(|| 16_384),
+            max_connections_per_address: layers
+                .resolve(&SERVER_MAX_CONNECTIONS_PER_ADDRESS, None, |raw| integer(raw, 1..=1_000_000))?
+                .or_default(|| 8192),
+            body_timeout: layers
+                .resolve(&SERVER_BODY_TIMEOUT, None, |raw| integer(raw, 1..=3600).map(Duration::from_secs))?
+                .or_default(|| Duration::from_secs(30)),
+            min_body_rate: layers
+                .resolve(&SERVER_MIN_BODY_RATE, None, |raw| integer(raw, 1..=1_000_000_000))?
+                .or_default(|| 4096),
             rate: layers
                 .resolve(&SERVER_RATE, None, |raw| integer(raw, 1..=1_000_000).map(Some))?
                 .or_default(|| None),
@@ -66,7 +83,7 @@ impl ServerConfig {
         })
     }
 
-    pub(super) fn effective(&self) -> [Effective<'_>; 6] {
+    pub(super) fn effective(&self) -> [Effective<'_>; 9] {
         let path = |path: &Option<PathBuf>| {
             path.as_deref().map_or(Cell::Missing, |path| Cell::Text(path.to_string_lossy().into_owned()))
         };
@@ -82,6 +99,17 @@ impl ServerConfig {
                 Cell::from(self.max_connections.value as u64),
                 &self.max_connections.origin,
             ),
+            row(
+                &SERVER_MAX_CONNECTIONS_PER_ADDRESS,
+                Cell::from(self.max_connections_per_address.value as u64),
+                &self.max_connections_per_address.origin,
+            ),
+            row(
+                &SERVER_BODY_TIMEOUT,
+                Cell::from(self.body_timeout.value.as_secs()),
+                &self.body_timeout.origin,
+            ),
+            row(&SERVER_MIN_BODY_RATE, Cell::from(self.min_body_rate.value), &self.min_body_rate.origin),
             row(&SERVER_RATE, rate, &self.rate.origin),
             row(&SERVER_MAX_BACKLOG, Cell::from(self.max_backlog.value), &self.max_backlog.origin),
         ]

@@ -200,6 +200,30 @@ pub(super) const SERVER_MAX_CONNECTIONS: Setting = Setting {
     default: "16384",
     doc: "most connections at a time, 1 to 1000000, as far as the limit of open files allows; more are turned away with 503",
 };
+pub(super) const SERVER_MAX_CONNECTIONS_PER_ADDRESS: Setting = Setting {
+    name: "server.max_connections_per_address",
+    environment: "WORDFREQ_SERVER_MAX_CONNECTIONS_PER_ADDRESS",
+    flag: None,
+    default: "8192",
+    doc: "most connections at a time of one address (of IPv6, one network), 1 to 1000000; more are turned away with 503. Behind a \
+          proxy everyone has one address",
+};
+pub(super) const SERVER_BODY_TIMEOUT: Setting = Setting {
+    name: "server.body_timeout_seconds",
+    environment: "WORDFREQ_SERVER_BODY_TIMEOUT_SECONDS",
+    flag: None,
+    default: "30",
+    doc: "seconds, 1 to 3600, that the server waits for the next part of a body, which is as much as server.min_body_rate says; \
+          slower ones are answered 408, by S3 400 RequestTimeout",
+};
+pub(super) const SERVER_MIN_BODY_RATE: Setting = Setting {
+    name: "server.min_body_rate",
+    environment: "WORDFREQ_SERVER_MIN_BODY_RATE",
+    flag: None,
+    default: "4096",
+    doc: "fewest bytes a second that a body comes with, 1 to 1000000000, on an average over server.body_timeout_seconds; time in \
+          which the server itself is busy does not count",
+};
 pub(super) const SERVER_RATE: Setting = Setting {
     name: "server.rate",
     environment: "WORDFREQ_SERVER_RATE",
@@ -379,7 +403,7 @@ pub(super) const LOG_FORMAT: Setting = Setting {
 };
 
 /// Every setting of this release, in the order they are listed.
-pub const SETTINGS: [&Setting; 50] = [
+pub const SETTINGS: [&Setting; 53] = [
     &BACKEND,
     &DATA_DIR,
     &PROFILE,
@@ -405,6 +429,9 @@ pub const SETTINGS: [&Setting; 50] = [
     &SERVER_CERTIFICATE,
     &SERVER_KEY,
     &SERVER_MAX_CONNECTIONS,
+    &SERVER_MAX_CONNECTIONS_PER_ADDRESS,
+    &SERVER_BODY_TIMEOUT,
+    &SERVER_MIN_BODY_RATE,
     &SERVER_RATE,
     &SERVER_MAX_BACKLOG,
     &SERVER_PUBLIC_URL,

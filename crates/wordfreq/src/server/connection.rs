@@ -17,19 +17,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tower_http::timeout::TimeoutBody;
 
+use super::limits::{Place, Places};
+use super::paced::{Pace, Paced};
 use super::s3::S3;
 use super::{App, Peer, answer, api};
 
 /// For the head of a request, from the end of the one before it: an idle connection is closed after this.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
-
-/// Between two pieces of a body.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// For the client to take some of an answer.
 const READ_WITHIN: Duration = Duration::from_secs(60);
@@ -61,9 +59,10 @@ pub(super) async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     max_connections: usize,
+    of_one_address: usize,
     app: Arc<App>,
 ) {
-    let places = Arc::new(Semaphore::new(max_connections));
+    let places = Places::new(max_connections, of_one_address);
     let s3 = S3::new(app.clone());
     let router = api::router(app.clone(), s3.clone());
     let mut ending = app.ending.clone();
@@ -80,7 +79,7 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let place = places.clone().try_acquire_owned();
+        let place = places.take(address.ip());
         let connection = Connection {
             app: app.clone(),
             s3: s3.clone(),
@@ -90,14 +89,13 @@ pub(super) async fn accept(
         };
         tokio::spawn(async move {
             match place {
-                Ok(place) => connection.serve(stream, place).await,
-                Err(_full) => connection.turn_away(stream).await,
+                Some(place) => connection.serve(stream, place).await,
+                None => connection.turn_away(stream).await,
             }
         });
     }
     drop(listener);
-    let all = u32::try_from(max_connections).unwrap_or(u32::MAX);
-    if timeout(END_WITHIN, places.acquire_many(all)).await.is_err() {
+    if timeout(END_WITHIN, places.none_held(max_connections)).await.is_err() {
         tracing::warn!("some requests were not answered in time; their connections are closed");
     }
 }
@@ -124,7 +122,7 @@ impl Connection {
         }
     }
 
-    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    async fn serve(self, stream: TcpStream, place: Place) {
         // An answer is written as a whole: there is nothing to wait for.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "cannot set TCP_NODELAY");
@@ -135,15 +133,15 @@ impl Connection {
         }
         let Self { app, s3, router, tls, address } = self;
         let peer = Peer { address, is_tls: tls.is_some() };
-        let ending = app.ending.clone();
+        let (ending, pace) = (app.ending.clone(), app.pace);
         let respond = move |mut request: Request| {
             request.extensions_mut().insert(peer);
             answer(app.clone(), s3.clone(), router.clone(), request)
         };
         match tls {
-            None => answer_all(stream, ending, respond).await,
+            None => answer_all(stream, pace, ending, respond).await,
             Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
-                Ok(Ok(stream)) => answer_all(stream, ending, respond).await,
+                Ok(Ok(stream)) => answer_all(stream, pace, ending, respond).await,
                 Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS handshake"),
                 Err(_late) => tracing::debug!(%address, "no TLS handshake in time"),
             },
@@ -155,6 +153,7 @@ impl Connection {
 /// Answers requests one after the other, until the client has had enough, takes too long, or the server is to end.
 async fn answer_all<F: Future<Output = Response> + Send + 'static>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    pace: Pace,
     mut ending: watch::Receiver<bool>,
     respond: impl Fn(Request) -> F,
 ) {
@@ -162,7 +161,7 @@ async fn answer_all<F: Future<Output = Response> + Send + 'static>(
         // A body that is not there stays so for those who ask.
         let response = respond(request.map(|body| match body.is_end_stream() {
             true => Body::empty(),
-            false => Body::new(TimeoutBody::new(BODY_WITHIN, body)),
+            false => Body::new(Paced::new(pace, body)),
         }));
         Box::pin(async move { Ok::<_, std::convert::Infallible>(response.await) })
     });
@@ -223,7 +222,8 @@ mod tests {
     fn connect() -> (DuplexStream, watch::Sender<bool>) {
         let (end, ending) = watch::channel(false);
         let (client, server) = tokio::io::duplex(1024);
-        tokio::spawn(answer_all(server, ending, |_request| async { "ok\n".into_response() }));
+        let pace = Pace::new(1024, HEAD_WITHIN);
+        tokio::spawn(answer_all(server, pace, ending, |_request| async { "ok\n".into_response() }));
         (client, end)
     }
 

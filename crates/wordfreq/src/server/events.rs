@@ -126,26 +126,13 @@ pub(super) async fn publish(app: Arc<App>) {
     }));
     let mut ending = app.ending.clone();
     while app.events.somebody(&mut ending).await {
-        let mut seen = Seen::default();
-        // How it stands when the first comes is no news: they are told themselves.
-        let mut is_news = false;
+        let mut told = Told::default();
         while app.events.sender.receiver_count() > 0 && !*ending.borrow() {
             let began = Instant::now();
-            let looked = app.blocking(move |embedded| {
-                let messages = seen.look(embedded)?;
-                Ok((seen, messages))
-            });
-            match looked.await {
-                Ok((now, messages)) => {
-                    seen = now;
-                    for message in messages.into_iter().filter(|_| is_news) {
-                        // Who has gone meanwhile is told nothing.
-                        drop(app.events.sender.send(Arc::new(message)));
-                    }
-                    is_news = true;
-                }
-                // The log has it; those who watch see that nothing moves.
-                Err(_) => seen = Seen::default(),
+            let seen = told.seen.clone();
+            for message in told.by(app.blocking(move |embedded| seen.look(embedded)).await) {
+                // Who has gone meanwhile is told nothing.
+                drop(app.events.sender.send(Arc::new(message)));
             }
             let took = began.elapsed();
             sleep_until(began + AT_MOST_EVERY.max(SHARE * took)).await;
@@ -175,8 +162,29 @@ async fn listen(app: Arc<App>, rung: Arc<Notify>, wait: fn(&Embedded, Option<u64
     }
 }
 
-/// What was told last.
+/// What was told, one look after the other.
 #[derive(Default)]
+struct Told {
+    seen: Seen,
+    has_looked: bool,
+}
+
+impl Told {
+    /// What there is to tell by another look. How it stands at the first is no news: who has just come is told that anyway.
+    fn by(&mut self, looked: Result<(Seen, Vec<Message>), Problem>) -> Vec<Message> {
+        match looked {
+            Ok((seen, messages)) => {
+                self.seen = seen;
+                if std::mem::replace(&mut self.has_looked, true) { messages } else { Vec::new() }
+            }
+            // The log has it. The next look that comes to something tells what has changed since the last that did.
+            Err(_failed) => Vec::new(),
+        }
+    }
+}
+
+/// What was seen last.
+#[derive(Clone, Default)]
 struct Seen {
     queue: Option<QueueStatus>,
     fleet: Option<FleetStatus>,
@@ -187,8 +195,8 @@ struct Seen {
 }
 
 impl Seen {
-    /// What has changed since.
-    fn look(&mut self, embedded: &Embedded) -> Result<Vec<Message>, BackendError> {
+    /// How it stands now, and what has changed.
+    fn look(mut self, embedded: &Embedded) -> Result<(Self, Vec<Message>), BackendError> {
         let mut messages = Vec::new();
         let catalogue = &embedded.catalogue;
         let queue = Some(QueueStatus::new(catalogue.queue()?));
@@ -222,7 +230,7 @@ impl Seen {
                 messages.push(Message::new("activity", &ActivityItem::from(activity))?);
             }
         }
-        Ok(messages)
+        Ok((self, messages))
     }
 }
 
@@ -314,4 +322,36 @@ pub(super) async fn events(
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use wordfreq_pipeline::DocumentId;
+    use wordfreq_pipeline::embedded::{IfMissing, Options, StagedPut};
+
+    use super::*;
+
+    #[test]
+    fn after_a_look_that_failed_only_what_has_changed_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let embedded = Embedded::open(directory.path(), IfMissing::Create, Options::default()).unwrap();
+        let put = |key: &str| {
+            let staged = embedded.bucket.stage(&mut &b"words"[..]).unwrap();
+            let id = DocumentId::new("processing", key).unwrap();
+            embedded.bucket.put(vec![StagedPut { id, staged, watched: None }]).unwrap();
+        };
+        let mut told = Told::default();
+        let mut look = |fails: bool| {
+            let looked = told.seen.clone().look(&embedded).map_err(Problem::from);
+            let messages = told.by(if fails { Err(Problem::internal()) } else { looked });
+            messages.into_iter().map(|message| message.name).collect::<Vec<_>>()
+        };
+        put("a");
+        assert!(look(false).is_empty(), "how it stands at first is no news");
+        assert!(look(true).is_empty());
+        assert!(look(false).is_empty(), "nothing has changed");
+        put("b");
+        assert!(look(true).is_empty());
+        assert_eq!(look(false), ["queue"]);
+    }
 }

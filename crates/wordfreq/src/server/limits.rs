@@ -1,14 +1,18 @@
 //! How much one may ask, and how many may ask at once. Not here: the time a request may take (`connection`).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Files that are not connections: the database, objects, pipes of workers.
 const OTHER_FILES: u64 = 512;
@@ -41,6 +45,61 @@ impl Rate {
         self.limiter
             .check_key(&network(address))
             .map_err(|too_early| too_early.wait_time_from(self.clock.now()))
+    }
+}
+
+/// Places for connections: so many in all, and not all of them for one client.
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    of_one: usize,
+    held: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// A place, for as long as it is held.
+pub(super) struct Place {
+    places: Arc<Places>,
+    client: IpAddr,
+    _one_of_all: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(all: usize, of_one: usize) -> Arc<Self> {
+        Arc::new(Self { all: Arc::new(Semaphore::new(all)), of_one, held: Mutex::default() })
+    }
+
+    /// A place for a client at this address, if there is one for it.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let one_of_all = self.all.clone().try_acquire_owned().ok()?;
+        let client = network(address);
+        let mut held = self.held();
+        let of_client = held.entry(client).or_default();
+        if *of_client >= self.of_one {
+            return None;
+        }
+        *of_client += 1;
+        Some(Place { places: self.clone(), client, _one_of_all: one_of_all })
+    }
+
+    /// Waits until none of `all` is held.
+    pub(super) async fn none_held(&self, all: usize) {
+        // Nobody closes it.
+        drop(self.all.acquire_many(u32::try_from(all).unwrap_or(u32::MAX)).await);
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Who holds none is forgotten.
+        if let Entry::Occupied(mut held) = self.places.held().entry(self.client) {
+            *held.get_mut() -= 1;
+            if *held.get() == 0 {
+                held.remove();
+            }
+        }
     }
 }
 
@@ -86,6 +145,21 @@ mod tests {
         assert!(refused >= 50, "{refused}");
         assert!(rate.check(other).is_ok());
         assert!(rate.check(one).is_err_and(|wait| wait <= Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn one_client_cannot_hold_all_places_and_gets_back_what_it_leaves() {
+        let places = Places::new(4, 2);
+        let (one, other) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let first = places.take(one).unwrap();
+        let _second = places.take(one).unwrap();
+        assert!(places.take(one).is_none());
+        let others = [places.take(other).unwrap(), places.take(other).unwrap()];
+        assert!(places.take(IpAddr::from([10, 0, 0, 3])).is_none());
+        drop(first);
+        assert!(places.take(one).is_some());
+        drop(others);
+        assert_eq!(places.held().len(), 1);
     }
 
     #[test]

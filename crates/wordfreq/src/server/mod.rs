@@ -13,6 +13,7 @@ mod events;
 mod limits;
 mod metrics;
 pub mod notify;
+mod paced;
 mod page;
 pub mod problem;
 mod s3;
@@ -42,6 +43,7 @@ use events::Events;
 use limits::Rate;
 use metrics::{Requests, Service};
 use notify::Registrar;
+use paced::Pace;
 use problem::Problem;
 
 /// Threads that read requests and write answers. What blocks (files, SQLite) has threads of its own.
@@ -82,6 +84,8 @@ pub struct App {
     pub requests: Requests,
     /// Becomes true when the server is to end: streams end then.
     pub ending: watch::Receiver<bool>,
+    /// How fast bodies must come.
+    pace: Pace,
     /// No document is taken while this many messages wait.
     pub max_backlog: u64,
     /// Whether too many messages waited, a moment ago.
@@ -177,14 +181,27 @@ impl App {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> Result<T, Problem> {
         let embedded = self.embedded.clone();
-        match tokio::task::spawn_blocking(move || work(&embedded)).await {
+        match elsewhere(move || work(&embedded)).await {
             Ok(done) => done.map_err(Problem::from),
-            Err(error) => {
-                tracing::error!(%error, "a request ended in a panic");
+            Err(_panicked) => {
+                tracing::error!("a request ended in a panic");
                 Err(Problem::internal())
             }
         }
     }
+}
+
+/// Does what blocks, away from the threads that serve; an error says that it panicked. To the runtime every such work is of one
+/// type, which would else be compiled anew for each.
+fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    // Who asked may be gone: the work is done all the same.
+    spawn(Box::new(move || drop(done.send(work()))));
+    result
+}
+
+fn spawn(work: Box<dyn FnOnce() + Send>) {
+    drop(tokio::task::spawn_blocking(work));
 }
 
 /// From where a request came. Each request carries it as an extension.
@@ -218,13 +235,18 @@ impl Server {
     }
 }
 
-/// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on.
-pub fn public_url(config: &Config, address: Option<SocketAddr>) -> String {
-    let by_address = || {
-        let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
-        address.map_or_else(|| format!("{scheme}://localhost"), |address| format!("{scheme}://{address}"))
-    };
-    config.notify.public_url.value.clone().unwrap_or_else(by_address)
+/// How others reach the server of `up`, without a slash at the end: as the settings say, or by the address it listens on;
+/// `None` if it listens on every address there is, as that is none to go to.
+pub fn public_url(config: &Config, address: Option<SocketAddr>) -> Option<String> {
+    if let Some(url) = &config.notify.public_url.value {
+        return Some(url.clone());
+    }
+    let scheme = if config.server.certificate.value.is_some() { "https" } else { "http" };
+    match address {
+        None => Some(format!("{scheme}://localhost")),
+        Some(address) if address.ip().is_unspecified() => None,
+        Some(address) => Some(format!("{scheme}://{address}")),
+    }
 }
 
 /// Listens, and serves until `drain` is requested.
@@ -254,7 +276,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
     let (end, ending) = watch::channel(false);
     let public_url = public_url(config, Some(address));
     let app = Arc::new(App {
-        is_encrypted: public_url.starts_with("https:"),
+        is_encrypted: public_url.as_ref().map_or(is_tls, |url| url.starts_with("https:")),
         backlog: Mutex::default(),
         readiness: api::LastLook::default(),
         registrar: Registrar::new(&config.notify, &embedded.subscriptions, public_url)?,
@@ -264,6 +286,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         events: Events::default(),
         requests: Requests::default(),
         ending,
+        pace: Pace::new(config.server.min_body_rate.value, config.server.body_timeout.value),
         max_backlog: config.server.max_backlog.value,
         rate: config.server.rate.value.map(Rate::new),
         looks: Arc::new(Semaphore::new(LOOKS)),
@@ -277,6 +300,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
         .build()
         .context("cannot start the server's threads")?;
     let max_connections = limits::connections(config.server.max_connections.value);
+    let of_one_address = config.server.max_connections_per_address.value;
     let drain = drain.clone();
     let serve = move || {
         // Dropped last: whoever waits for the drain must not be told when nobody serves any more.
@@ -288,7 +312,7 @@ pub fn start(config: &Config, address: SocketAddr, drain: &Drain, waker: Waker) 
             tokio::spawn(access::keep_known(app.clone()));
             tokio::spawn(events::publish(app.clone()));
             tokio::spawn(api::forget_ranking(app.clone()));
-            connection::accept(listener, tls, max_connections, app).await;
+            connection::accept(listener, tls, max_connections, of_one_address, app).await;
             Ok::<_, std::io::Error>(())
         });
         if let Err(error) = ended {
@@ -325,6 +349,11 @@ async fn answer(app: Arc<App>, s3: s3::S3, router: axum::Router, request: Reques
     response
 }
 
+/// Bytes as hexadecimal digits.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Whether a request is signed for S3, in its headers or in its query. It may be signed wrongly: that is S3's to say.
 fn is_signed(headers: &HeaderMap, query: &str) -> bool {
     let by_header = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS"));
@@ -333,4 +362,23 @@ fn is_signed(headers: &HeaderMap, query: &str) -> bool {
         ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Credential"].contains(&name)
     });
     by_header || by_query
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_to_who_waits_and_nothing_to_others() {
+        let (panics, works) = (elsewhere(|| -> u8 { panic!("as it should") }), elsewhere(|| 7));
+        assert!(panics.await.is_err());
+        assert_eq!(works.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_is_done_for_who_has_gone_too() {
+        let (done, is_done) = oneshot::channel();
+        drop(elsewhere(move || done.send(())));
+        is_done.await.unwrap();
+    }
 }

@@ -12,6 +12,8 @@ use http::header::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::hex;
+
 /// Nothing but our own files, and nobody's frame. Words and keys are anyone's: should one ever become markup, this keeps it
 /// from doing anything.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -70,8 +72,8 @@ impl File {
     /// What names these very bytes: a browser keeps them until the program is another.
     fn tag(self) -> HeaderValue {
         let digest = Sha256::digest(self.bytes);
-        let digits: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        HeaderValue::try_from(format!("\"{digits}\"")).unwrap_or(HeaderValue::from_static("\"\""))
+        HeaderValue::try_from(format!("\"{}\"", hex(&digest[..16])))
+            .unwrap_or(HeaderValue::from_static("\"\""))
     }
 
     fn answer_to(self, headers: &HeaderMap, tag: HeaderValue) -> Response {

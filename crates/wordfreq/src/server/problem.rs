@@ -8,6 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHE
 use serde::Serialize;
 use wordfreq_pipeline::{BackendError, ErrorKind};
 
+use super::paced::TooSlow;
+
 /// What went wrong with a request, and the mend.
 #[derive(Debug)]
 pub struct Problem {
@@ -56,6 +58,17 @@ impl Problem {
     /// Who asks is known, and may not.
     pub fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// The body cannot be read to its end.
+    pub fn of_body(error: &(dyn std::error::Error + 'static)) -> Self {
+        match TooSlow::of(error) {
+            Some(slow) => {
+                let detail = format!("{slow} (`server.min_body_rate`): send it again");
+                Self::new(StatusCode::REQUEST_TIMEOUT, "too-slow", detail)
+            }
+            None => Self::bad_request(format!("the body ended early: {error}")),
+        }
     }
 
     /// Too many requests from one address.

@@ -748,9 +748,11 @@ fn what_is_not_ready_says_why() {
 #[test]
 fn a_backlog_that_is_too_long_takes_no_more() {
     let program = Program::new().with_variable("WORDFREQ_SERVER_MAX_BACKLOG", "3");
-    let serving = Serving::start(&program, &[]);
+    let serving = Serving::start(&program, &["--profile", "go-sample"]);
     let client = Client::of(&serving);
     client.until("begun", || client.get("fleet").status == 200);
+    client.put("processing", "poison", "x".repeat(70_000)).json();
+    client.until_idle();
     let idle = json!({"min": 0, "max": 0}).to_string();
     client.send("PUT", "fleet/bounds", "application/json", idle.as_bytes()).json();
     client.until("empty", || client.get("fleet").json()["instances"] == json!([]));
@@ -762,8 +764,11 @@ fn a_backlog_that_is_too_long_takes_no_more() {
     let refused = client.put("processing", "k3", "x");
     assert!(refused.problem(503).contains("server.max_backlog"));
     assert!(refused.head.contains_key("retry-after"));
+    // What was given up would wait too.
+    assert!(client.post("queue/redrive", &json!({"all": true})).problem(503).contains("server.max_backlog"));
     let busy = json!({"min": 1, "max": 1}).to_string();
     client.send("PUT", "fleet/bounds", "application/json", busy.as_bytes()).json();
     client.until_idle();
     client.until("taken again", || client.put("processing", "k3", "x").status == 201);
+    assert_eq!(client.post("queue/redrive", &json!({"all": true})).json(), json!({"redriven": 1}));
 }

@@ -161,7 +161,16 @@ fn a_token_made_or_revoked_while_it_runs_is_known_at_once() {
 
 #[test]
 fn one_connection_too_many_is_turned_away_and_the_others_are_served() {
-    let program = Program::new().with_variable("WORDFREQ_SERVER_MAX_CONNECTIONS", "3");
+    one_more_than_three_is_too_many("WORDFREQ_SERVER_MAX_CONNECTIONS");
+}
+
+#[test]
+fn one_connection_too_many_of_one_address_is_turned_away() {
+    one_more_than_three_is_too_many("WORDFREQ_SERVER_MAX_CONNECTIONS_PER_ADDRESS");
+}
+
+fn one_more_than_three_is_too_many(setting: &'static str) {
+    let program = Program::new().with_variable(setting, "3");
     let serving = Serving::start(&program, &[]);
     let mut held: Vec<_> = (0..3).map(|_| serving.send(HEALTH)).collect();
     assert!(held.iter_mut().all(is_healthy));
@@ -209,6 +218,31 @@ fn a_head_without_end_is_refused_and_half_a_request_holds_nobody_up() {
     let answer = serving.get("/healthz", &format!("x: {}\r\n", "y".repeat(140_000)));
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert!(serving.get("/healthz", "").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_given_up() {
+    let program = Program::new()
+        .with_variable("WORDFREQ_SERVER_BODY_TIMEOUT_SECONDS", "1")
+        .with_variable("WORDFREQ_SERVER_MIN_BODY_RATE", "1000");
+    let serving = Serving::start(&program, &[]);
+    for (request, media) in [
+        ("PUT /api/v1/document?bucket=processing&key=k", "text/plain"),
+        ("POST /api/v1/queue/redrive", "application/json"),
+    ] {
+        let head = format!(
+            "{request} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media}\r\ncontent-length: 60000\r\n\r\n"
+        );
+        // More than a second's worth, and then no more.
+        let mut stream = serving.send(&[head.as_bytes(), &[b' '; 1001]].concat());
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 408 ") && answer.contains("urn:wordfreq:error:too-slow"),
+            "{answer}"
+        );
+        assert!(answer.contains("server.min_body_rate"), "{answer}");
+    }
 }
 
 #[test]

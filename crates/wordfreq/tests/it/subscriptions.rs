@@ -112,6 +112,27 @@ fn what_cannot_be_subscribed_is_refused_with_the_mend() {
 }
 
 #[test]
+fn a_mail_needs_a_link_that_others_can_follow() {
+    let program = || {
+        Program::new()
+            .with_variable("WORDFREQ_SMTP_HOST", "mail.example.org")
+            .with_variable("WORDFREQ_SMTP_FROM", "wordfreq@example.org")
+            .with_variable("WORDFREQ_SERVER_LISTEN", "0.0.0.0:0")
+    };
+    let nowhere = program();
+    nowhere.run(&["token", "create", "--name", "one", "--scope", "admin"]).done();
+    let add = ["subscriptions", "add", "mailto:ada@example.org", "--event", "batch.idle"];
+    let error = nowhere.run(&add).ended(1);
+    assert!(error.contains("server.public_url"), "{error}");
+    // A webhook answers, and needs none.
+    let webhook = ["subscriptions", "add", "https://example.org/", "--event", "batch.idle"];
+    assert_eq!(nowhere.run(&webhook).code, 0);
+    let known = program().with_variable("WORDFREQ_SERVER_PUBLIC_URL", "https://words.example.org");
+    known.run(&["token", "create", "--name", "one", "--scope", "admin"]).done();
+    assert_eq!(known.run(&add).code, 0);
+}
+
+#[test]
 fn a_password_is_told_by_file_or_environment_and_never_shown() {
     let mail = || {
         Program::new()

@@ -12,13 +12,15 @@ import hashlib
 import http.client
 import json
 import os
+import socket
 import sys
 import urllib.parse
 import urllib.request
+import zlib
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
@@ -133,6 +135,17 @@ def odd_keys_are_only_data():
     assert S3.list_objects_v2(Bucket=name, MaxKeys=0)["KeyCount"] == 0
     refused("InvalidArgument", 400, S3.list_objects_v2, Bucket=name, ContinuationToken="not one of ours")
     refused("KeyTooLongError", 400, S3.put_object, Bucket=name, Key="x" * 1025, Body=b"")
+    # XML has no place for some of them; boto3 asks for them as in a URL, and who does not gets their numbers, as from S3.
+    S3.put_object(Bucket=name, Key="return\r", Body=b"<a>\x01\r</a>", ContentType="application/xml")
+    listed = send(signed("GET", f"/{name}"))[2]
+    assert b"<Key>return&#xD;</Key>" in listed and b"<Key>tab\tand&#x1;control</Key>" in listed, listed
+    listed = send(signed("GET", f"/{name}?encoding-type=url"))[2]
+    assert b"<Key>return%0D</Key>" in listed and b"<Key>tab%09and%01control</Key>" in listed, listed
+    assert text(name, "return\r") == b"<a>\x01\r</a>", "an object is what it was"
+    asked = b"<Delete><Object><Key>tab\tand\x01control</Key></Object><Object><Key>return&#xD;</Key></Object></Delete>"
+    status, _, answer, _ = send(signed("POST", f"/{name}?delete", asked))
+    assert status == 200 and b"<Key>tab\tand&#x1;control</Key>" in answer and b"<Key>return&#xD;</Key>" in answer, answer
+    S3.put_object(Bucket=name, Key="tab\tand\x01control", Body=b"")
     deleted = S3.delete_objects(Bucket=name, Delete={"Objects": [{"Key": key} for key in ODD_KEYS if "\x01" not in key]})
     assert [version["VersionId"] for version in S3.list_object_versions(Bucket=name)["Versions"]] == ["null"]
     assert "Status" not in S3.get_bucket_versioning(Bucket=name)
@@ -149,7 +162,34 @@ def ranges_and_conditions_hold():
         assert got["Body"].read() == bytes(expected), asked
         assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
         assert got["ContentRange"] == f"bytes {expected[0]}-{expected[-1]}/100", got
-    refused("InvalidRange", 416, S3.get_object, Bucket=name, Key="a", Range="bytes=100-")
+    S3.put_object(Bucket=name, Key="empty", Body=b"")
+    for key, size, beyond in [("a", 100, "bytes=100-"), ("a", 100, "bytes=-0"), ("empty", 0, "bytes=0-"), ("empty", 0, "bytes=-1")]:
+        answer = refused("InvalidRange", 416, S3.get_object, Bucket=name, Key=key, Range=beyond)
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        assert (headers["content-range"], headers["content-type"]) == (f"bytes */{size}", "application/xml"), headers
+    # What is no range, or more than one, is as good as none; boto3 signs it.
+    reader = client(os.environ["READ_KEY"], os.environ["READ_SECRET"])
+    for void in ["bytes=5-2", "bytes=0-1,5-6", "bytes=x", "items=0-5", "bytes=", "0-5"]:
+        for call in [S3.get_object, reader.get_object, S3.head_object]:
+            got = call(Bucket=name, Key="a", Range=void)
+            assert got["ResponseMetadata"]["HTTPStatusCode"] == 200 and got["ContentLength"] == 100, void
+            assert "ContentRange" not in got and (call == S3.head_object or got["Body"].read() == bytes(range(100))), void
+        refused("NoSuchKey", 404, S3.get_object, Bucket=name, Key="none", Range=void)
+        refused("SignatureDoesNotMatch", 403, client(secret="wrong").get_object, Bucket=name, Key="a", Range=void)
+        changed = signed("GET", f"/{name}/a", headers={"Range": "bytes=0-1"})
+        assert send(changed, change={"Range": void})[:2] == (403, "SignatureDoesNotMatch"), void
+        assert fetch("GET", f"{URL}/{name}/a", headers={"Range": void})[:2] == (403, "AccessDenied"), void
+        presigned = S3.generate_presigned_url("get_object", {"Bucket": name, "Key": "a"}, 60)
+        assert fetch("GET", presigned, headers={"Range": void})[0] == 200, void
+    # A range of the version that one has a piece of.
+    modified = send(signed("GET", f"/{name}/a"))[3]["last-modified"]
+    for version, status in [
+        (etag, 206), (modified, 206), (f"W/{etag}", 200), ('"other"', 200), (etag.strip('"'), 200),
+        ("Wed, 02 Jan 2030 03:04:05 GMT", 200), ("Wed, 02 Jan 2002 03:04:05 GMT", 200),
+    ]:
+        for method in ["GET", "HEAD"]:
+            got = send(signed(method, f"/{name}/a", headers={"Range": "bytes=0-9", "If-Range": version}))
+            assert got[0] == status and got[3]["content-length"] == ("10" if status == 206 else "100"), (version, got)
     large = os.urandom(3 << 20)
     S3.put_object(Bucket=name, Key="large", Body=large)
     assert text(name, "large") == large
@@ -226,7 +266,13 @@ def a_multipart_upload_of_64_mb_is_whole():
             chosen.append({"PartNumber": number, "ETag": put["ETag"], field: put[field]})
         listed = S3.list_parts(Bucket=name, Key="sums", UploadId=begun["UploadId"])
         assert [part[field] for part in listed["Parts"]] == [part[field] for part in chosen]
-        done = S3.complete_multipart_upload(Bucket=name, Key="sums", UploadId=begun["UploadId"], MultipartUpload={"Parts": chosen})
+        complete = {"Bucket": name, "Key": "sums", "UploadId": begun["UploadId"], "MultipartUpload": {"Parts": chosen}}
+        if kind == "FULL_OBJECT":
+            # Of what it makes, not of the request.
+            whole = zlib.crc32(content[:5 << 20] + b"the end").to_bytes(4, "big")
+            refused("BadDigest", 400, S3.complete_multipart_upload, ChecksumCRC32="AAAAAA==", ChecksumType=kind, **complete)
+            complete |= {"ChecksumCRC32": base64.b64encode(whole).decode(), "ChecksumType": kind}
+        done = S3.complete_multipart_upload(**complete)
         assert done["ChecksumType"] == kind and done[field].endswith("-2") == (kind == "COMPOSITE"), done
         # boto3 checks what it gets against it.
         got = S3.get_object(Bucket=name, Key="sums", ChecksumMode="ENABLED")
@@ -255,6 +301,15 @@ def uploads_in_parts_are_refused_copied_listed_and_aborted():
     refused("InvalidRange", 416, S3.upload_part_copy, **at, PartNumber=3, CopySource=f"{name}/source", CopySourceRange="bytes=0-8388608")
     uploads = S3.list_multipart_uploads(Bucket=name)["Uploads"]
     assert [(upload["Key"], upload["UploadId"]) for upload in uploads] == [("a", begun)]
+    others = [(key, S3.create_multipart_upload(Bucket=name, Key=key)["UploadId"]) for key in ["b/1 2", "b/3", "c\r"]]
+    for size in [1, 2, 1000]:
+        pages = list(S3.get_paginator("list_multipart_uploads").paginate(Bucket=name, Delimiter="/", PaginationConfig={"PageSize": size}))
+        assert [upload["Key"] for page in pages for upload in page.get("Uploads", [])] == ["a", "c\r"], pages
+        assert [prefix["Prefix"] for page in pages for prefix in page.get("CommonPrefixes", [])] == ["b/"], pages
+    within = S3.list_multipart_uploads(Bucket=name, Delimiter="/", Prefix="b/", EncodingType="url")
+    assert [upload["Key"] for upload in within["Uploads"]] == ["b/1%202", "b/3"] and within["Delimiter"] == "/", within
+    for key, upload in others:
+        S3.abort_multipart_upload(Bucket=name, Key=key, UploadId=upload)
     parts = S3.list_parts(**at, MaxParts=1)
     assert parts["IsTruncated"] and parts["NextPartNumberMarker"] == 1
     listed = [(part["PartNumber"], part["ETag"]) for page in S3.get_paginator("list_parts").paginate(**at) for part in page["Parts"]]
@@ -305,6 +360,8 @@ def presigned_urls_work_until_they_expire_or_are_changed():
     status, _, content, headers = fetch("GET", get)
     assert (status, content, headers["content-type"]) == (200, b"text", "text/x"), headers
     assert headers["content-security-policy"] == "sandbox" and headers["x-content-type-options"] == "nosniff"
+    for wanted, status in [("image", 200), ("document", 200), ("script", 403), ("worker", 403), ("style", 403)]:
+        assert fetch("GET", get, headers={"Sec-Fetch-Dest": wanted})[0] == status, wanted
     assert fetch("PUT", get, b"other")[:2] == (403, "SignatureDoesNotMatch")
     assert fetch("GET", get.replace("a%20b", "other"))[:2] == (403, "SignatureDoesNotMatch")
     assert fetch("GET", get + "&versionId=x")[:2] == (403, "SignatureDoesNotMatch")
@@ -417,7 +474,6 @@ def chunked_bodies_are_checked_piece_by_piece():
     assert put(chunks) == (200, None)
     assert text("uploading", "chunked") == b"".join(chunks)
     assert "ContentEncoding" not in S3.head_object(Bucket="uploading", Key="chunked")
-    import zlib
     crc = base64.b64encode(zlib.crc32(b"".join(chunks)).to_bytes(4, "big")).decode()
     assert put(chunks, ("x-amz-checksum-crc32", crc)) == (200, None)
     assert S3.head_object(Bucket="uploading", Key="chunked", ChecksumMode="ENABLED")["ChecksumCRC32"] == crc
@@ -436,6 +492,27 @@ def chunked_bodies_are_checked_piece_by_piece():
     assert text("uploading", "chunked") == b"".join(chunks)
 
 
+def a_body_that_comes_too_slowly_is_given_up():
+    def begin(size, content, headers={}):
+        """Sends the head of a put, and of its body only this."""
+        headers = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD", **headers}
+        request = signed("PUT", "/uploading/slow", b"", headers)
+        connection = http.client.HTTPConnection(HOST, timeout=60)
+        connection.putrequest("PUT", "/uploading/slow", skip_host=True)
+        for name, value in {"Host": HOST, **request.headers, "Content-Length": str(size)}.items():
+            connection.putheader(name, value)
+        connection.endheaders(content)
+        answer = connection.getresponse()
+        return answer.status, answer.read().split(b"<Code>")[1].split(b"</Code>")[0].decode()
+    chunks = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-trailer": "x-amz-checksum-crc32"}
+    for size in [60000, 60 << 20]:
+        # More than a second's worth, and then no more.
+        assert begin(size, b"a" * 1001) == (400, "RequestTimeout"), size
+        decoded = {**chunks, "x-amz-decoded-content-length": str(size - 100)}
+        assert begin(size, b"10000\r\n" + b"a" * 1001, decoded) == (400, "RequestTimeout"), size
+    refused("NoSuchKey", 404, S3.get_object, Bucket="uploading", Key="slow")
+
+
 def a_key_does_what_its_scope_allows():
     reader = client(os.environ["READ_KEY"], os.environ["READ_SECRET"])
     writer = client(os.environ["WRITE_KEY"], os.environ["WRITE_SECRET"])
@@ -446,6 +523,50 @@ def a_key_does_what_its_scope_allows():
         refused("AccessDenied", 403, getattr(reader, call), Bucket="uploading", Key="a", **more)
     refused("AccessDenied", 403, writer.create_bucket, Bucket="other")
     refused("AccessDenied", 403, writer.delete_bucket, Bucket="uploading")
+
+
+def bodies_in_xml_are_checked():
+    name = bucket()
+    S3.put_object(Bucket=name, Key="a", Body=b"text")
+    good = b"<Delete><Object><Key>a</Key></Object></Delete>"
+    path = f"/{name}?delete"
+    for wrong in [
+        b"no XML", b"<Delete>", b"<Delete></Other>", good[:-3], good.replace(b"a<", b"\xff<"),
+        good.replace(b"a<", b"&none;<"), good.replace(b"a<", b"&#xZZ;<"), b"<!DOCTYPE a [<!ENTITY b 'a'>]>" + good.replace(b"a<", b"&b;<"),
+    ]:
+        assert send(signed("POST", path, wrong))[:2] == (400, "MalformedXML"), wrong
+    tampered = good.replace(b"a<", b"b<")
+    for tampered_with in [tampered, b""]:
+        assert send(signed("POST", path, good), body=tampered_with)[:2] == (400, "XAmzContentSHA256Mismatch"), tampered_with
+    unsigned = {"x-amz-content-sha256": "UNSIGNED-PAYLOAD"}
+    md5 = {"Content-MD5": base64.b64encode(hashlib.md5(good).digest()).decode()}
+    crc = {"x-amz-checksum-crc32": base64.b64encode(zlib.crc32(good).to_bytes(4, "big")).decode()}
+    for digest in [md5, crc]:
+        assert send(signed("POST", path, tampered, {**unsigned, **digest}))[:2] == (400, "BadDigest"), digest
+    assert send(signed("POST", path, good, {"Content-MD5": "short"}))[:2] == (400, "InvalidDigest")
+    begun = S3.create_multipart_upload(Bucket=name, Key="b")["UploadId"]
+    assert send(signed("POST", f"/{name}/b?uploadId={begun}", b"<Complete"))[:2] == (400, "MalformedXML")
+    assert send(signed("POST", f"/{name}/b?uploadId={begun}", b"x"), body=b"y")[:2] == (400, "XAmzContentSHA256Mismatch")
+    chunked = {"x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-decoded-content-length": "3"}
+    assert send(signed("POST", path, b"3\r\nabc\r\n0\r\n\r\n", chunked))[:2] == (400, "InvalidRequest")
+    # More than was said to come, and less.
+    def endless():
+        return (b" " * (1 << 20) for _ in range(3))
+    assert fetch("POST", URL + path, endless(), dict(signed("POST", path, b"", unsigned).headers.items()))[:2] == (411, "MissingContentLength")
+    presigned = AWSRequest("POST", URL + path)
+    S3SigV4QueryAuth(Credentials(KEY, SECRET), "s3", "us-east-1", expires=60).add_auth(presigned)
+    assert fetch("POST", presigned.url, endless())[:2] == (400, "MaxMessageLengthExceeded")
+    host, port = HOST.split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as half:
+        request = signed("POST", path, good)
+        head = "".join(f"{name}: {value}\r\n" for name, value in {"Host": HOST, **request.headers}.items())
+        half.sendall(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(good)}\r\n\r\n<Delete>".encode())
+        half.shutdown(socket.SHUT_WR)
+        answer = half.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 400") and b"IncompleteBody" in answer, answer
+    assert text(name, "a") == b"text"
+    assert send(signed("POST", path, good, {**md5, **crc}))[0] == 200
+    refused("NoSuchKey", 404, S3.get_object, Bucket=name, Key="a")
 
 
 def limits_are_told_as_s3_tells_them():

@@ -42,6 +42,11 @@ fn wordfreq(directory: &TempDir, args: &[&str]) -> Command {
 
 impl Endpoint {
     fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With these settings of the environment.
+    fn start_with(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let key = |scope: &str| {
             sdk::key(&succeed(wordfreq(&directory, &["key", "create", "--name", scope, "--scope", scope])))
@@ -49,6 +54,7 @@ impl Endpoint {
         let (admin, read, write) = (key("admin"), key("read"), key("write"));
         let mut up =
             wordfreq(&directory, &["up", "--listen", "127.0.0.1:0", "--preset", "fixed", "--max", "1"]);
+        up.envs(settings.iter().copied());
         let mut child = up.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut seen = String::new();
@@ -97,6 +103,19 @@ impl Endpoint {
         command
     }
 
+    /// Has a function of `client.py` meet it.
+    fn meets(&self, name: &str) {
+        let mut command = self.installed("python");
+        command
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/client.py"))
+            .args([name, &self.url])
+            .env("READ_KEY", &self.read.0)
+            .env("READ_SECRET", &self.read.1)
+            .env("WRITE_KEY", &self.write.0)
+            .env("WRITE_SECRET", &self.write.1);
+        succeed(command);
+    }
+
     /// Stops `up`, which must end well.
     fn stop(&mut self) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
@@ -124,16 +143,7 @@ macro_rules! clients {
     ($($name:ident)*) => {$(
         #[test]
         fn $name() {
-            let endpoint = Endpoint::start();
-            let mut command = endpoint.installed("python");
-            command
-                .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/s3/client.py"))
-                .args([stringify!($name), &endpoint.url])
-                .env("READ_KEY", &endpoint.read.0)
-                .env("READ_SECRET", &endpoint.read.1)
-                .env("WRITE_KEY", &endpoint.write.0)
-                .env("WRITE_SECRET", &endpoint.write.1);
-            succeed(command);
+            Endpoint::start().meets(stringify!($name));
         }
     )*};
 }
@@ -151,7 +161,14 @@ clients! {
     who_is_not_who_they_say_gets_nothing
     chunked_bodies_are_checked_piece_by_piece
     a_key_does_what_its_scope_allows
+    bodies_in_xml_are_checked
     limits_are_told_as_s3_tells_them
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_given_up() {
+    let settings = [("WORDFREQ_SERVER_BODY_TIMEOUT_SECONDS", "1"), ("WORDFREQ_SERVER_MIN_BODY_RATE", "1000")];
+    Endpoint::start_with(&settings).meets("a_body_that_comes_too_slowly_is_given_up");
 }
 
 #[test]

@@ -62,7 +62,8 @@ const ANY: [(&str, &str); 7] = [
 const NOT_FOUND: (&str, &str) = ("404", "What was asked for is not there");
 
 /// What is answered to a body.
-const OF_BODIES: [(&str, &str); 4] = [
+const OF_BODIES: [(&str, &str); 5] = [
+    ("408", "The body came too slowly"),
     ("413", "The body is too long"),
     ("415", "The body is of another kind than it must be"),
     ("422", "The body is JSON, and not what it must be"),
@@ -99,7 +100,7 @@ impl Modify for Problems {
         for item in description.paths.paths.values_mut() {
             for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete] {
                 let Some(operation) = operation else { continue };
-                let of_body = if operation.request_body.is_some() { &OF_BODIES[..] } else { &OF_BODIES[2..] };
+                let of_body = if operation.request_body.is_some() { &OF_BODIES[..] } else { &OF_BODIES[3..] };
                 for (status, what) in ANY.iter().chain([&NOT_FOUND]).chain(of_body) {
                     add(operation, status, what);
                 }

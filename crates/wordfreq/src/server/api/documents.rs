@@ -23,10 +23,10 @@ use wordfreq_pipeline::embedded::{
 use wordfreq_pipeline::{BackendError, DocumentId};
 
 use super::input::{Params, document_id};
-use super::listing::{self, ItemsPage, ListFormat, Want};
-use crate::server::App;
+use super::listing::{self, ItemsPage, ListFormat, PageParams, Paged, Want};
 use crate::server::access::{MayRead, MayWrite};
 use crate::server::problem::Problem;
+use crate::server::{App, elsewhere, hex};
 
 /// Of a table, if nobody says how much.
 const DEFAULT_TOP: usize = 100;
@@ -244,20 +244,10 @@ pub(super) struct ListParams {
     /// Of which this became.
     #[param(inline)]
     state: Option<DocumentState>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
 }
 
 /// Lists documents in the order of their names.
-#[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams), responses(
+#[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams, PageParams), responses(
     (status = 200, content(
         (ItemsPage<DocumentItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -265,11 +255,9 @@ pub(super) struct ListParams {
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<ListParams>,
+    Paged(want, params): Paged<ListParams>,
 ) -> Result<Response, Problem> {
-    let ListParams { bucket, prefix, q, state, cursor, limit, format, raw } = params;
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
+    let ListParams { bucket, prefix, q, state } = params;
     if let Some(bucket) = &bucket {
         document_id(bucket, "-")?;
     }
@@ -415,7 +403,7 @@ pub(super) async fn content(
         return Ok(Json(Preview { text, truncated: bytes > PREVIEW_BYTES }).into_response());
     }
     let pieces = stream::try_unfold(file, |mut file| async move {
-        let piece = tokio::task::spawn_blocking(move || {
+        let piece = elsewhere(move || {
             let mut piece = vec![0; PIECE_BYTES];
             let read = file.read(&mut piece)?;
             piece.truncate(read);
@@ -510,11 +498,7 @@ async fn stage(app: &Arc<App>, body: Body) -> Result<(Staging, String), Problem>
     let mut pieces = body.into_data_stream();
     let (mut taken, mut ready, mut tag) = (0, Vec::new(), Md5::new());
     loop {
-        let piece = pieces
-            .next()
-            .await
-            .transpose()
-            .map_err(|error| Problem::bad_request(format!("the body ended early: {error}")))?;
+        let piece = pieces.next().await.transpose().map_err(|error| Problem::of_body(&error))?;
         let is_end = piece.is_none();
         if let Some(piece) = piece {
             taken += piece.len() as u64;
@@ -534,8 +518,7 @@ async fn stage(app: &Arc<App>, body: Body) -> Result<(Staging, String), Problem>
                 .await?;
         }
         if is_end {
-            let tag: String = tag.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            return Ok((staging, tag));
+            return Ok((staging, hex(&tag.finalize())));
         }
     }
 }
@@ -572,18 +555,12 @@ pub(super) async fn recount(
     let id = name.id()?;
     // It becomes a message again, like one that was put.
     app.admit().await?;
-    if listed(&app, &id).await?.state == DocumentState::Kept {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "keeps",
-            format!(
-                "the bucket {} keeps documents and does not count them: copy the document to one that triggers",
-                id.bucket()
-            ),
-        ));
-    }
     let wanted = id.clone();
-    let recounted = app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?;
-    recounted.ok_or_else(|| no_document(&id))?;
+    app.blocking(move |embedded| embedded.bucket.recount(&wanted)).await?.map_err(
+        |refused| match refused {
+            Refused::Keeps => Problem::new(StatusCode::CONFLICT, "keeps", refused.to_string()),
+            _ => no_document(&id),
+        },
+    )?;
     Ok((StatusCode::ACCEPTED, Json(listed(&app, &id).await?)))
 }

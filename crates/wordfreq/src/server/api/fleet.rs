@@ -7,7 +7,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use wordfreq_core::scaling::{AlarmTransition, Bounds, InstanceState, Moment};
 use wordfreq_pipeline::Timestamp;
@@ -15,7 +14,7 @@ use wordfreq_pipeline::embedded::{AlarmRule, Embedded, FleetView, KeptActivity, 
 use wordfreq_pipeline::fleet::Member;
 
 use super::input::{Body, Params};
-use super::listing::{self, ItemsPage, ListFormat, Want};
+use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
 use crate::server::App;
 use crate::server::access::{MayAdminister, MayRead};
 use crate::server::problem::Problem;
@@ -179,29 +178,6 @@ pub(super) async fn set_bounds(
     Ok(Json(fleet(&app).await?))
 }
 
-/// How to list what happened.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct PastParams {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
-}
-
-impl PastParams {
-    fn want(self, headers: &HeaderMap) -> Result<Want, Problem> {
-        Want::new(self.format, self.raw, self.limit, self.cursor, headers)
-    }
-}
-
 /// Something done to an instance.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Activity)]
@@ -238,7 +214,7 @@ impl From<KeptActivity> for ActivityItem {
 }
 
 /// Lists what was done to instances, newest first.
-#[utoipa::path(get, path = "/api/v1/fleet/activities", tag = "fleet", params(PastParams), responses(
+#[utoipa::path(get, path = "/api/v1/fleet/activities", tag = "fleet", params(PageParams), responses(
     (status = 200, content(
         (ItemsPage<ActivityItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -246,13 +222,12 @@ impl From<KeptActivity> for ActivityItem {
 pub(super) async fn activities(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<PastParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
     let fetch = |embedded: &Embedded, before: Option<i64>, limit: usize| {
         Ok(embedded.catalogue.activities(before, limit)?.map(|(_, activity)| ActivityItem::from(activity)))
     };
-    listing::answer(app, params.want(&headers)?, "activities", ACTIVITY_COLUMNS, fetch).await
+    listing::answer(app, want, "activities", ACTIVITY_COLUMNS, fetch).await
 }
 
 /// An alarm, and how it stands.
@@ -325,7 +300,7 @@ impl From<AlarmTransition> for TransitionItem {
 }
 
 /// Lists the changes of alarms' states, newest first.
-#[utoipa::path(get, path = "/api/v1/fleet/alarms/history", tag = "fleet", params(PastParams), responses(
+#[utoipa::path(get, path = "/api/v1/fleet/alarms/history", tag = "fleet", params(PageParams), responses(
     (status = 200, content(
         (ItemsPage<TransitionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -333,14 +308,13 @@ impl From<AlarmTransition> for TransitionItem {
 pub(super) async fn alarm_history(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<PastParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
     let fetch = |embedded: &Embedded, before: Option<i64>, limit: usize| {
         let page = embedded.catalogue.transitions(before, limit)?;
         Ok(page.map(|(_, transition)| TransitionItem::from(transition)))
     };
-    listing::answer(app, params.want(&headers)?, "alarm-history", TRANSITION_COLUMNS, fetch).await
+    listing::answer(app, want, "alarm-history", TRANSITION_COLUMNS, fetch).await
 }
 
 /// How much of the past.

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use wordfreq_pipeline::DocumentId;
 
+use crate::server::paced::TooSlow;
 use crate::server::problem::Problem;
 
 /// The query of a request.
@@ -18,17 +19,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        // A name that is not UTF-8 must not become another name.
-        if percent_decode_str(parts.uri.query().unwrap_or_default()).decode_utf8().is_err() {
-            return Err(Problem::bad_request("the query must be UTF-8, percent-encoded"));
-        }
-        match Query::try_from_uri(&parts.uri) {
-            Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::bad_request(format!(
-                "{}: /api/v1/openapi.json describes what may be asked",
-                rejection.body_text()
-            ))),
-        }
+        params(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+/// What a query says.
+pub(super) fn params<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    // A name that is not UTF-8 must not become another name.
+    if percent_decode_str(query).decode_utf8().is_err() {
+        return Err(Problem::bad_request("the query must be UTF-8, percent-encoded"));
+    }
+    let uri = format!("/?{query}").parse().map_err(|_| Problem::bad_request("the query makes no sense"))?;
+    match Query::try_from_uri(&uri) {
+        Ok(Query(params)) => Ok(params),
+        Err(rejection) => Err(Problem::bad_request(format!(
+            "{}: /api/v1/openapi.json describes what may be asked",
+            rejection.body_text()
+        ))),
     }
 }
 
@@ -51,6 +58,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
                     ),
                     JsonRejection::JsonDataError(_) => {
                         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "unprocessable", text)
+                    }
+                    JsonRejection::BytesRejection(unread) if TooSlow::of(unread).is_some() => {
+                        Problem::of_body(unread)
                     }
                     _ => match rejection.into_response().status() {
                         StatusCode::PAYLOAD_TOO_LARGE => Problem::new(

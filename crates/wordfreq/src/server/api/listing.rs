@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use futures_util::stream;
 use http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderMap};
+use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wordfreq_pipeline::BackendError;
 use wordfreq_pipeline::embedded::{Embedded, Page};
 
+use super::input;
 use crate::output::{Style, csv_cell};
 use crate::server::App;
 use crate::server::problem::Problem;
@@ -37,6 +41,49 @@ pub(super) enum ListFormat {
     Ndjson,
 }
 
+/// What page of a list, and in which form.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageParams {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// The most items of a page.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+    /// The form, over what `Accept` says.
+    #[param(inline)]
+    format: Option<ListFormat>,
+    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
+    raw: Option<bool>,
+}
+
+/// The parameters of [`PageParams`].
+const OF_PAGES: [&str; 4] = ["cursor", "limit", "format", "raw"];
+
+/// What a request for a list says: of the page, and of what is to be in the list.
+pub(super) struct Paged<F>(pub(super) Want, pub(super) F);
+
+/// Of a list that has all there is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoFilter {}
+
+impl<F: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Paged<F> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let is_of_pages = |pair: &&str| {
+            let name = percent_decode_str(pair.split('=').next().unwrap_or_default());
+            OF_PAGES.iter().any(|known| name.clone().eq(known.bytes()))
+        };
+        let (of_page, of_list): (Vec<_>, Vec<_>) = query.split('&').partition(is_of_pages);
+        let page = input::params(&of_page.join("&"))?;
+        Ok(Self(Want::new(page, &parts.headers)?, input::params(&of_list.join("&"))?))
+    }
+}
+
 /// What a request says about the form of a list.
 #[derive(Clone, Debug)]
 pub(super) struct Want {
@@ -48,13 +95,8 @@ pub(super) struct Want {
 
 impl Want {
     /// From the parameters, and from what the client accepts.
-    pub(super) fn new(
-        format: Option<ListFormat>,
-        raw: Option<bool>,
-        limit: Option<u32>,
-        cursor: Option<String>,
-        headers: &HeaderMap,
-    ) -> Result<Self, Problem> {
+    fn new(params: PageParams, headers: &HeaderMap) -> Result<Self, Problem> {
+        let PageParams { cursor, limit, format, raw } = params;
         if limit.is_some_and(|limit| !(1..=MAX_LIMIT).contains(&limit)) {
             return Err(Problem::bad_request(format!("limit must be 1 to {MAX_LIMIT}")));
         }

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use http::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use wordfreq_pipeline::embedded::{Embedded, Purge, Throughput};
 use wordfreq_pipeline::queue::{DeadLetter, Depth, Redrive};
 use wordfreq_pipeline::{DocumentEvent, Queue as _, Timestamp};
 
-use super::input::{Body, Params};
-use super::listing::{self, ItemsPage, ListFormat, Want};
+use super::input::Body;
+use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
 use crate::server::App;
 use crate::server::access::{MayAdminister, MayRead, MayWrite};
 use crate::server::problem::Problem;
@@ -57,23 +56,6 @@ impl QueueStatus {
 #[utoipa::path(get, path = "/api/v1/queue", tag = "queue", responses((status = 200, body = QueueStatus)))]
 pub(super) async fn status(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<QueueStatus>, Problem> {
     Ok(Json(QueueStatus::new(app.blocking(|embedded| embedded.catalogue.queue()).await?)))
-}
-
-/// How to list dead letters.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListParams {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
 }
 
 /// A message that was given up.
@@ -121,7 +103,7 @@ impl From<DeadLetter> for DeadLetterItem {
 }
 
 /// Lists the messages that were given up, oldest death first.
-#[utoipa::path(get, path = "/api/v1/queue/dead-letters", tag = "queue", params(ListParams), responses(
+#[utoipa::path(get, path = "/api/v1/queue/dead-letters", tag = "queue", params(PageParams), responses(
     (status = 200, content(
         (ItemsPage<DeadLetterItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -129,11 +111,8 @@ impl From<DeadLetter> for DeadLetterItem {
 pub(super) async fn dead_letters(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<ListParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
-    let ListParams { cursor, limit, format, raw } = params;
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
     let fetch = |embedded: &Embedded, after: Option<(i64, i64)>, limit: usize| {
         let after = after.map(|(died_at, id)| (Timestamp(died_at), id));
         let page = embedded.catalogue.dead_letters(after, limit)?.map(DeadLetterItem::from);
@@ -178,6 +157,8 @@ pub(super) async fn redrive(
         }
         _ => return Err(Problem::bad_request("say either {\"ids\":[...]} or {\"all\":true}")),
     };
+    // They become messages that wait, like those of documents that are put.
+    app.admit().await?;
     let redriven = app.blocking(move |embedded| embedded.queue.redrive(&which)).await?;
     Ok(Json(Redriven { redriven }))
 }

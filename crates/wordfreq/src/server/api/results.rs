@@ -14,7 +14,7 @@ use wordfreq_pipeline::results::ResultSummary;
 
 use super::documents::{COUNT_COLUMNS, WordCount, shown_sequence, table_limit, word_counts};
 use super::input::{Params, document_id};
-use super::listing::{self, ItemsPage, ListFormat, Want};
+use super::listing::{self, ItemsPage, ListFormat, NoFilter, PageParams, Paged, Want};
 use crate::server::App;
 use crate::server::access::MayRead;
 use crate::server::problem::Problem;
@@ -69,25 +69,8 @@ impl From<ResultSummary> for ResultItem {
     }
 }
 
-/// How to list results.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListParams {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
-}
-
 /// Lists results in the order of their documents' names, whatever became of the documents since.
-#[utoipa::path(get, path = "/api/v1/results", tag = "documents", params(ListParams), responses(
+#[utoipa::path(get, path = "/api/v1/results", tag = "documents", params(PageParams), responses(
     (status = 200, content(
         (ItemsPage<ResultItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -95,11 +78,8 @@ pub(super) struct ListParams {
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<ListParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
-    let ListParams { cursor, limit, format, raw } = params;
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
     let fetch = |embedded: &Embedded, after: Option<DocumentId>, limit: usize| {
         Ok(embedded.catalogue.results(after.as_ref(), limit)?.map(ResultItem::from))
     };

@@ -19,7 +19,7 @@ use wordfreq_pipeline::embedded::{Delivery, Embedded, Page, Subscription};
 use wordfreq_pipeline::{BackendError, ErrorKind, Timestamp};
 
 use super::input::{Body, Params};
-use super::listing::{self, ItemsPage, ListFormat, Want};
+use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
 use crate::server::App;
 use crate::server::access::MayAdminister;
 use crate::server::notify::confirmation::NotConfirmed;
@@ -143,23 +143,6 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(body)).into_response())
 }
 
-/// How to list.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct ListParams {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
-}
-
 /// A page of what was fetched with one item more than fits: whether there is a next page shows in that.
 fn page<T, U: From<T>, C>(mut found: Vec<T>, limit: usize, place: impl Fn(&T) -> C) -> Page<U, C> {
     let goes_on = found.len() > limit;
@@ -169,7 +152,7 @@ fn page<T, U: From<T>, C>(mut found: Vec<T>, limit: usize, place: impl Fn(&T) ->
 }
 
 /// Lists the subscriptions in the order of their making.
-#[utoipa::path(get, path = "/api/v1/subscriptions", tag = "subscriptions", params(ListParams), responses(
+#[utoipa::path(get, path = "/api/v1/subscriptions", tag = "subscriptions", params(PageParams), responses(
     (status = 200, content(
         (ItemsPage<SubscriptionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -177,10 +160,8 @@ fn page<T, U: From<T>, C>(mut found: Vec<T>, limit: usize, place: impl Fn(&T) ->
 pub(super) async fn list(
     _: MayAdminister,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(ListParams { cursor, limit, format, raw }): Params<ListParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
     let fetch = |embedded: &Embedded, after: Option<String>, limit: usize| {
         let found = embedded.subscriptions.list(after.as_deref(), limit + 1)?;
         Ok(page::<_, SubscriptionItem, _>(found, limit, |last: &Subscription| last.id.clone()))
@@ -294,7 +275,7 @@ const DELIVERY_COLUMNS: &[&str] = &[
 
 /// Lists what a subscription was told and is to be told, newest first; what is done is kept for 14 days.
 #[utoipa::path(get, path = "/api/v1/subscriptions/{id}/deliveries", tag = "subscriptions",
-    params(("id" = String, Path), ListParams), responses(
+    params(("id" = String, Path), PageParams), responses(
     (status = 200, content(
         (ItemsPage<DeliveryItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -302,11 +283,9 @@ const DELIVERY_COLUMNS: &[&str] = &[
 pub(super) async fn deliveries(
     _: MayAdminister,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
     Id(id): Id,
-    Params(ListParams { cursor, limit, format, raw }): Params<ListParams>,
+    Paged(want, NoFilter {}): Paged<NoFilter>,
 ) -> Result<Response, Problem> {
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
     let fetch = move |embedded: &Embedded, below: Option<i64>, limit: usize| {
         let found = embedded.subscriptions.deliveries(&id, below, limit + 1)?;
         Ok(page::<_, DeliveryItem, _>(found, limit, |last: &Delivery| last.id))

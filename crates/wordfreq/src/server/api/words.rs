@@ -15,7 +15,7 @@ use wordfreq_pipeline::embedded::{Embedded, Occurrence, Page, RankedWord, Rankin
 
 use super::documents::{COUNT_COLUMNS, WordCount, table_limit};
 use super::input::Params;
-use super::listing::{self, ItemsPage, ListFormat, Want};
+use super::listing::{self, ItemsPage, ListFormat, PageParams, Paged, Want};
 use crate::server::App;
 use crate::server::access::MayRead;
 use crate::server::problem::Problem;
@@ -192,16 +192,6 @@ pub(super) struct ListParams {
     prefix: Option<String>,
     /// Words with this in them.
     q: Option<String>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
 }
 
 /// A word in its place.
@@ -242,7 +232,7 @@ pub(super) struct WordsPage {
 
 /// Lists words by rank. While documents are being counted the list may be a moment old: the more words there are, the
 /// longer the moment.
-#[utoipa::path(get, path = "/api/v1/words", tag = "words", params(ListParams), responses(
+#[utoipa::path(get, path = "/api/v1/words", tag = "words", params(ListParams, PageParams), responses(
     (status = 200, content(
         (WordsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -250,11 +240,9 @@ pub(super) struct WordsPage {
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<ListParams>,
+    Paged(want, params): Paged<ListParams>,
 ) -> Result<Response, Problem> {
-    let ListParams { prefix, q, cursor, limit, format, raw } = params;
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
+    let ListParams { prefix, q } = params;
     let (prefix, containing) =
         (prefix.unwrap_or_default().to_lowercase(), q.unwrap_or_default().to_lowercase());
     let ranking = app.look(|embedded| embedded.catalogue.recent_ranking()).await?;
@@ -391,16 +379,6 @@ pub(super) struct OccurrencesParams {
     /// The word, as `GET /api/v1/word` takes it.
     #[param(max_length = 1024)]
     word: String,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// The most items of a page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// The form, over what `Accept` says.
-    #[param(inline)]
-    format: Option<ListFormat>,
-    /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
-    raw: Option<bool>,
 }
 
 /// A document in which a word stands.
@@ -434,7 +412,7 @@ impl From<Occurrence> for OccurrenceItem {
 
 /// Lists the documents in which a word stands, in the order of their names. They are looked for in their tables, so many
 /// for a page: a page may hold none and yet not be the last.
-#[utoipa::path(get, path = "/api/v1/word/documents", tag = "words", params(OccurrencesParams), responses(
+#[utoipa::path(get, path = "/api/v1/word/documents", tag = "words", params(OccurrencesParams, PageParams), responses(
     (status = 200, content(
         (ItemsPage<OccurrenceItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
@@ -442,11 +420,9 @@ impl From<Occurrence> for OccurrenceItem {
 pub(super) async fn documents(
     _: MayRead,
     State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    Params(params): Params<OccurrencesParams>,
+    Paged(want, params): Paged<OccurrencesParams>,
 ) -> Result<Response, Problem> {
-    let OccurrencesParams { word, cursor, limit, format, raw } = params;
-    let want = Want::new(format, raw, limit, cursor, &headers)?;
+    let OccurrencesParams { word } = params;
     let word = app.look(move |embedded| embedded.catalogue.as_counted(&word)).await?;
     let fetch = move |embedded: &Embedded, after: Option<DocumentId>, limit: usize| {
         Ok(embedded.catalogue.documents_of_word(&word, after.as_ref(), limit)?.map(OccurrenceItem::from))

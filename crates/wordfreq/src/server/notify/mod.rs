@@ -28,6 +28,7 @@ use wordfreq_pipeline::{BackendError, Drain, ErrorKind, Timestamp, failpoint};
 
 use crate::config::NotifyConfig;
 use mail::Mailer;
+use registrar::NO_LINK;
 pub use registrar::Registrar;
 pub use schedule::Pace;
 use schedule::{back_off, given_up_before, next_try};
@@ -107,14 +108,14 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// One by these settings; `public_url` is how others reach this server.
+    /// One by these settings; `public_url` is how others reach this server, where that is known.
     ///
     /// # Errors
     /// When a file that the settings name cannot be used; those of the data directory.
     pub fn new(
         embedded: Arc<Embedded>,
         config: &NotifyConfig,
-        public_url: String,
+        public_url: Option<String>,
         pace: Pace,
     ) -> anyhow::Result<Arc<Self>> {
         Ok(Arc::new(Self {
@@ -368,7 +369,9 @@ impl Notifier {
         let (subject, text) = if ready.is_confirmed {
             mail::digest(&waiting, &ready.id)
         } else {
-            let url = self.registrar.url(&self.registrar.confirmations.token(&ready.id));
+            let Some(url) = self.registrar.url(&self.registrar.confirmations.token(&ready.id)) else {
+                return self.pause(ready, &[], None, NO_LINK);
+            };
             let events = named(&subscriptions.get(&ready.id)?.events);
             mail::confirmation(&url, &ready.target, &events)
         };

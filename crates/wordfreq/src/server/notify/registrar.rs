@@ -15,18 +15,22 @@ pub struct Registrar {
     pub(super) allowed: Allowed,
     has_mail: bool,
     pub(super) confirmations: Confirmations,
-    public_url: String,
+    public_url: Option<String>,
 }
 
+/// Why nobody can follow a link.
+pub(super) const NO_LINK: &str = "a mail is confirmed by a link, and the server listens on every address and knows none that \
+                                  others reach it by: set server.public_url";
+
 impl Registrar {
-    /// One by these settings; `public_url` is how others reach this server.
+    /// One by these settings; `public_url` is how others reach this server, where that is known.
     ///
     /// # Errors
     /// Those of the data directory.
     pub fn new(
         config: &NotifyConfig,
         subscriptions: &Subscriptions,
-        public_url: String,
+        public_url: Option<String>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             allowed: config.allow.value.clone(),
@@ -54,6 +58,10 @@ impl Registrar {
             return Err(
                 invalid("there is no mail server to send by: set smtp.host and smtp.from".into()).into()
             );
+        }
+        // A webhook can answer.
+        if !is_webhook && self.public_url.is_none() {
+            return Err(invalid(NO_LINK.into()).into());
         }
         if let Some(bucket) = bucket {
             DocumentId::new(bucket, "any")?;
@@ -94,8 +102,9 @@ impl Registrar {
         })
     }
 
-    /// The address that confirms, for whoever has this token.
-    pub(super) fn url(&self, token: &str) -> String {
-        format!("{}/api/v1/subscriptions/confirm?token={token}", self.public_url)
+    /// The address that confirms, for whoever has this token, if there is one that others reach.
+    pub(super) fn url(&self, token: &str) -> Option<String> {
+        let public_url = self.public_url.as_ref()?;
+        Some(format!("{public_url}/api/v1/subscriptions/confirm?token={token}"))
     }
 }

@@ -20,6 +20,7 @@ use wordfreq_pipeline::Timestamp;
 use wordfreq_pipeline::embedded::Secret;
 
 use super::target::{Allowed, is_public, judge_name, port};
+use crate::server::hex;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const WHOLE_WITHIN: Duration = Duration::from_secs(15);
@@ -158,10 +159,6 @@ pub fn signature(secret: &Secret, now: Timestamp, body: &str) -> String {
     mac.update(format!("{time}.").as_bytes());
     mac.update(body.as_bytes());
     format!("t={time},v1={}", hex(&mac.finalize().into_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Resolves names for the client itself, so that the address that was judged is the one that is dialled.

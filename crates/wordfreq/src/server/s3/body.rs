@@ -7,15 +7,17 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use futures_util::StreamExt as _;
+use http::HeaderMap;
 use md5::{Digest as _, Md5};
 use s3s::dto::StreamingBlob;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, StdError, TrailingHeaders, s3_error};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, oneshot};
 use wordfreq_pipeline::embedded::{Bucket, ChecksumAlgorithm, Staged, Staging};
 
 use super::checksum::{self, Claim, Hasher};
 use super::{failed, guard, panicked};
+use crate::server::paced::{TOO_SLOWLY, TooSlow};
+use crate::server::{elsewhere, hex};
 
 /// The largest object of one put, and the largest part.
 pub(super) const MAX_PUT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
@@ -40,7 +42,11 @@ pub(super) struct Intake {
 /// A body that has arrived and is what it was said to be.
 pub(super) struct Received {
     pub(super) staged: Staged,
-    /// Its MD5.
+    pub(super) digests: Digests,
+}
+
+/// What a body turned out to be.
+pub(super) struct Digests {
     pub(super) md5: [u8; 16],
     /// Its checksum, where one was asked for.
     pub(super) checksum: Option<(ChecksumAlgorithm, String)>,
@@ -48,29 +54,82 @@ pub(super) struct Received {
 
 impl Received {
     pub(super) fn etag(&self) -> String {
-        hex(&self.md5)
+        hex(&self.digests.md5)
     }
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What the request says that its body is.
-struct Expected {
-    bytes: u64,
+/// What the request says of its body.
+pub(super) struct Expected {
     md5: Option<[u8; 16]>,
     claim: Claim,
     trailers: Option<TrailingHeaders>,
 }
 
-struct Hashers {
+impl Expected {
+    pub(super) fn of(
+        headers: &HeaderMap,
+        content_md5: Option<&str>,
+        trailers: Option<TrailingHeaders>,
+    ) -> S3Result<Self> {
+        let claim = Claim::of(headers)?;
+        let md5 = content_md5.map(|text| {
+            let digest = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+            digest.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not 16 bytes in Base64"))
+        });
+        Ok(Self { md5: md5.transpose()?, claim, trailers })
+    }
+
+    /// Which checksum it speaks of.
+    pub(super) fn algorithm(&self) -> Option<ChecksumAlgorithm> {
+        self.claim.algorithm
+    }
+
+    /// Whether what has arrived is that.
+    pub(super) fn check(&self, hashers: Hashers) -> S3Result<Digests> {
+        let md5: [u8; 16] = hashers.md5.finalize().into();
+        if self.md5.is_some_and(|expected| expected != md5) {
+            return Err(s3_error!(BadDigest, "Content-MD5 does not match what has arrived"));
+        }
+        let checksum = hashers.checksum.map(|(algorithm, hasher)| (algorithm, hasher.finish()));
+        let trailing = if self.claim.is_trailing {
+            let algorithm = self.claim.algorithm.ok_or_else(|| s3_error!(InternalError))?;
+            let value = self.trailers.as_ref().and_then(|trailers| {
+                let text = |headers: &HeaderMap| {
+                    Some(headers.get(checksum::header(algorithm))?.to_str().ok()?.to_owned())
+                };
+                trailers.read(text).flatten()
+            });
+            Some(value.ok_or_else(|| {
+                unnamed(
+                    "MalformedTrailerError",
+                    "the body ends without the trailer that x-amz-trailer names".into(),
+                )
+            })?)
+        } else {
+            None
+        };
+        if let Some(expected) = self.claim.value.as_ref().or(trailing.as_ref())
+            && checksum.as_ref().is_none_or(|(_, value)| value != expected)
+        {
+            return Err(s3_error!(BadDigest, "the checksum does not match what has arrived"));
+        }
+        Ok(Digests { md5, checksum })
+    }
+}
+
+/// Computes what is said of a body, while it comes.
+pub(super) struct Hashers {
     md5: Md5,
     checksum: Option<(ChecksumAlgorithm, Hasher)>,
 }
 
 impl Hashers {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn new(algorithm: Option<ChecksumAlgorithm>) -> Self {
+        let checksum = algorithm.map(|algorithm| (algorithm, Hasher::new(algorithm)));
+        Self { md5: Md5::new(), checksum }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
         if let Some((_, hasher)) = &mut self.checksum {
             hasher.update(bytes);
@@ -93,8 +152,8 @@ impl Intake {
         content_md5: Option<&str>,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> S3Result<Received> {
-        let claim = Claim::of(&request.headers)?;
-        if let (Some(algorithm), Some(claimed)) = (algorithm, claim.algorithm)
+        let expected = Expected::of(&request.headers, content_md5, request.trailing_headers.take())?;
+        if let (Some(algorithm), Some(claimed)) = (algorithm, expected.algorithm())
             && algorithm != claimed
         {
             return Err(s3_error!(
@@ -114,17 +173,7 @@ impl Intake {
             error.set_status_code(http::StatusCode::PAYLOAD_TOO_LARGE);
             return Err(error);
         }
-        let md5 = content_md5.map(|text| {
-            let digest = BASE64_STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-            digest.ok_or_else(|| s3_error!(InvalidDigest, "Content-MD5 is not 16 bytes in Base64"))
-        });
-        let algorithm = algorithm.or(claim.algorithm);
-        let expected =
-            Expected { bytes, md5: md5.transpose()?, claim, trailers: request.trailing_headers.take() };
-        let hashers = Hashers {
-            md5: Md5::new(),
-            checksum: algorithm.map(|algorithm| (algorithm, Hasher::new(algorithm))),
-        };
+        let hashers = Hashers::new(algorithm.or(expected.algorithm()));
         let body = body.unwrap_or_else(|| StreamingBlob::from(s3s::Body::empty()));
         let small = usize::try_from(bytes).ok().filter(|bytes| *bytes <= SMALL_BYTES);
         let kib = small.map_or(2 * PIECE_BYTES, |bytes| bytes).div_ceil(1024).max(1);
@@ -135,7 +184,7 @@ impl Intake {
         };
         match small {
             Some(bytes) => receive_small(bucket.clone(), body, bytes, hashers, expected).await,
-            None => receive_large(bucket.clone(), body, hashers, expected).await,
+            None => receive_large(bucket.clone(), body, bytes, hashers, expected).await,
         }
     }
 }
@@ -155,11 +204,11 @@ async fn receive_small(
         }
         whole.extend_from_slice(&piece);
     }
-    let received = tokio::task::spawn_blocking(move || {
+    let received = elsewhere(move || {
         hashers.update(&whole);
         let mut staging = bucket.begin_staging().map_err(failed)?;
         staging.write(&whole).map_err(failed)?;
-        check(staging.finish().map_err(failed)?, hashers, &expected)
+        check(staging.finish().map_err(failed)?, bytes as u64, hashers, &expected)
     });
     received.await.map_err(panicked)?
 }
@@ -167,10 +216,11 @@ async fn receive_small(
 async fn receive_large(
     bucket: Bucket,
     mut body: StreamingBlob,
+    length: u64,
     hashers: Hashers,
     expected: Expected,
 ) -> S3Result<Received> {
-    let begin = tokio::task::spawn_blocking(move || bucket.begin_staging().map_err(failed));
+    let begin = elsewhere(move || bucket.begin_staging().map_err(failed));
     let staging = begin.await.map_err(panicked)??;
     let mut writing = Writing::Idle(Box::new((staging, hashers)));
     let mut piece = Vec::with_capacity(PIECE_BYTES);
@@ -178,7 +228,7 @@ async fn receive_large(
     while let Some(bytes) = body.next().await {
         let mut bytes = &bytes.map_err(broken)?[..];
         arrived += bytes.len() as u64;
-        if arrived > expected.bytes {
+        if arrived > length {
             return Err(s3_error!(IncompleteBody, "the body is longer than was said"));
         }
         while !bytes.is_empty() {
@@ -192,21 +242,20 @@ async fn receive_large(
         }
     }
     let (staging, hashers) = *writing.write(piece).await?.finish().await?;
-    let received =
-        tokio::task::spawn_blocking(move || check(staging.finish().map_err(failed)?, hashers, &expected));
+    let received = elsewhere(move || check(staging.finish().map_err(failed)?, length, hashers, &expected));
     received.await.map_err(panicked)?
 }
 
 /// A file that is being written away from the threads that serve.
 enum Writing {
     Idle(Box<(Staging, Hashers)>),
-    Busy(JoinHandle<S3Result<Box<(Staging, Hashers)>>>),
+    Busy(oneshot::Receiver<S3Result<Box<(Staging, Hashers)>>>),
 }
 
 impl Writing {
     async fn write(self, piece: Vec<u8>) -> S3Result<Self> {
         let mut writing = self.finish().await?;
-        Ok(Self::Busy(tokio::task::spawn_blocking(move || {
+        Ok(Self::Busy(elsewhere(move || {
             writing.1.update(&piece);
             writing.0.write(&piece).map_err(failed)?;
             Ok(writing)
@@ -222,49 +271,22 @@ impl Writing {
 }
 
 /// Whether what has arrived is what was said.
-fn check(staged: Staged, hashers: Hashers, expected: &Expected) -> S3Result<Received> {
-    if staged.bytes() != expected.bytes {
-        return Err(s3_error!(IncompleteBody, "{} bytes of {} have arrived", staged.bytes(), expected.bytes));
+fn check(staged: Staged, length: u64, hashers: Hashers, expected: &Expected) -> S3Result<Received> {
+    if staged.bytes() != length {
+        return Err(s3_error!(IncompleteBody, "{} bytes of {length} have arrived", staged.bytes()));
     }
-    let md5: [u8; 16] = hashers.md5.finalize().into();
-    if expected.md5.is_some_and(|expected| expected != md5) {
-        return Err(s3_error!(BadDigest, "Content-MD5 does not match what has arrived"));
-    }
-    let checksum = hashers.checksum.map(|(algorithm, hasher)| (algorithm, hasher.finish()));
-    let trailing = if expected.claim.is_trailing {
-        let algorithm = expected.claim.algorithm.ok_or_else(|| s3_error!(InternalError))?;
-        let value = expected.trailers.as_ref().and_then(|trailers| {
-            let text = |headers: &http::HeaderMap| {
-                Some(headers.get(checksum::header(algorithm))?.to_str().ok()?.to_owned())
-            };
-            trailers.read(text).flatten()
-        });
-        Some(value.ok_or_else(|| {
-            unnamed(
-                "MalformedTrailerError",
-                "the body ends without the trailer that x-amz-trailer names".into(),
-            )
-        })?)
-    } else {
-        None
-    };
-    if let Some(expected) = expected.claim.value.as_ref().or(trailing.as_ref())
-        && checksum.as_ref().is_none_or(|(_, value)| value != expected)
-    {
-        return Err(s3_error!(BadDigest, "the checksum does not match what has arrived"));
-    }
-    Ok(Received { staged, md5, checksum })
+    Ok(Received { staged, digests: expected.check(hashers)? })
 }
 
 /// An error of S3 that s3s has no name for.
-fn unnamed(code: &'static str, message: String) -> S3Error {
+pub(super) fn unnamed(code: &'static str, message: String) -> S3Error {
     let mut error = S3Error::with_message(S3ErrorCode::Custom(code.into()), message);
     error.set_status_code(http::StatusCode::BAD_REQUEST);
     error
 }
 
 /// What a body that broke off is answered. The types of s3s's errors are its own secret; their names are not.
-fn broken(error: StdError) -> S3Error {
+pub(super) fn broken(error: StdError) -> S3Error {
     let text = error.to_string();
     if text.contains("Sha256Mismatch") {
         return unnamed(
@@ -272,12 +294,14 @@ fn broken(error: StdError) -> S3Error {
             "x-amz-content-sha256 does not match what has arrived".into(),
         );
     }
+    if TooSlow::of(&*error).is_some() || text.contains(TOO_SLOWLY) {
+        return S3Error::with_message(S3ErrorCode::RequestTimeout, text);
+    }
     let code = guard::code_of(&*error).unwrap_or(match &text {
         text if text.contains("SignatureMismatch") => S3ErrorCode::SignatureDoesNotMatch,
         text if text.contains("FormatError") => S3ErrorCode::InvalidRequest,
         // Of the guard, within one of theirs that tells no source.
         text if text.contains("is too large: the most is") => S3ErrorCode::InvalidRequest,
-        text if text.contains("timeout") || text.contains("elapsed") => S3ErrorCode::RequestTimeout,
         _ => S3ErrorCode::IncompleteBody,
     });
     S3Error::with_message(code, format!("the body cannot be taken: {text}"))

@@ -53,7 +53,7 @@ pub(super) fn page(asked: Option<i32>) -> S3Result<usize> {
     usize::try_from(asked).map_err(|_| s3_error!(InvalidArgument, "a page cannot have {asked} keys"))
 }
 
-fn not_empty(text: Option<String>) -> Option<String> {
+pub(super) fn not_empty(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
@@ -73,12 +73,9 @@ fn listed(object: &ObjectInfo, written: Written, with_owner: bool) -> Object {
     }
 }
 
-fn prefixes(listed: &Listed, written: Written) -> Option<Vec<CommonPrefix>> {
-    let prefixes: Vec<_> = listed
-        .common_prefixes
-        .iter()
-        .map(|prefix| CommonPrefix { prefix: Some(written.key(prefix)) })
-        .collect();
+pub(super) fn prefixes(prefixes: &[String], written: Written) -> Option<Vec<CommonPrefix>> {
+    let prefixes: Vec<_> =
+        prefixes.iter().map(|prefix| CommonPrefix { prefix: Some(written.key(prefix)) }).collect();
     (!prefixes.is_empty()).then_some(prefixes)
 }
 
@@ -172,7 +169,7 @@ impl Store {
         let is_told = delimiter.is_some_and(|delimiter| !delimiter.is_empty());
         Ok(ListObjectsOutput {
             contents: Some(page.objects.iter().map(|object| listed(object, written, true)).collect()),
-            common_prefixes: prefixes(&page, written),
+            common_prefixes: prefixes(&page.common_prefixes, written),
             is_truncated: Some(page.next.is_some()),
             next_marker: page.next.filter(|_| is_told).map(|next| written.key(&next)),
             max_keys: Some(input.max_keys.unwrap_or(MAX_KEYS).min(MAX_KEYS)),
@@ -204,7 +201,7 @@ impl Store {
         let with_owner = input.fetch_owner == Some(true);
         Ok(ListObjectsV2Output {
             contents: Some(page.objects.iter().map(|object| listed(object, written, with_owner)).collect()),
-            common_prefixes: prefixes(&page, written),
+            common_prefixes: prefixes(&page.common_prefixes, written),
             key_count: i32::try_from(page.objects.len() + page.common_prefixes.len()).ok(),
             is_truncated: Some(page.next.is_some()),
             next_continuation_token: page.next.map(|next| BASE64_STANDARD.encode(next)),
@@ -250,7 +247,7 @@ impl Store {
         };
         Ok(ListObjectVersionsOutput {
             versions: Some(page.objects.iter().map(version).collect()),
-            common_prefixes: prefixes(&page, written),
+            common_prefixes: prefixes(&page.common_prefixes, written),
             is_truncated: Some(page.next.is_some()),
             next_version_id_marker: page.next.is_some().then(|| NO_VERSION.into()),
             next_key_marker: page.next.map(|next| written.key(&next)),

@@ -242,7 +242,7 @@ mod tests {
         // "123456789", as every description of a CRC gives it.
         let of = |algorithm| {
             let bytes = BASE64_STANDARD.decode(checksum(algorithm, b"123456789")).unwrap();
-            bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+            crate::server::hex(&bytes)
         };
         assert_eq!(of(ChecksumAlgorithm::Crc32), "cbf43926");
         assert_eq!(of(ChecksumAlgorithm::Crc32c), "e3069283");

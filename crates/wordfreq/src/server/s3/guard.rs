@@ -27,6 +27,11 @@ const MAX_EXPIRES_SECONDS: u32 = 7 * 24 * 3600;
 /// to 1 MiB.
 const MAX_CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
+/// For what a browser may fetch something from here: for a script to read, to show it alone, or as a picture, sound or film.
+/// Anything else (a script, a style, a worker, a frame) would make what is stored a part of a page that comes from where the
+/// dashboard does.
+const FETCHED_FOR: [&str; 5] = ["empty", "document", "image", "audio", "video"];
+
 /// `SIZE;chunk-signature=SIGNATURE`
 const MAX_CHUNK_LINE_BYTES: usize = 1024;
 
@@ -46,15 +51,22 @@ pub(super) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> S3Result
             return Err(s3_error!(InvalidRequest, "the header {name} is not UTF-8"));
         }
     }
-    // All bodies are XML but those of objects and parts, which have a key in their path. s3s bounds what it reads of them
-    // too, but has no good word for it.
-    let is_object = *method == Method::PUT && uri.path().trim_start_matches('/').contains('/');
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if !is_object && length.is_some_and(|length| length > MAX_XML_BYTES) {
-        return Err(s3_error!(
-            MaxMessageLengthExceeded,
-            "a request has at most {MAX_XML_BYTES} bytes of XML"
-        ));
+    for fetched_for in headers.get_all("sec-fetch-dest") {
+        if !FETCHED_FOR.iter().any(|allowed| fetched_for == allowed) {
+            return Err(s3_error!(
+                AccessDenied,
+                "what is stored is not to be built into a page: a browser wants it as {fetched_for:?}"
+            ));
+        }
+    }
+    if is_xml(method, uri) {
+        let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        if length.is_some_and(|length| length > MAX_XML_BYTES) {
+            return Err(too_long());
+        }
+        if is_chunked(headers) {
+            return Err(s3_error!(InvalidRequest, "XML is sent as a whole, not in chunks that are signed"));
+        }
     }
     // s3s does not know these of a copy, and would make it in spite of them.
     if headers.contains_key("x-amz-copy-source")
@@ -146,6 +158,32 @@ fn check_signed(signed: &str, headers: &HeaderMap, is_presigned: bool) -> S3Resu
         }
     }
     Ok(())
+}
+
+/// Whether the body of a request is XML, as all are but those of objects and parts, which have a key in their path.
+pub(super) fn is_xml(method: &Method, uri: &Uri) -> bool {
+    *method != Method::PUT || !has_key(uri)
+}
+
+/// Whether a request is about an object, and not about a bucket or all of them.
+pub(super) fn has_key(uri: &Uri) -> bool {
+    uri.path().trim_start_matches('/').split_once('/').is_some_and(|(_bucket, key)| !key.is_empty())
+}
+
+/// s3s bounds what it reads of XML too, but has no good word for it.
+pub(super) fn too_long() -> S3Error {
+    s3_error!(MaxMessageLengthExceeded, "a request has at most {MAX_XML_BYTES} bytes of XML")
+}
+
+/// Without what signs it, where that is in the query.
+pub(super) fn without_signature(uri: &Uri) -> S3Result<Uri> {
+    let is_signature = |pair: &&str| {
+        let name = percent_decode_str(pair.split('=').next().unwrap_or_default());
+        name.decode_utf8().is_ok_and(|name| name.starts_with("X-Amz-"))
+    };
+    let query = uri.query().unwrap_or_default();
+    let rest: Vec<_> = query.split('&').filter(|pair| !is_signature(pair)).collect();
+    format!("{}?{}", uri.path(), rest.join("&")).parse().map_err(|_| s3_error!(InvalidURI))
 }
 
 fn malformed() -> S3Error {
@@ -335,6 +373,28 @@ mod tests {
         assert_eq!(answer("/b/k", &with("authorization", BY_HEADER)), "InvalidArgument");
         // What is signed must be there, or s3s leaves it out of what it checks.
         assert_eq!(answer("/b/k", &[SIGNED[0], SIGNED[2], SIGNED[3]]), "SignatureDoesNotMatch");
+    }
+
+    #[test]
+    fn what_is_stored_is_no_part_of_a_page() {
+        let wanted_as = |wanted| answer("/b/k", &[&SIGNED[..], &[("sec-fetch-dest", wanted)]].concat());
+        for free in ["empty", "document", "image", "audio", "video"] {
+            assert_eq!(wanted_as(free), "passed", "{free}");
+        }
+        for part in [
+            "script",
+            "style",
+            "worker",
+            "serviceworker",
+            "audioworklet",
+            "xslt",
+            "iframe",
+            "embed",
+            "new",
+            "",
+        ] {
+            assert_eq!(wanted_as(part), "AccessDenied", "{part}");
+        }
     }
 
     #[test]

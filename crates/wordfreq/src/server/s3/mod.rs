@@ -10,7 +10,9 @@ mod checksum;
 mod guard;
 mod objects;
 mod operations;
+mod ranges;
 mod uploads;
+mod xml;
 
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use futures_util::TryStreamExt as _;
 use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use s3s::access::{S3Access, S3AccessContext};
@@ -29,11 +31,14 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::path::S3Path;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use tokio::sync::oneshot::error::RecvError;
 use wordfreq_pipeline::embedded::{Answer, Bucket, Embedded, Refused, Scope};
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
-use super::App;
+use super::{App, elsewhere};
 use body::Intake;
+use ranges::Unranged;
+use xml::Fault;
 
 /// Who owns everything, as S3 wants it told.
 const OWNER: &str = "wordfreq";
@@ -47,38 +52,32 @@ pub struct S3 {
 impl S3 {
     /// Over the data directory of `app`, for those with a key of it.
     pub fn new(app: Arc<App>) -> Self {
-        let mut builder = S3ServiceBuilder::new(Store { app: app.clone(), intake: Arc::new(Intake::new()) });
-        builder.set_auth(Keys(app.clone()));
-        builder.set_access(Keys(app));
+        let store = Store { app: app.clone(), intake: Arc::new(Intake::new()) };
         let mut config = S3Config::default();
         config.xml_max_body_size = guard::MAX_XML_BYTES;
-        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-        Self { service: builder.build() }
+        let config = Arc::new(StaticConfigProvider::new(Arc::new(config)));
+        let builder = || {
+            let mut builder = S3ServiceBuilder::new(store.clone());
+            builder.set_auth(Keys(app.clone()));
+            builder.set_access(Keys(app.clone()));
+            builder.set_config(config.clone());
+            builder
+        };
+        let mut whole = builder();
+        whole.set_route(Unranged { service: builder().build() });
+        Self { service: whole.build() }
     }
 
     /// Answers a request, however it is signed.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let answered: Result<_, String> = match guard::check(&parts.method, &parts.uri, &parts.headers) {
-            Err(refused) => refused.to_http_response().map_err(|error| error.to_string()),
-            Ok(()) => {
-                let body = if body.is_end_stream() {
-                    // To s3s this is not the same as one whose length nobody knows.
-                    s3s::Body::empty()
-                } else if guard::is_chunked(&parts.headers) {
-                    let chunks = guard::Chunks::new(body.into_data_stream());
-                    s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
-                } else {
-                    s3s::Body::http_body_unsync(body)
-                };
-                self.service
-                    .call(Request::from_parts(parts, body))
-                    .await
-                    .map_err(|error| format!("{error:?}"))
+        let mut response = match self.try_to_answer(request).await {
+            Ok(response) => {
+                let mut response = with_references(response).map(Body::new);
+                if let Some(InPlace(status)) = response.extensions().get() {
+                    *response.status_mut() = *status;
+                }
+                response
             }
-        };
-        let mut response = match answered {
-            Ok(response) => response.map(Body::new),
             Err(error) => {
                 tracing::error!(error, "a request to S3 cannot be answered");
                 let mut response = Response::new(Body::empty());
@@ -91,6 +90,64 @@ impl S3 {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
+    }
+
+    async fn try_to_answer(&self, request: Request<Body>) -> Result<Response<s3s::Body>, String> {
+        let refuse = |refused: S3Error| refused.to_http_response().map_err(|error| error.to_string());
+        let (parts, body) = request.into_parts();
+        if let Err(refused) = guard::check(&parts.method, &parts.uri, &parts.headers) {
+            return refuse(refused);
+        }
+        let fault = Fault::default();
+        let is_xml = guard::is_xml(&parts.method, &parts.uri);
+        let body = if body.is_end_stream() {
+            // Of what only asks, s3s does not care.
+            if is_xml
+                && [Method::POST, Method::PUT].contains(&parts.method)
+                && let Err(refused) = xml::Incoming::check_nothing(&parts)
+            {
+                return refuse(refused);
+            }
+            // To s3s this is not the same as one whose length nobody knows.
+            s3s::Body::empty()
+        } else if is_xml {
+            match xml::Incoming::new(body.into_data_stream(), &parts, fault.clone()) {
+                Ok(body) => s3s::Body::http_body_unsync(StreamBody::new(body.map_ok(Frame::data))),
+                Err(refused) => return refuse(refused),
+            }
+        } else if guard::is_chunked(&parts.headers) {
+            let chunks = guard::Chunks::new(body.into_data_stream());
+            s3s::Body::http_body_unsync(StreamBody::new(chunks.map_ok(Frame::data)))
+        } else {
+            s3s::Body::http_body_unsync(body)
+        };
+        let answered = self.service.call(Request::from_parts(parts, body)).await;
+        match fault.take() {
+            Some(fault) => refuse(fault),
+            None => answered.map_err(|error| format!("{error:?}")),
+        }
+    }
+}
+
+/// What an answer carries that has another status than s3s gives it.
+#[derive(Clone, Copy)]
+struct InPlace(http::StatusCode);
+
+/// What an answer carries whose body is an object: it goes out as it is.
+#[derive(Clone)]
+struct Verbatim;
+
+/// An answer whose XML can be read.
+fn with_references(response: Response<s3s::Body>) -> Response<s3s::Body> {
+    let is_xml = response.headers().get(CONTENT_TYPE).is_some_and(|media| media == "application/xml");
+    if !is_xml || response.extensions().get::<Verbatim>().is_some() {
+        return response;
+    }
+    let written =
+        response.body().bytes().and_then(|xml| xml::with_references(std::str::from_utf8(&xml).ok()?));
+    match written {
+        Some(written) => response.map(|_as_it_was| s3s::Body::from(written)),
+        None => response,
     }
 }
 
@@ -120,7 +177,7 @@ impl Store {
         work: impl FnOnce(&Embedded) -> Result<T, BackendError> + Send + 'static,
     ) -> S3Result<T> {
         let embedded = self.app.embedded.clone();
-        tokio::task::spawn_blocking(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
+        elsewhere(move || work(&embedded)).await.map_err(panicked)?.map_err(failed)
     }
 
     /// The same, of what may be refused.
@@ -145,6 +202,10 @@ impl Store {
     }
 }
 
+/// By which key a request was signed whose signature was checked and taken off.
+#[derive(Clone)]
+struct SignedBy(String);
+
 /// The keys of the data directory.
 struct Keys(Arc<App>);
 
@@ -164,10 +225,10 @@ impl S3Auth for Keys {
 #[async_trait::async_trait]
 impl S3Access for Keys {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let Some(credentials) = context.credentials() else {
-            return Err(s3_error!(AccessDenied, "the request is not signed"));
-        };
-        let key = self.0.access.s3_key(&credentials.access_key);
+        let checked_before = context.extensions_mut().get::<SignedBy>().map(|SignedBy(key)| key.clone());
+        let by = context.credentials().map(|credentials| credentials.access_key.clone()).or(checked_before);
+        let by = by.ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
+        let key = self.0.access.s3_key(&by);
         let held = key.map(|key| key.credential.scope);
         let needed = scope_of(context.s3_op().name());
         if held.is_none_or(|held| held < needed) {
@@ -249,6 +310,7 @@ fn refused(refused: Refused) -> S3Error {
         Refused::PreconditionFailed => S3ErrorCode::PreconditionFailed,
         Refused::NoSuchUpload => S3ErrorCode::NoSuchUpload,
         Refused::InvalidPart => S3ErrorCode::InvalidPart,
+        Refused::Keeps => S3ErrorCode::InvalidRequest,
     };
     S3Error::with_message(code, refused.to_string())
 }
@@ -266,8 +328,8 @@ fn failed(error: BackendError) -> S3Error {
     S3Error::with_message(code, error.to_string())
 }
 
-fn panicked(error: tokio::task::JoinError) -> S3Error {
-    tracing::error!(%error, "a request to S3 ended in a panic");
+fn panicked(_dropped: RecvError) -> S3Error {
+    tracing::error!("a request to S3 ended in a panic");
     s3_error!(InternalError)
 }
 

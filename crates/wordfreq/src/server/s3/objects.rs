@@ -1,4 +1,5 @@
-//! Objects: put, get, copy, delete. Not here: uploads in parts (`uploads`), and the body on its way in (`body`).
+//! Objects: put, get, copy, delete. Not here: uploads in parts (`uploads`), the body on its way in (`body`), and which bytes of
+//! an object a range is (`ranges`).
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -8,11 +9,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http::header::IF_RANGE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::dto::*;
 use s3s::stream::{ByteStream, RemainingLength};
 use s3s::{S3Error, S3Request, S3Response, S3Result, StdError, s3_error};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use wordfreq_pipeline::embedded::{
     Attributes, Bucket as Objects, Checksum as Stored, ChecksumKind, Condition, Description, NewObject,
     ObjectInfo,
@@ -20,7 +22,9 @@ use wordfreq_pipeline::embedded::{
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind};
 
 use super::checksum::{self, set_checksum};
-use super::{Store, failed, named, panicked, refused};
+use super::ranges::Wanted;
+use super::{InPlace, Store, failed, named, panicked, refused};
+use crate::server::elsewhere;
 
 /// What S3 says of an object of which nobody said.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
@@ -42,7 +46,7 @@ pub(super) fn time(at: wordfreq_pipeline::Timestamp) -> Timestamp {
 }
 
 /// When it was put, as HTTP tells it: in whole seconds.
-fn modified(object: &ObjectInfo) -> Timestamp {
+pub(super) fn modified(object: &ObjectInfo) -> Timestamp {
     time(wordfreq_pipeline::Timestamp(object.put_at.0.div_euclid(1000) * 1000))
 }
 
@@ -195,39 +199,6 @@ fn not_modified(object: &ObjectInfo) -> S3Error {
     error
 }
 
-/// Which bytes are wanted of an object.
-#[derive(Clone, Copy)]
-struct Wanted {
-    range: Option<Range>,
-    part: Option<i32>,
-}
-
-impl Wanted {
-    /// Them, or `None` for all.
-    fn of(self, object: &ObjectInfo) -> S3Result<Option<Bytes_<u64>>> {
-        match (self.range, self.part) {
-            (Some(_), Some(_)) => Err(s3_error!(InvalidRequest, "a range of a part is not supported")),
-            (None, None) => Ok(None),
-            (Some(_), None) if object.bytes == 0 => Err(s3_error!(InvalidRange, "the object is empty")),
-            (Some(range), None) => Ok(Some(range.check(object.bytes)?)),
-            (None, Some(number)) => {
-                let sizes = &object.attributes.part_bytes;
-                let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-                let missing = || s3_error!(InvalidPart, "the object has no part {number}");
-                match place {
-                    Some(0) if sizes.is_empty() => Ok(None),
-                    Some(place) => {
-                        let bytes = sizes.get(place).ok_or_else(missing)?;
-                        let from: u64 = sizes[..place].iter().sum();
-                        Ok(Some(from..from + bytes))
-                    }
-                    None => Err(missing()),
-                }
-            }
-        }
-    }
-}
-
 /// The fields that the answers to GET and HEAD share.
 macro_rules! shown {
     ($output:ident, $object:expr, $bytes:expr, $checksum_mode:expr) => {{
@@ -287,7 +258,7 @@ impl Store {
         let etag = received.etag();
         let mut output =
             PutObjectOutput { e_tag: Some(ETag::Strong(etag.clone())), ..PutObjectOutput::default() };
-        if let Some((algorithm, value)) = received.checksum {
+        if let Some((algorithm, value)) = received.digests.checksum {
             set_checksum!(output, algorithm, value.clone());
             output.checksum_type = Some(checksum::type_of(ChecksumKind::FullObject));
             attributes.checksum = Some(Stored { algorithm, kind: ChecksumKind::FullObject, value });
@@ -297,7 +268,8 @@ impl Store {
         Ok(output)
     }
 
-    pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
+    pub(super) async fn get(&self, request: S3Request<GetObjectInput>) -> S3Result<GetObjectOutput> {
+        let S3Request { input, headers, .. } = request;
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let conditions = Conditions {
@@ -306,9 +278,10 @@ impl Store {
             if_modified_since: input.if_modified_since,
             if_unmodified_since: input.if_unmodified_since,
         };
-        let wanted = Wanted { range: input.range, part: input.part_number };
+        let if_range = headers.get(IF_RANGE).cloned();
+        let wanted = Wanted { range: input.range, if_range, part: input.part_number };
         let embedded = self.app.embedded.clone();
-        let opened = tokio::task::spawn_blocking(move || open(&embedded.bucket, &id, &conditions, wanted));
+        let opened = elsewhere(move || open(&embedded.bucket, &id, &conditions, &wanted));
         let Opened { object, bytes, content } = opened.await.map_err(panicked)??;
         let mut output = shown!(GetObjectOutput, &object, bytes, input.checksum_mode);
         output.body = Some(match content {
@@ -318,7 +291,11 @@ impl Store {
         Ok(output)
     }
 
-    pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<S3Response<HeadObjectOutput>> {
+    pub(super) async fn head(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let S3Request { input, headers, .. } = request;
         check_version(input.version_id.as_deref())?;
         let id = named(&input.bucket, &input.key)?;
         let object = self.look(move |embedded| embedded.bucket.object(&id)).await?;
@@ -329,10 +306,14 @@ impl Store {
             if_unmodified_since: input.if_unmodified_since,
         };
         conditions.check(&object)?;
-        let bytes = Wanted { range: input.range, part: input.part_number }.of(&object)?;
-        let output = shown!(HeadObjectOutput, &object, bytes.clone(), input.checksum_mode);
-        let status = if bytes.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-        Ok(S3Response::with_status(output, status))
+        let if_range = headers.get(IF_RANGE).cloned();
+        let bytes = Wanted { range: input.range, if_range, part: input.part_number }.of(&object)?;
+        let is_partial = bytes.is_some();
+        let mut response = S3Response::new(shown!(HeadObjectOutput, &object, bytes, input.checksum_mode));
+        if is_partial {
+            response.extensions.insert(InPlace(StatusCode::PARTIAL_CONTENT));
+        }
+        Ok(response)
     }
 
     pub(super) async fn attributes(
@@ -467,7 +448,7 @@ enum Content {
     ToRead(Box<FileBody>),
 }
 
-fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: Wanted) -> S3Result<Opened> {
+fn open(bucket: &Objects, id: &DocumentId, conditions: &Conditions, wanted: &Wanted) -> S3Result<Opened> {
     let (object, mut file) = bucket.open_object(id).map_err(failed)?.map_err(refused)?;
     conditions.check(&object)?;
     let bytes = wanted.of(&object)?;
@@ -513,7 +494,7 @@ fn damaged(id: &DocumentId) -> BackendError {
 }
 
 /// A piece that is being read; the file comes back with it.
-type Reading = JoinHandle<io::Result<(File, Vec<u8>)>>;
+type Reading = oneshot::Receiver<io::Result<(File, Vec<u8>)>>;
 
 /// The bytes of a file, read ahead by one piece. A whole object is checked on the way; if it is damaged its last piece is
 /// held back and the connection ends, so that nobody takes it for whole.
@@ -533,7 +514,7 @@ impl FileBody {
         let Some(mut file) = self.file.take().filter(|_| self.to_read > 0) else { return };
         let length = self.to_read.min(PIECE_BYTES);
         self.to_read -= length;
-        self.reading = Some(tokio::task::spawn_blocking(move || {
+        self.reading = Some(elsewhere(move || {
             let mut piece = vec![0; usize::try_from(length).unwrap_or_default()];
             file.read_exact(&mut piece)?;
             Ok((file, piece))

@@ -3,7 +3,7 @@
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::Store;
+use super::{Store, Verbatim};
 
 type Answer<T> = S3Result<S3Response<T>>;
 
@@ -59,11 +59,13 @@ impl s3s::S3 for Store {
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> Answer<GetObjectOutput> {
-        self.get(request.input).await.map(S3Response::new)
+        let mut response = S3Response::new(self.get(request).await?);
+        response.extensions.insert(Verbatim);
+        Ok(response)
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> Answer<HeadObjectOutput> {
-        self.head(request.input).await
+        self.head(request).await
     }
 
     async fn get_object_attributes(

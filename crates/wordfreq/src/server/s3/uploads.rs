@@ -8,17 +8,18 @@ use md5::{Digest as _, Md5};
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 use wordfreq_pipeline::embedded::{
-    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, NewObject, NewPart, NewUpload,
-    Part as Kept, Staged, UploadInfo,
+    Bucket as Objects, Checksum as Stored, ChecksumAlgorithm as Algorithm, ListQuery, NewObject, NewPart,
+    NewUpload, Part as Kept, Staged, UploadInfo,
 };
 use wordfreq_pipeline::{BackendError, DocumentId, ErrorKind, Timestamp as Time};
 
-use super::body::{MAX_PUT_BYTES, hex};
-use super::buckets::{Written, owner, page};
+use super::body::MAX_PUT_BYTES;
+use super::buckets::{Written, not_empty, owner, page, prefixes};
 use super::checksum::{self, Hasher, checksum_of, set_checksum};
 use super::objects::{Described, check_source, condition, described, source, time};
 use super::{OWNER, Store, failed, named, panicked, refused};
 use crate::server::access::random_text;
+use crate::server::{elsewhere, hex};
 
 const MAX_PARTS: i32 = 10_000;
 
@@ -125,7 +126,7 @@ impl Store {
         let etag = received.etag();
         let mut output =
             UploadPartOutput { e_tag: Some(ETag::Strong(etag.clone())), ..UploadPartOutput::default() };
-        let checksum = received.checksum.map(|(algorithm, value)| {
+        let checksum = received.digests.checksum.map(|(algorithm, value)| {
             set_checksum!(output, algorithm, value.clone());
             value
         });
@@ -148,7 +149,7 @@ impl Store {
         let algorithm = algorithm_of(&upload);
         let name = input.upload_id.clone();
         let embedded = self.app.embedded.clone();
-        let copied = tokio::task::spawn_blocking(move || {
+        let copied = elsewhere(move || {
             let (object, file) = embedded.bucket.open_object(&from).map_err(failed)?.map_err(refused)?;
             check_source(&object, &input)?;
             let (from, length) = match &input.copy_source_range {
@@ -307,30 +308,28 @@ impl Store {
         input: ListMultipartUploadsInput,
     ) -> S3Result<ListMultipartUploadsOutput> {
         let written = Written::asked(input.encoding_type.as_ref())?;
-        if input.delimiter.as_deref().is_some_and(|delimiter| !delimiter.is_empty()) {
-            return Err(s3_error!(NotImplemented, "uploads are listed without a delimiter"));
-        }
         let limit = page(input.max_uploads)?;
-        let (bucket, prefix) = (input.bucket.clone(), input.prefix.clone().unwrap_or_default());
-        // Without the name of an upload, all of the marker's key are passed: no name is greater than this.
-        let after = input.key_marker.clone().filter(|key| !key.is_empty()).map(|key| {
-            let name = input.upload_id_marker.clone().filter(|name| !name.is_empty());
-            (key, name.unwrap_or_else(|| "\u{10FFFF}".into()))
-        });
-        let listed = self
-            .look(move |embedded| {
-                let after = after.as_ref().map(|(key, name)| (key.as_str(), name.as_str()));
-                embedded.bucket.list_uploads(&bucket, &prefix, after, limit)
-            })
-            .await?;
-        let last = listed.uploads.last().filter(|_| listed.is_truncated);
+        let query = ListQuery {
+            bucket: input.bucket.clone(),
+            prefix: input.prefix.clone().unwrap_or_default(),
+            delimiter: not_empty(input.delimiter.clone()),
+            after: not_empty(input.key_marker.clone()),
+            limit,
+        };
+        let after_name = not_empty(input.upload_id_marker.clone());
+        let listed =
+            self.look(move |embedded| embedded.bucket.list_uploads(&query, after_name.as_deref())).await?;
+        let is_truncated = listed.next.is_some();
+        let (next_key, next_name) = listed.next.unzip();
         Ok(ListMultipartUploadsOutput {
-            next_key_marker: last.map(|upload| written.key(upload.id.key())),
-            next_upload_id_marker: last.map(|upload| upload.upload.clone()),
-            is_truncated: Some(listed.is_truncated),
+            next_key_marker: next_key.map(|key| written.key(&key)),
+            next_upload_id_marker: next_name.flatten(),
+            is_truncated: Some(is_truncated),
             uploads: Some(listed.uploads.iter().map(|upload| shown_upload(upload, written)).collect()),
+            common_prefixes: prefixes(&listed.common_prefixes, written),
             max_uploads: i32::try_from(limit).ok(),
             prefix: input.prefix.map(|prefix| written.key(&prefix)),
+            delimiter: not_empty(input.delimiter).map(|delimiter| written.key(&delimiter)),
             key_marker: Some(written.key(input.key_marker.as_deref().unwrap_or_default())),
             upload_id_marker: input.upload_id_marker,
             bucket: Some(input.bucket),

@@ -3,7 +3,7 @@
 //! A run is a file without a name, so that nothing is left however the process ends: rows in an order, each `varint bytes shared
 //! with the word before, varint further bytes, those bytes, varint count`. Merging keeps one row of each run in memory.
 //!
-//! Not here: when memory is full (`wordfreq_pipeline::reading`), and how a ranking is printed (`output`).
+//! Not here: when memory is full (`reading`), and how a ranking is printed.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -104,7 +104,7 @@ fn with_place(error: io::Error) -> io::Error {
 
 /// Counts on disk.
 #[derive(Debug, Default)]
-pub(crate) struct Runs {
+pub struct Runs {
     runs: Vec<Run>,
     /// The totals of what is in the runs.
     totals: Totals,
@@ -112,22 +112,28 @@ pub(crate) struct Runs {
 
 /// The sums over some counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) bytes: u64,
-    pub(crate) words: u64,
-    pub(crate) over_long: u64,
+pub struct Totals {
+    /// Of the documents.
+    pub bytes: u64,
+    /// All that were counted.
+    pub words: u64,
+    /// Words longer than [`MAX_WORD_BYTES`](wordfreq_core::MAX_WORD_BYTES), which are counted only here.
+    pub over_long: u64,
     /// Known when all runs are merged.
-    pub(crate) distinct: u64,
+    pub distinct: u64,
 }
 
 impl Runs {
     /// No counts at all, so that what is in memory is all there is.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// Puts counts on disk.
-    pub(crate) fn spill(&mut self, counts: &Counts) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// When there is no room for temporary files; the text names the place.
+    pub fn spill(&mut self, counts: &Counts) -> io::Result<()> {
         let mut rows: Vec<(&str, u64)> = counts.iter().collect();
         rows.sort_unstable_by(|a, b| a.0.cmp(b.0));
         self.runs.push(Run::write(rows.iter().map(|(word, count)| (word.as_bytes(), *count)))?);
@@ -138,7 +144,10 @@ impl Runs {
     }
 
     /// Takes over the runs of another.
-    pub(crate) fn append(&mut self, other: Self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// As those of [`Runs::spill`].
+    pub fn append(&mut self, other: Self) -> io::Result<()> {
         self.runs.extend(other.runs);
         self.totals.bytes = self.totals.bytes.saturating_add(other.totals.bytes);
         self.totals.words = self.totals.words.saturating_add(other.totals.words);
@@ -162,7 +171,10 @@ impl Runs {
     }
 
     /// The `limit` best words of all runs, or all of them, in memory of about `memory` bytes; and the totals.
-    pub(crate) fn rank(self, limit: Option<usize>, memory: u64) -> io::Result<(Totals, Ranking)> {
+    ///
+    /// # Errors
+    /// As those of [`Runs::spill`]; when a temporary file is not what was written.
+    pub fn rank(self, limit: Option<usize>, memory: u64) -> io::Result<(Totals, Ranking)> {
         let mut totals = self.totals;
         let mut merge = Merge::new(self.runs, Order::Word)?;
         if let Some(limit @ ..=MOST_ROWS) = limit {
@@ -216,9 +228,11 @@ fn damaged() -> io::Error {
 }
 
 /// Words by rank.
-pub(crate) enum Ranking {
+#[derive(Debug)]
+pub enum Ranking {
+    /// From memory.
     Rows(std::vec::IntoIter<(String, u64)>),
-    /// And how many of them are still wanted.
+    /// From disk, and how many of them are still wanted.
     Merge(Merge, usize),
 }
 
@@ -241,13 +255,15 @@ impl Iterator for Ranking {
 }
 
 /// Runs as one, in their order; rows of the same word are one row.
-pub(crate) struct Merge {
+#[derive(Debug)]
+pub struct Merge {
     order: Order,
     /// The next row of each run, the first of all at the peak.
     heads: BinaryHeap<Head>,
     current: Vec<u8>,
 }
 
+#[derive(Debug)]
 struct Head {
     order: Order,
     word: Vec<u8>,
