@@ -142,8 +142,8 @@ impl Counts {
         if n == 0 {
             return Vec::new();
         }
-        // By counts alone first: most words are rare, and need not be looked at.
-        let least = if n < self.table.len() { self.least_of_top(n) } else { 0 };
+        // By counts alone first: most words are rare, and need not be looked at. One count may be no word's.
+        let least = if n < self.table.len() { self.least_of_top(n + 1) } else { 0 };
         let mut ranked = Vec::new();
         // Each by itself takes longer: the table has several parts.
         self.table.iter_from(least).for_each(|(word, count)| ranked.push(WordCount { word, count }));
@@ -157,10 +157,11 @@ impl Counts {
         ranked
     }
 
-    /// The least count among the `n` most frequent words, of which there are more.
+    /// The least of the `n` greatest counts, or of all if there are fewer.
     fn least_of_top(&self, n: usize) -> u64 {
         let nth = |counts: &mut Vec<u64>| {
-            let nth = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+            let Some(last) = n.min(counts.len()).checked_sub(1) else { return 0 };
+            let nth = *counts.select_nth_unstable_by(last, |a, b| b.cmp(a)).1;
             counts.truncate(n);
             nth
         };

@@ -420,15 +420,22 @@ impl Table {
         self.iter_from(0)
     }
 
-    /// The counts of all words.
+    /// The counts of all words, and perhaps one more, which is no word's: this looks at nothing but counts.
     pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow_words().map(|(_, count)| count);
+        let narrow = self.narrow.iter().flat_map(|line| {
+            (0..SLOTS).filter(|&slot| line.counts[slot] > 0).map(|slot| {
+                let count = u64::from(line.counts[slot]);
+                if self.swept.is_empty() { count } else { self.with_swept(&line.slots[slot], count) }
+            })
+        });
         narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
     }
 
     /// The words that occur `least` times or more.
     pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
-        let narrow = self.narrow_words().filter(move |(_, count)| *count >= least);
+        let narrow = self.narrow.iter().flat_map(Line::used);
+        let narrow = narrow.map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))));
+        let narrow = narrow.filter(move |(slot, count)| *count >= least && **slot != slot_of(SINK));
         let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
         let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
         let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
@@ -436,10 +443,6 @@ impl Table {
             // Only UTF-8 was put in. To say so to the compiler would be `unsafe`; to check it is cheap.
             (std::str::from_utf8(word).unwrap_or_default(), count)
         })
-    }
-
-    fn narrow_words(&self) -> impl Iterator<Item = (&Slot, u64)> {
-        narrow_words(&self.narrow).map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))))
     }
 
     /// The count of a word, with what has been moved aside.
