@@ -586,10 +586,10 @@ impl Table {
     }
 }
 
-/// The slots for `words` words if `len` are too few: a half of them are in use at most.
+/// The slots for `words` words if `len` are too few: three quarters of them are in use at most.
 #[inline(always)]
 fn grown(len: usize, words: usize) -> Option<usize> {
-    (words * 2 > len).then(|| (words * 2).next_power_of_two().max(FEWEST))
+    (words + words / 3 > len).then(|| (words + words / 3).next_power_of_two().max(FEWEST))
 }
 
 /// The words of some lines, and their counts.
