@@ -185,7 +185,7 @@ impl Kernel {
     fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
-        let mut after_mark = false;
+        let mut before = 0;
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
             let character = characters::place(bytes).ok_or(Slow(place))?;
@@ -201,7 +201,8 @@ impl Kernel {
             let next = self.lowered[end];
             match of.class {
                 Class::Letter if run == Run::Letter => {}
-                Class::Mark if after_mark => return Err(Slow(place)),
+                // In this order they are composed as they stand.
+                Class::Mark if of.combining < before => return Err(Slow(place)),
                 // To `whitespace` a mark is as good as a letter.
                 Class::Joined | Class::Mark if !self.unicode => {}
                 Class::Joined | Class::Mark if matches!(run, Run::Letter | Run::Digit) && !is_quote(next) => {
@@ -239,7 +240,7 @@ impl Kernel {
                     }
                 }
             }
-            after_mark = of.class == Class::Mark;
+            before = of.combining;
             place = end;
             if next.is_ascii() || end >= cut {
                 self.put(run, start, end);
