@@ -91,8 +91,8 @@ enum Hash {
 fn random(hash: Hash) -> Keys {
     // The standard library's way to random bits; it asks the system.
     let random = std::hash::RandomState::new();
-    let [low, high, last] = [1_u8, 2, 3].map(|number| random.hash_one(number));
-    Keys { low, high, last: last | 1, spread: Spread::new(low, high, last), hash }
+    let [low, high, last, times] = [1_u8, 2, 3, 4].map(|number| random.hash_one(number));
+    Keys { low, high, last: last | 1, spread: Spread::new([low, high], [last, times]), hash }
 }
 
 /// The keys that tables begin with, new for each process.
@@ -266,11 +266,14 @@ impl Table {
 
     /// The bytes of memory in use, at most, while that many more words are added.
     pub(crate) fn memory_with(&self, more: usize) -> usize {
-        let of = |len: usize, used: usize, slot: usize| {
-            (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
+        let of = |len: usize, grown: Option<usize>, slot: usize| {
+            len.saturating_add(grown.unwrap_or(0)).saturating_mul(slot)
         };
-        let narrow = of(self.narrow.len() * SLOTS, self.narrow_used, size_of::<Line>() / SLOTS);
-        let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
+        let slots = self.narrow.len() * SLOTS;
+        let narrow = grown_narrow(slots, self.narrow_used.saturating_add(more));
+        let narrow = of(slots, narrow, size_of::<Line>() / SLOTS);
+        let wide = grown_wide(self.wide.len(), self.wide_used.saturating_add(more));
+        let wide = of(self.wide.len(), wide, size_of::<Wide>());
         narrow.saturating_add(wide).saturating_add(self.arena.capacity())
     }
 
@@ -549,14 +552,14 @@ impl Table {
     /// Makes room for `more` new narrow words.
     #[inline]
     pub(crate) fn reserve_narrow(&mut self, more: usize) {
-        if let Some(slots) = grown(self.narrow.len() * SLOTS, self.narrow_used + more) {
+        if let Some(slots) = grown_narrow(self.narrow.len() * SLOTS, self.narrow_used + more) {
             self.resize_narrow(slots / SLOTS);
         }
     }
 
     #[inline]
     fn reserve_wide(&mut self, more: usize) {
-        if let Some(len) = grown(self.wide.len(), self.wide_used + more) {
+        if let Some(len) = grown_wide(self.wide.len(), self.wide_used + more) {
             self.resize_wide(len);
         }
     }
@@ -586,10 +589,21 @@ impl Table {
     }
 }
 
-/// The slots for `words` words if `len` are too few: three quarters of them are in use at most.
+/// The narrow slots for `words` words if `len` are too few: three quarters of them are in use at most, which four in a line allow.
 #[inline(always)]
-fn grown(len: usize, words: usize) -> Option<usize> {
-    (words + words / 3 > len).then(|| (words + words / 3).next_power_of_two().max(FEWEST))
+fn grown_narrow(len: usize, words: usize) -> Option<usize> {
+    grown(len, words.saturating_add(words / 3))
+}
+
+/// The wide slots, one of which is looked at at a time: a half of them are in use at most.
+#[inline(always)]
+fn grown_wide(len: usize, words: usize) -> Option<usize> {
+    grown(len, words.saturating_mul(2))
+}
+
+#[inline(always)]
+fn grown(len: usize, wanted: usize) -> Option<usize> {
+    (wanted > len).then(|| wanted.checked_next_power_of_two().unwrap_or(usize::MAX).max(FEWEST))
 }
 
 /// The words of some lines, and their counts.
