@@ -41,7 +41,7 @@ pub(crate) enum Class {
     Katakana,
     /// Joins what is before it, and the rules do not see it.
     Joined,
-    /// The same, and it must not follow another one: they have an order.
+    /// The same, and it must not follow one of a higher combining class: they have an order.
     Mark,
 }
 
@@ -50,6 +50,14 @@ pub(crate) struct Character {
     pub(crate) class: Class,
     /// Its lower case in UTF-8, of the same length; zeros if it is itself, or longer than this.
     pub(crate) lower: [u8; 3],
+    /// Its canonical combining class, by which marks are in order.
+    pub(crate) combining: u8,
+}
+
+impl Character {
+    fn new(c: char, class: Class, lower: Option<[u8; 3]>) -> Self {
+        Self { class, lower: lower.unwrap_or_default(), combining: canonical_combining_class(c) }
+    }
 }
 
 /// How a character stands in UTF-8: how long it is, and where it is in the tables.
@@ -110,7 +118,7 @@ impl Characters {
     fn page(&self, page: usize) -> [Character; PAGE] {
         std::array::from_fn(|at| {
             let c = char::from_u32((page * PAGE + at) as u32);
-            c.map_or(Character { class: Class::Slow, lower: [0; 3] }, self.describe)
+            c.map_or(Character { class: Class::Slow, lower: [0; 3], combining: 0 }, self.describe)
         })
     }
 }
@@ -157,7 +165,7 @@ fn for_unicode(c: char) -> Character {
         W::Katakana => Class::Katakana,
         _ => Class::Slow,
     };
-    Character { class, lower: plain.unwrap_or_default() }
+    Character::new(c, class, plain)
 }
 
 fn for_whitespace(c: char) -> Character {
@@ -171,7 +179,7 @@ fn for_whitespace(c: char) -> Character {
     } else {
         Class::Letter
     };
-    Character { class, lower: plain.unwrap_or_default() }
+    Character::new(c, class, plain)
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
-use crate::table::{Batch, Table};
+use crate::simd::Level;
+use crate::simd::lines::Batch;
+use crate::table::Table;
+pub use crate::table::Task as MergeTask;
 use crate::top;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
@@ -16,6 +19,9 @@ pub struct Counts {
     bytes: u64,
     over_long: u64,
 }
+
+/// How many counts are looked through for the greatest at a time, at least.
+const SPARE: usize = 1024;
 
 /// A word and how often it occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +55,13 @@ impl Counts {
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
+        level: Level,
         batch: &mut Batch,
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
         self.words = self.words.saturating_add(words.len() as u64);
-        self.table.add_words(batch, text, words);
+        self.table.add_words(level, batch, text, words);
     }
 
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
@@ -72,6 +79,26 @@ impl Counts {
         self.words = self.words.saturating_add(other.words);
         self.add_totals(other.bytes, other.over_long);
         self.table.merge(&other.table);
+    }
+
+    /// All of these together, as by [`merge`](Self::merge), by about so many tasks that `run` must run, all of them: one after the
+    /// other or at the same time.
+    pub fn merge_in_parts(
+        mut all: Vec<Counts>,
+        parts: usize,
+        run: impl FnOnce(Vec<MergeTask<'_>>),
+    ) -> Counts {
+        let Some(largest) = (0..all.len()).max_by_key(|&at| all[at].table.len()) else {
+            return Counts::default();
+        };
+        let mut sum = all.swap_remove(largest);
+        for other in &all {
+            sum.words = sum.words.saturating_add(other.words);
+            sum.add_totals(other.bytes, other.over_long);
+        }
+        let others: Vec<&Table> = all.iter().map(|other| &*other.table).collect();
+        sum.table.merge_in_parts(&others, parts, run);
+        sum
     }
 
     /// The bytes of memory these counts take at most while `words` more of other words are added. Tables grow by doubling, and
@@ -112,14 +139,14 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        // By counts alone first: most words are rare, and need not be looked at.
-        let mut least = 0;
-        if 0 < n && n < self.table.len() {
-            let mut counts: Vec<u64> = self.table.counts().collect();
-            least = *counts.select_nth_unstable_by(n - 1, |a, b| b.cmp(a)).1;
+        if n == 0 {
+            return Vec::new();
         }
-        let ranked = self.table.iter_from(least).map(|(word, count)| WordCount { word, count });
-        let mut ranked: Vec<_> = ranked.collect();
+        // By counts alone first: most words are rare, and need not be looked at. One count may be no word's.
+        let least = if n < self.table.len() { self.least_of_top(n + 1) } else { 0 };
+        let mut ranked = Vec::new();
+        // Each by itself takes longer: the table has several parts.
+        self.table.iter_from(least).for_each(|(word, count)| ranked.push(WordCount { word, count }));
         let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
         if n < ranked.len() {
             // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.
@@ -128,6 +155,27 @@ impl Counts {
         }
         ranked.sort_unstable_by(order);
         ranked
+    }
+
+    /// The least of the `n` greatest counts, or of all if there are fewer.
+    fn least_of_top(&self, n: usize) -> u64 {
+        let nth = |counts: &mut Vec<u64>| {
+            let Some(last) = n.min(counts.len()).checked_sub(1) else { return 0 };
+            let nth = *counts.select_nth_unstable_by(last, |a, b| b.cmp(a)).1;
+            counts.truncate(n);
+            nth
+        };
+        // The greatest counts so far, and some more; few of those that follow are greater than the least.
+        let (mut greatest, mut least) = (Vec::new(), 0);
+        self.table.counts().for_each(|count| {
+            if count > least {
+                greatest.push(count);
+                if greatest.len() >= n + SPARE.max(n) {
+                    least = nth(&mut greatest);
+                }
+            }
+        });
+        nth(&mut greatest)
     }
 
     /// The whole table, in the order of [`top`](Self::top).

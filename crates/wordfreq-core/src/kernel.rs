@@ -10,8 +10,9 @@
 
 use crate::characters::{self, Characters, Class};
 use crate::profile::ProfileName;
+use crate::scan::{first_byte, first_pair, is_space, last_byte, last_pair};
+use crate::simd::lines::Batch;
 use crate::simd::{self, Level, Mask, Masks, PLACES, WINDOW};
-use crate::table::Batch;
 use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 
 use crate::counter::Tally;
@@ -60,14 +61,14 @@ impl Kernel {
     pub(crate) fn feed(&mut self, chunk: &[u8], tally: &mut Tally) {
         let mut at = 0;
         if self.open {
-            at = self.slowly(chunk, 0, tally);
+            at = self.slowly(chunk, 0, 0, tally);
         }
         let tail = at + self.tail(&chunk[at..]);
         while at < tail {
             at = self.window(chunk, at, tail, tally);
         }
         while at < chunk.len() {
-            at = self.slowly(chunk, at, tally);
+            at = self.slowly(chunk, at, at, tally);
         }
     }
 
@@ -76,28 +77,27 @@ impl Kernel {
         self.tokenizer.end(&mut |token| tally.take(token));
     }
 
-    /// Gives the tokenizer what comes from `from` on, to the next certain boundary, and returns that; or to the end of
-    /// the chunk, and it stays open.
-    fn slowly(&mut self, chunk: &[u8], from: usize, tally: &mut Tally) -> usize {
+    /// Gives the tokenizer what comes from `from` on, to the next certain boundary behind the byte at `place`, and returns that; or
+    /// to the end of the chunk, and it stays open.
+    fn slowly(&mut self, chunk: &[u8], from: usize, place: usize, tally: &mut Tally) -> usize {
         let mut sink = |token: Token<'_>| tally.take(token);
-        let mut scan = from;
-        if !self.open {
+        let mut scan = place;
+        if !self.open && place == from {
             // The blanks before an atom, if it is given with them.
             scan += chunk[from..].iter().position(|&byte| !is_blank(byte)).unwrap_or(0);
         }
-        // A text that is open may be one without spaces; any other has been looked through for symbols.
-        let symbol = if self.open && self.unicode {
-            let atom = chunk.iter().position(|&byte| is_space(byte)).unwrap_or(chunk.len());
-            after_symbol(&chunk[..atom])
+        let within = if self.unicode {
+            let atom = first_byte(&chunk[scan..], is_space).map_or(chunk.len(), |atom| scan + atom);
+            first_pair(&chunk[scan..atom], is_boundary).map(|boundary| scan + boundary)
         } else {
             None
         };
         let end = loop {
-            if let Some(symbol) = symbol {
+            if let Some(within) = within {
                 self.open = false;
-                break symbol;
+                break within;
             }
-            let Some(atom) = chunk[scan..].iter().position(|&byte| is_space(byte)) else {
+            let Some(atom) = first_byte(&chunk[scan..], is_space) else {
                 self.open = true;
                 break chunk.len();
             };
@@ -131,10 +131,12 @@ impl Kernel {
         // At the tail a word ends, whether by a space or by the end of the chunk.
         let mut cut = bytes.len();
         if at + cut < tail {
-            match last_bit(&self.masks.space, cut).map(|space| space + 1).or_else(|| self.last_symbol(bytes))
+            match last_bit(&self.masks.space, cut)
+                .map(|space| space + 1)
+                .or_else(|| self.last_boundary(bytes))
             {
                 Some(boundary) => cut = boundary,
-                None => return self.slowly(chunk, with_blanks(chunk, at), tally),
+                None => return self.slowly(chunk, with_blanks(chunk, at), at + cut - 1, tally),
             }
         }
         let has_others = next_bit(&self.masks.non_ascii, 0, cut).is_some();
@@ -158,14 +160,17 @@ impl Kernel {
     fn look_up_others(&mut self, chunk: &[u8], at: usize, cut: usize, tally: &mut Tally) -> usize {
         self.alone.clear();
         self.mids.clear();
-        let mut from = 0;
+        let (mut from, mut taken) = (0, 0);
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
             from = match self.look_up_run(other, cut) {
                 Ok(end) => end,
-                Err(Slow) => {
-                    let start = last_bit(&self.masks.space, other).map_or(0, |space| space + 1);
-                    let end = self.slowly(chunk, with_blanks(chunk, at + start), tally) - at;
+                Err(Slow(place)) => {
+                    let space = last_bit(&self.masks.space, other).map_or(0, |space| space + 1);
+                    let mut start = space.max(taken);
+                    start += self.last_boundary(&chunk[at + start..at + place]).unwrap_or(0);
+                    let end = self.slowly(chunk, with_blanks(chunk, at + start), at + place, tally) - at;
                     self.forget(start, end.min(cut));
+                    taken = end;
                     end
                 }
             };
@@ -180,13 +185,13 @@ impl Kernel {
     fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
-        let mut after_mark = false;
+        let mut before = 0;
         loop {
-            let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow) };
-            let character = characters::place(bytes).ok_or(Slow)?;
+            let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
+            let character = characters::place(bytes).ok_or(Slow(place))?;
             let end = place + character.len;
             if end > cut {
-                return Err(Slow);
+                return Err(Slow(place));
             }
             let of = self.characters.at(character);
             if of.lower[0] != 0 {
@@ -196,14 +201,15 @@ impl Kernel {
             let next = self.lowered[end];
             match of.class {
                 Class::Letter if run == Run::Letter => {}
-                Class::Mark if after_mark => return Err(Slow),
+                // In this order they are composed as they stand.
+                Class::Mark if of.combining < before => return Err(Slow(place)),
                 // To `whitespace` a mark is as good as a letter.
                 Class::Joined | Class::Mark if !self.unicode => {}
                 Class::Joined | Class::Mark if matches!(run, Run::Letter | Run::Digit) && !is_quote(next) => {
                 }
                 Class::Katakana if run == Run::Katakana && next != b'_' => match self.alone.last_mut() {
                     Some([from, to]) if end - usize::from(*from) <= MAX_WORD_BYTES => *to = end as u16,
-                    _ => return Err(Slow),
+                    _ => return Err(Slow(place)),
                 },
                 class => {
                     self.put(run, start, place);
@@ -220,7 +226,7 @@ impl Kernel {
                             Run::Katakana
                         }
                         Class::Hebrew | Class::Katakana | Class::Slow | Class::Joined | Class::Mark => {
-                            return Err(Slow);
+                            return Err(Slow(place));
                         }
                     };
                     let word = [place as u16, end as u16];
@@ -234,7 +240,7 @@ impl Kernel {
                     }
                 }
             }
-            after_mark = of.class == Class::Mark;
+            before = of.combining;
             place = end;
             if next.is_ascii() || end >= cut {
                 self.put(run, start, end);
@@ -294,21 +300,18 @@ impl Kernel {
     }
 
     /// Where the last atom of `chunk` starts if it is open, with the blanks before it; or the blanks at the end; or, later than
-    /// these, the last boundary after a symbol.
+    /// these, the last boundary in the atom.
     fn tail(&self, chunk: &[u8]) -> usize {
-        let atom = chunk.iter().rposition(|&byte| is_space(byte)).map_or(0, |space| space + 1);
-        match self.last_symbol(&chunk[atom..]) {
-            Some(symbol) => atom + symbol,
+        let atom = last_byte(chunk, is_space).map_or(0, |space| space + 1);
+        match self.last_boundary(&chunk[atom..]) {
+            Some(boundary) => atom + boundary,
             None => before_blanks(&chunk[..atom]),
         }
     }
 
-    /// The last boundary after a symbol, if the rule has such.
-    fn last_symbol(&self, text: &[u8]) -> Option<usize> {
-        if !self.unicode {
-            return None;
-        }
-        Some(1 + text.array_windows().rposition(|&[symbol, next]| is_symbol(symbol) && next.is_ascii())?)
+    /// The last boundary that two bytes show, if the rule has such.
+    fn last_boundary(&self, text: &[u8]) -> Option<usize> {
+        if self.unicode { last_pair(text, is_boundary) } else { None }
     }
 
     fn whitespace_words(&mut self, blocks: usize) -> bool {
@@ -354,19 +357,19 @@ impl Kernel {
         if longish || underscores || tally.min_length > 1 {
             words = drop_words(words, &self.lowered, underscores, tally);
         }
-        tally.counts.add_words(&mut self.batch, &self.lowered, words);
+        tally.counts.add_words(self.level, &mut self.batch, &self.lowered, words);
         if has_others && !self.alone.is_empty() {
             let mut words = &mut self.alone[..];
             if tally.min_length > 1 {
                 words = drop_words(words, &self.lowered, false, tally);
             }
-            tally.counts.add_words(&mut self.batch, &self.lowered, words);
+            tally.counts.add_words(self.level, &mut self.batch, &self.lowered, words);
         }
     }
 }
 
-/// The tokenizer has to be asked.
-struct Slow;
+/// The tokenizer has to be asked about the character at this place.
+struct Slow(usize);
 
 /// What the characters since some place have in common.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -403,11 +406,6 @@ fn drop_words<'a>(
     &mut words[..kept]
 }
 
-#[inline]
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b'\t'..=b'\r' | b' ')
-}
-
 /// What may join a Hebrew letter and no other.
 #[inline]
 fn is_quote(byte: u8) -> bool {
@@ -424,13 +422,14 @@ fn is_blank(byte: u8) -> bool {
 /// A symbol that joins nothing, so that UAX #29 has a boundary after it when ASCII follows.
 #[inline]
 fn is_symbol(byte: u8) -> bool {
-    byte.is_ascii_punctuation() && !matches!(byte, b'_' | b'\'' | b'.' | b':' | b',' | b';')
+    byte.is_ascii_punctuation() & !matches!(byte, b'_' | b'\'' | b'.' | b':' | b',' | b';')
 }
 
-/// The first boundary after a symbol, in a text that the rules see as `unicode`.
-fn after_symbol(text: &[u8]) -> Option<usize> {
-    let pairs = text.array_windows();
-    Some(1 + pairs.into_iter().position(|&[symbol, next]: &[u8; 2]| is_symbol(symbol) && next.is_ascii())?)
+/// Whether UAX #29 has a boundary between these two bytes, whatever stands around them: after a symbol, and before what begins
+/// U+4000 to U+9FFF, ideographs all of them or symbols, to which nothing before joins them.
+#[inline]
+fn is_boundary(before: u8, after: u8) -> bool {
+    is_symbol(before) & after.is_ascii() | matches!(after, 0xE4..=0xE9)
 }
 
 /// Where the atom at `start` starts with the blanks before it, if it starts with a byte that could join them.

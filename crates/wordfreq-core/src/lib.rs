@@ -15,6 +15,7 @@ mod counts;
 mod kernel;
 mod normalise;
 mod profile;
+mod scan;
 mod simd;
 mod table;
 mod tokenize;
@@ -26,7 +27,7 @@ pub mod scaling;
 pub mod simulation;
 
 pub use counter::{CountError, Counter, certain_boundary, count};
-pub use counts::{Counts, WordCount};
+pub use counts::{Counts, MergeTask, WordCount};
 pub use profile::{Profile, ProfileName, UnknownProfile};
 #[doc(hidden)]
 pub use simd::limit_processor;

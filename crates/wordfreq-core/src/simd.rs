@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod lines;
+
 use std::sync::OnceLock;
 
 /// How many bytes are looked at together.
@@ -56,7 +58,7 @@ pub(crate) enum Level {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
-    /// With BW and VBMI2, which came together with many others in Ice Lake and Zen 4.
+    /// With BW, DQ, VL and VBMI2, which came together with many others in Ice Lake and Zen 4.
     #[cfg(target_arch = "x86_64")]
     Avx512,
 }
@@ -67,6 +69,8 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         let levels = [
             (is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vbmi2")
                 && is_x86_feature_detected!("bmi2")
                 && is_x86_feature_detected!("popcnt"))

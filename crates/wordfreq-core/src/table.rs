@@ -1,39 +1,31 @@
 //! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
 //!
-//! A word of up to 12 bytes has a slot of 16 in the *narrow* part, four to a cache line: its bytes, then bytes that no UTF-8
-//! has, then a count of 32 bits. Any other word has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16
-//! bytes inside it, a longer one in an arena. A narrow count never overflows, since all of them are moved aside before any
-//! can.
+//! A word of up to 12 bytes is in the *narrow* part: its bytes, then bytes that no UTF-8 has, and a count of 32 bits. Four words
+//! with their counts are a cache line, which is looked through at once; a word whose line is full goes to the next. Any other word
+//! has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16 bytes inside it, a longer one in an arena. A
+//! narrow count never overflows, since all of them are moved aside before any can.
 //!
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
 //!
-//! Not here: what a word is, and totals.
+//! Not here: what a word is, totals, the loops over words of a text that are in their first line (`simd::lines`), and merging at
+//! the same time (`parts`).
+
+mod parts;
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
-use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
-use memmap2::MmapMut;
+use crate::simd::lines::{
+    BATCH, Batch, Key, Line, Lines, NARROW, SINK, SLOTS, Slot, Spread, key_in, narrow_key, shift, slot_of,
+};
+use crate::simd::{self, Level};
 
-use crate::simd;
-
-/// The longest word of the narrow part, in bytes.
-const NARROW: usize = 12;
+pub use parts::Task;
 
 /// The longest word that stands in a slot, in bytes.
 const INLINE: usize = 16;
-
-/// How many words are looked up together: enough to hide that memory is slow, and few enough for their slots to stay in the
-/// first-level cache.
-const BATCH: usize = 256;
-
-/// From how many bytes on slots are in large pages.
-const LARGE: usize = 2 << 20;
-
-/// From how many slots on they are not to be wasted.
-const MANY: usize = 1 << 19;
 
 /// The fewest slots of a part that has any.
 const FEWEST: usize = 64;
@@ -48,42 +40,12 @@ const FORGIVEN: u64 = 1 << 16;
 /// A narrow count stays below twice this, which is below 2^32.
 const SWEEP: u64 = 1 << 31;
 
-/// One occurrence, in a narrow slot.
-const ONE: u128 = 1 << (8 * NARROW);
-
-/// The part of a narrow slot that is the word.
-const KEY: u128 = ONE - 1;
-
-/// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
-const SINK: u128 = KEY;
-
-/// What makes a key of the 16 bytes that a word begins with, by its length: what to keep of them, and what to put behind, which is
-/// bytes that no UTF-8 has, so that a key tells its length. The last is for whatever is longer.
-static LANES: [[[u64; 2]; 2]; NARROW + 2] = {
-    let mut lanes = [[[0; 2], [SINK as u64, (SINK >> 64) as u64]]; NARROW + 2];
-    let mut len = 0;
-    while len <= NARROW {
-        let keep = (1_u128 << (8 * len)) - 1;
-        let pad = KEY & !keep;
-        lanes[len] = [[keep as u64, (keep >> 64) as u64], [pad as u64, (pad >> 64) as u64]];
-        len += 1;
-    }
-    lanes
-};
-
-/// The key of a word by its length and the 16 bytes it begins with; of one that is not narrow, the sink.
-#[inline(always)]
-fn narrow_key(bytes: &[u8; INLINE], len: usize) -> u128 {
-    let [keep, pad] = &LANES[len.min(NARROW + 1)];
-    let bytes = u128::from_le_bytes(*bytes);
-    let low = bytes as u64 & keep[0] | pad[0];
-    let high = (bytes >> 64) as u64 & keep[1] | pad[1];
-    u128::from(high) << 64 | u128::from(low)
-}
+/// The key that a free slot has.
+const NULS: Key = !0 << (8 * NARROW);
 
 /// The key of a word, if it is narrow.
-fn key_of(word: &[u8]) -> Option<u128> {
-    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(&padded(word), word.len()))
+fn key_of(word: &[u8]) -> Option<Key> {
+    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(padded(word), word.len()))
 }
 
 #[inline]
@@ -96,24 +58,32 @@ fn padded(word: &[u8]) -> [u8; INLINE] {
 /// The number that up to 16 bytes are, little-endian, with zeros above.
 #[inline]
 fn number(word: &[u8]) -> u128 {
-    u128::from_le_bytes(padded(word))
+    match (word.first_chunk(), word.last_chunk()) {
+        // From halves that overlap, which is faster than copying a number of bytes that is not known.
+        (Some(&first), Some(&last)) => {
+            let last = u128::from(u64::from_le_bytes(last)) << (8 * (word.len() - 8));
+            u128::from(u64::from_le_bytes(first)) | last
+        }
+        _ => u128::from_le_bytes(padded(word)),
+    }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Keys {
     low: u64,
     high: u64,
     last: u64,
+    spread: Spread,
     hash: Hash,
 }
 
 /// How the keys are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hash {
-    /// Folded multiplication: a few cycles, and no promise against who sees how words are spread.
-    Folded,
+    /// By multiplication: a few cycles, and no promise against who sees how words are spread.
+    Quick,
     /// The same with keys of this table alone.
-    FoldedAnew,
+    QuickAnew,
     /// SipHash-1-3: a promise.
     Sip,
 }
@@ -121,13 +91,14 @@ enum Hash {
 fn random(hash: Hash) -> Keys {
     // The standard library's way to random bits; it asks the system.
     let random = std::hash::RandomState::new();
-    Keys { low: random.hash_one(1_u8), high: random.hash_one(2_u8), last: random.hash_one(3_u8) | 1, hash }
+    let [low, high, last, times] = [1_u8, 2, 3, 4].map(|number| random.hash_one(number));
+    Keys { low, high, last: last | 1, spread: Spread::new([low, high], [last, times]), hash }
 }
 
 /// The keys that tables begin with, new for each process.
 fn first_keys() -> Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
-    *KEYS.get_or_init(|| random(Hash::Folded))
+    *KEYS.get_or_init(|| random(Hash::Quick))
 }
 
 #[inline(always)]
@@ -137,14 +108,10 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Keys {
-    /// The hash of a narrow key.
-    fn narrow(self, key: u128) -> u64 {
-        if self.hash == Hash::Sip { self.sip(key) } else { self.folded(key) }
-    }
-
-    #[inline(always)]
-    fn folded(self, key: u128) -> u64 {
-        fold(key as u64 ^ self.low, (key >> 64) as u64 ^ self.high)
+    /// The hash of a narrow key, or of 16 bytes.
+    #[inline]
+    fn narrow(self, key: Key) -> u64 {
+        if self.hash == Hash::Sip { self.sip(key) } else { self.spread.hash(key) }
     }
 
     #[inline(always)]
@@ -154,17 +121,18 @@ impl Keys {
 
     /// The hash of a word of the wide part.
     fn wide(self, word: &[u8]) -> u64 {
-        if word.len() <= INLINE {
+        let Some(last) = word.last_chunk::<INLINE>().filter(|_| word.len() > INLINE) else {
             return self.narrow(number(word));
-        }
-        let lanes = word.chunks(INLINE).map(number);
+        };
+        // The last piece overlaps the one before.
+        let pieces = word.as_chunks().0.iter().chain([last]).map(|piece| u128::from_le_bytes(*piece));
         if self.hash == Hash::Sip {
-            let lanes = lanes.flat_map(|lane| [lane as u64, (lane >> 64) as u64]);
-            return sip13(self.low, self.high, lanes.chain([word.len() as u64]));
+            let halves = pieces.flat_map(|piece| [piece as u64, (piece >> 64) as u64]);
+            return sip13(self.low, self.high, halves.chain([word.len() as u64]));
         }
         let first = self.last ^ word.len() as u64;
-        let hash = lanes.fold(first, |hash, lane| {
-            fold(lane as u64 ^ self.low ^ hash, (lane >> 64) as u64 ^ self.high ^ hash.rotate_left(32))
+        let hash = pieces.fold(first, |hash, piece| {
+            fold(piece as u64 ^ self.low ^ hash, (piece >> 64) as u64 ^ self.high ^ hash.rotate_left(32))
         });
         fold(hash, self.last)
     }
@@ -172,8 +140,8 @@ impl Keys {
     /// The next keys, for a table whose words collide under these; `None` if these are the last.
     fn next(self) -> Option<Self> {
         match self.hash {
-            Hash::Folded => Some(random(Hash::FoldedAnew)),
-            Hash::FoldedAnew => Some(random(Hash::Sip)),
+            Hash::Quick => Some(random(Hash::QuickAnew)),
+            Hash::QuickAnew => Some(random(Hash::Sip)),
             Hash::Sip => None,
         }
     }
@@ -212,27 +180,9 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-/// A word of up to 12 bytes, its padding, and its count; a count of 0 in a free slot, and never otherwise.
-type Narrow = [u8; INLINE];
-
-fn narrow_slot(key: u128, count: u64) -> Narrow {
-    (key | u128::from(count) << (8 * NARROW)).to_le_bytes()
-}
-
-fn key_in(slot: &Narrow) -> u128 {
-    u128::from_le_bytes(*slot) & KEY
-}
-
-fn count_in(slot: &Narrow) -> u64 {
-    (u128::from_le_bytes(*slot) >> (8 * NARROW)) as u64
-}
-
-fn has_word(slot: &Narrow) -> bool {
-    count_in(slot) > 0 && key_in(slot) != SINK
-}
-
-fn word_in(slot: &Narrow) -> &[u8] {
-    let len = slot[..NARROW].iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
+/// The word of a slot.
+fn word_in(slot: &Slot) -> &[u8] {
+    let len = slot.iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
     &slot[..len]
 }
 
@@ -269,114 +219,17 @@ impl Wide {
     }
 }
 
-/// Narrow slots. Many of them are in pages of 2 MB where the system has such: a table is read all over, and each small page would be
-/// asked for and looked up by itself.
-#[derive(Debug)]
-enum Slots {
-    Heap(Vec<Narrow>),
-    Mapped(MmapMut),
-}
-
-impl Slots {
-    fn free(len: usize) -> Self {
-        let bytes = len * size_of::<Narrow>();
-        if bytes >= LARGE
-            && let Ok(map) = MmapMut::map_anon(bytes)
-        {
-            // A hint: without it, everything works as before.
-            #[cfg(target_os = "linux")]
-            map.advise(memmap2::Advice::HugePage).ok();
-            return Self::Mapped(map);
-        }
-        Self::Heap(vec![[0; INLINE]; len])
-    }
-}
-
-impl Deref for Slots {
-    type Target = [Narrow];
-
-    #[inline(always)]
-    fn deref(&self) -> &[Narrow] {
-        match self {
-            Self::Heap(slots) => slots,
-            Self::Mapped(map) => map.as_chunks().0,
-        }
-    }
-}
-
-impl DerefMut for Slots {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut [Narrow] {
-        match self {
-            Self::Heap(slots) => slots,
-            Self::Mapped(map) => map.as_chunks_mut().0,
-        }
-    }
-}
-
-impl Clone for Slots {
-    fn clone(&self) -> Self {
-        let mut slots = Self::free(self.len());
-        slots.copy_from_slice(self);
-        slots
-    }
-}
-
-/// Room for what is found out about words that are looked up together.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    keys: [u128; BATCH],
-    slots: [u32; BATCH],
-    /// Which of them are not narrow, and their hashes.
-    others: [u8; BATCH],
-    hashes: [u64; BATCH],
-}
-
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Self { keys: [0; BATCH], slots: [0; BATCH], others: [0; BATCH], hashes: [0; BATCH] }
-    }
-
-    /// Finds the key of each word of `text` that starts and ends there, and its first slot among `slots` by `hash`, and asks for
-    /// that slot. Returns how many of the words are not narrow. There is no branch in it.
-    #[inline(always)]
-    fn look_up<const N: usize>(
-        &mut self,
-        text: &[u8; N],
-        words: &[[u16; 2]],
-        slots: &[Narrow],
-        hash: impl Fn(u128) -> u64,
-    ) -> usize {
-        let mut num_others = 0;
-        let to = self.keys.iter_mut().zip(&mut self.slots);
-        for (at, (&[start, end], (to_key, to_slot))) in words.iter().zip(to).enumerate() {
-            let len = usize::from(end.wrapping_sub(start));
-            // A remainder by a power of two, to spare the check that words start in the text.
-            let Some(bytes) = text[usize::from(start) % (1 << (N - INLINE).ilog2())..].first_chunk() else {
-                continue;
-            };
-            let key = narrow_key(bytes, len);
-            let slot = hash(key);
-            simd::prefetch(slots, slot as usize);
-            (*to_key, *to_slot) = (key, slot as u32);
-            self.others[num_others % BATCH] = at as u8;
-            num_others += usize::from(len > NARROW);
-        }
-        num_others
-    }
-}
-
 /// Words and how often each occurs.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    /// Each of the two has no slot, or a power of two of them.
-    narrow: Slots,
+    /// Each of the two has no line or slot, or a power of two of them.
+    narrow: Lines,
     wide: Vec<Wide>,
     arena: Vec<u8>,
     narrow_used: usize,
     wide_used: usize,
     /// What narrow counts were before they were swept.
-    swept: HashMap<u128, u64>,
+    swept: HashMap<Slot, u64>,
     /// What was added to narrow counts since.
     unswept: u64,
     keys: Keys,
@@ -389,7 +242,7 @@ pub(crate) struct Table {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            narrow: Slots::free(0),
+            narrow: Lines::free(0),
             wide: Vec::new(),
             arena: Vec::new(),
             narrow_used: 0,
@@ -407,17 +260,20 @@ impl Default for Table {
 impl Table {
     pub(crate) fn len(&self) -> usize {
         // The word of twelve NULs has the key of a free slot, and so is never taken for a new one.
-        let nuls = usize::from(self.narrow_slot(0).is_some());
-        self.narrow_used + nuls - usize::from(self.narrow_slot(SINK).is_some()) + self.wide_used
+        let nuls = usize::from(self.narrow_count(NULS) > 0);
+        self.narrow_used + nuls - usize::from(self.narrow_count(SINK) > 0) + self.wide_used
     }
 
     /// The bytes of memory in use, at most, while that many more words are added.
     pub(crate) fn memory_with(&self, more: usize) -> usize {
-        let of = |len: usize, used: usize, slot: usize| {
-            (len + grown(len, used.saturating_add(more)).unwrap_or(0)).saturating_mul(slot)
+        let of = |len: usize, grown: Option<usize>, slot: usize| {
+            len.saturating_add(grown.unwrap_or(0)).saturating_mul(slot)
         };
-        let narrow = of(self.narrow.len(), self.narrow_used, size_of::<Narrow>());
-        let wide = of(self.wide.len(), self.wide_used, size_of::<Wide>());
+        let slots = self.narrow.len() * SLOTS;
+        let narrow = grown_narrow(slots, self.narrow_used.saturating_add(more));
+        let narrow = of(slots, narrow, size_of::<Line>() / SLOTS);
+        let wide = grown_wide(self.wide.len(), self.wide_used.saturating_add(more));
+        let wide = of(self.wide.len(), wide, size_of::<Wide>());
         narrow.saturating_add(wide).saturating_add(self.arena.capacity())
     }
 
@@ -437,38 +293,44 @@ impl Table {
         }
     }
 
-    /// Adds once each word of `text` that starts and ends there, none of which is empty. All slots are asked for before any is
-    /// used.
+    /// Adds once each word of `text` that starts and ends there, none of which is empty. Lines are asked for
+    /// long before they are used.
     pub(crate) fn add_words<const N: usize>(
         &mut self,
+        level: Level,
         batch: &mut Batch,
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
         for words in words.chunks(BATCH) {
-            self.add_few_words(batch, text, words);
+            self.add_few_words(level, batch, text, words);
         }
     }
 
-    fn add_few_words<const N: usize>(&mut self, batch: &mut Batch, text: &[u8; N], words: &[[u16; 2]]) {
+    fn add_few_words<const N: usize>(
+        &mut self,
+        level: Level,
+        batch: &mut Batch,
+        text: &[u8; N],
+        words: &[[u16; 2]],
+    ) {
         let len = words.len();
         self.reserve_narrow(len);
         self.sweep_before(len as u64);
         let keys = self.keys;
-        let shift = shift(&self.narrow);
-        // A loop of its own for each hash, so that the choice is not made for each word.
-        let num_others = match keys.hash {
-            Hash::Sip => batch.look_up(text, words, &self.narrow, |key| keys.sip(key) >> shift),
-            Hash::Folded | Hash::FoldedAnew => {
-                batch.look_up(text, words, &self.narrow, |key| keys.folded(key) >> shift)
-            }
-        };
-        let slots = &mut self.narrow[..];
-        let (mut used, mut looks) = (0, 0);
-        for (&key, &slot) in batch.keys[..len].iter().zip(&batch.slots) {
-            looks += add_narrow(slots, slot as usize, key, ONE, &mut used);
+        let num_others = batch.find_keys(level, text, words);
+        if keys.hash == Hash::Sip {
+            let shift = shift(&self.narrow);
+            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
+        } else {
+            batch.find_lines(level, len, &self.narrow, &keys.spread);
         }
-        self.narrow_used += used;
+        let num_missed = batch.count(level, len, &mut self.narrow);
+        let mut looks = 0;
+        for &at in batch.missed(num_missed) {
+            let (key, first) = batch.word(at as usize);
+            looks += add_narrow(&mut self.narrow, first, key, 1, &mut self.narrow_used);
+        }
         self.account(looks, len as u64);
         if num_others > 0 {
             self.add_others(batch, num_others, |at| {
@@ -482,36 +344,47 @@ impl Table {
     fn add_others<'a>(&mut self, batch: &mut Batch, number: usize, word: impl Fn(usize) -> &'a [u8]) {
         self.reserve_wide(number);
         let (keys, shift) = (self.keys, shift(&self.wide));
-        let others = &batch.others[..number];
-        for (hash, &at) in batch.hashes.iter_mut().zip(others) {
-            *hash = keys.wide(word(usize::from(at)));
+        let mut hashes = [0; BATCH];
+        let others = batch.others(number);
+        for (hash, &at) in hashes.iter_mut().zip(others) {
+            *hash = keys.wide(word(at as usize));
             simd::prefetch(&self.wide, (*hash >> shift) as usize);
         }
         let mut looks = 0;
-        for (&hash, &at) in batch.hashes.iter().zip(others) {
-            looks += self.add_wide(word(usize::from(at)), hash, 1);
+        for (&hash, &at) in hashes.iter().zip(others) {
+            looks += self.add_wide(word(at as usize), hash, 1);
         }
         self.account(looks, number as u64);
     }
 
     /// Adds all of `other`.
     pub(crate) fn merge(&mut self, other: &Table) {
-        // Every sixteenth block of slots, then every sixteenth but one: words that come in the order of their hashes would crowd
-        // the first slots of a table that has yet to grow.
+        // Every sixteenth block of lines, then every sixteenth but one: words that come in the order of their hashes would crowd the
+        // first lines of a table that has yet to grow.
         for turn in 0..16 {
-            for slots in other.narrow.chunks(64).skip(turn).step_by(16) {
-                for slot in slots.iter().filter(|slot| has_word(slot)) {
-                    self.add_key(key_in(slot), count_in(slot));
+            for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
+                for (slot, count) in narrow_words(lines) {
+                    self.add_key(key_in(slot), u64::from(count));
                 }
             }
+        }
+        self.merge_wide(other);
+        self.merge_swept(other);
+    }
+
+    fn merge_wide(&mut self, other: &Table) {
+        for turn in 0..16 {
             for slots in other.wide.chunks(64).skip(turn).step_by(16) {
                 for slot in slots.iter().filter(|slot| slot.count > 0) {
                     self.add_bytes(slot.word(&other.arena), slot.count);
                 }
             }
         }
-        for (&key, &count) in &other.swept {
-            let swept = self.swept.entry(key).or_insert(0);
+    }
+
+    fn merge_swept(&mut self, other: &Table) {
+        for (&slot, &count) in &other.swept {
+            let swept = self.swept.entry(slot).or_insert(0);
             *swept = swept.saturating_add(count);
         }
     }
@@ -519,7 +392,7 @@ impl Table {
     pub(crate) fn get(&self, word: &str) -> u64 {
         let word = word.as_bytes();
         if let Some(key) = key_of(word) {
-            return self.narrow_slot(key).map_or(0, |slot| self.narrow_count(&slot));
+            return self.with_swept(&slot_of(key), self.narrow_count(key));
         }
         if self.wide.is_empty() {
             return 0;
@@ -534,39 +407,38 @@ impl Table {
         }
     }
 
-    /// The slot of a key, if it has one.
-    fn narrow_slot(&self, key: u128) -> Option<Narrow> {
+    /// What is counted of a key, and has not been moved aside.
+    fn narrow_count(&self, key: Key) -> u64 {
         if self.narrow.is_empty() {
-            return None;
+            return 0;
         }
-        let mut at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        loop {
-            let slot = self.narrow[at & (self.narrow.len() - 1)];
-            if count_in(&slot) == 0 {
-                return None;
-            }
-            if key_in(&slot) == key {
-                return Some(slot);
-            }
-            at += 1;
-        }
+        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let lines = self.narrow[first..].iter().chain(&self.narrow[..first]);
+        let mut slots = lines.flat_map(|line| line.slots.iter().zip(line.counts));
+        let found = slots.find(|(slot, count)| *count == 0 || **slot == slot_of(key));
+        found.map_or(0, |(_, count)| u64::from(count))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
         self.iter_from(0)
     }
 
-    /// The counts of all words.
+    /// The counts of all words, and perhaps one more, which is no word's: this looks at nothing but counts.
     pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow.iter().filter(|slot| has_word(slot)).map(|slot| self.narrow_count(slot));
+        let narrow = self.narrow.iter().flat_map(|line| {
+            (0..SLOTS).filter(|&slot| line.counts[slot] > 0).map(|slot| {
+                let count = u64::from(line.counts[slot]);
+                if self.swept.is_empty() { count } else { self.with_swept(&line.slots[slot], count) }
+            })
+        });
         narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
     }
 
     /// The words that occur `least` times or more.
     pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
-        let narrow = self.narrow.iter().filter(|slot| has_word(slot));
-        let narrow =
-            narrow.map(|slot| (slot, self.narrow_count(slot))).filter(move |(_, count)| *count >= least);
+        let narrow = self.narrow.iter().flat_map(Line::used);
+        let narrow = narrow.map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))));
+        let narrow = narrow.filter(move |(slot, count)| *count >= least && **slot != slot_of(SINK));
         let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
         let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
         let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
@@ -576,24 +448,24 @@ impl Table {
         })
     }
 
-    fn narrow_count(&self, slot: &Narrow) -> u64 {
-        let swept = if self.swept.is_empty() { None } else { self.swept.get(&key_in(slot)) };
-        swept.map_or(count_in(slot), |swept| swept.saturating_add(count_in(slot)))
+    /// The count of a word, with what has been moved aside.
+    fn with_swept(&self, slot: &Slot, count: u64) -> u64 {
+        let swept = if self.swept.is_empty() { None } else { self.swept.get(slot) };
+        swept.map_or(count, |swept| swept.saturating_add(count))
     }
 
     /// Adds to a narrow word.
-    fn add_key(&mut self, key: u128, count: u64) {
+    fn add_key(&mut self, key: Key, count: u64) {
         self.reserve_narrow(1);
         let mut now = count;
         if count >= SWEEP {
             now = 1;
-            let swept = self.swept.entry(key).or_insert(0);
+            let swept = self.swept.entry(slot_of(key)).or_insert(0);
             *swept = swept.saturating_add(count - 1);
         }
         self.sweep_before(now);
-        let at = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        let one = u128::from(now) << (8 * NARROW);
-        let looks = add_narrow(&mut self.narrow, at, key, one, &mut self.narrow_used);
+        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
+        let looks = add_narrow(&mut self.narrow, first, key, now as u32, &mut self.narrow_used);
         self.account(looks, 1);
     }
 
@@ -642,10 +514,12 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        for slot in self.narrow.iter_mut().filter(|slot| count_in(slot) > 1) {
-            let swept = self.swept.entry(key_in(slot)).or_insert(0);
-            *swept = swept.saturating_add(count_in(slot) - 1);
-            *slot = narrow_slot(key_in(slot), 1);
+        for line in &mut *self.narrow {
+            for (slot, count) in line.slots.iter().zip(&mut line.counts).filter(|(_, count)| **count > 1) {
+                let swept = self.swept.entry(*slot).or_insert(0);
+                *swept = swept.saturating_add(u64::from(*count - 1));
+                *count = 1;
+            }
         }
     }
 
@@ -678,29 +552,26 @@ impl Table {
     /// Makes room for `more` new narrow words.
     #[inline]
     pub(crate) fn reserve_narrow(&mut self, more: usize) {
-        if let Some(len) = grown(self.narrow.len(), self.narrow_used + more) {
-            self.resize_narrow(len);
+        if let Some(slots) = grown_narrow(self.narrow.len() * SLOTS, self.narrow_used + more) {
+            self.resize_narrow(slots / SLOTS);
         }
     }
 
     #[inline]
     fn reserve_wide(&mut self, more: usize) {
-        if let Some(len) = grown(self.wide.len(), self.wide_used + more) {
+        if let Some(len) = grown_wide(self.wide.len(), self.wide_used + more) {
             self.resize_wide(len);
         }
     }
 
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
-        let old = std::mem::replace(&mut self.narrow, Slots::free(len));
-        let (keys, shift) = (self.keys, shift(&self.narrow));
-        let slots = &mut self.narrow[..];
-        for slot in old.iter().filter(|slot| count_in(slot) > 0) {
-            let mut at = (keys.narrow(key_in(slot)) >> shift) as usize;
-            while count_in(&slots[at & (len - 1)]) > 0 {
-                at += 1;
-            }
-            slots[at & (len - 1)] = *slot;
+        let old = std::mem::replace(&mut self.narrow, Lines::free(len));
+        let (keys, shift, mut used) = (self.keys, shift(&self.narrow), 0);
+        for (slot, count) in old.iter().flat_map(Line::used) {
+            let key = key_in(slot);
+            let first = (keys.narrow(key) >> shift) as usize;
+            add_narrow(&mut self.narrow, first, key, count, &mut used);
         }
     }
 
@@ -718,43 +589,56 @@ impl Table {
     }
 }
 
-/// What a hash is shifted by to give its slot, of which there are some.
+/// The narrow slots for `words` words if `len` are too few: three quarters of them are in use at most, which four in a line allow.
 #[inline(always)]
-fn shift<T>(slots: &[T]) -> u32 {
-    // There is never one slot alone, so this is below 64.
-    64 - slots.len().max(2).trailing_zeros()
+fn grown_narrow(len: usize, words: usize) -> Option<usize> {
+    grown(len, words.saturating_add(words / 3))
 }
 
-/// The slots for `words` words if `len` are too few: a quarter of them are in use at most, of many slots a half, as by then memory is
-/// what counts.
+/// The wide slots, one of which is looked at at a time: a half of them are in use at most.
 #[inline(always)]
-fn grown(len: usize, words: usize) -> Option<usize> {
-    let spread = if len < MANY { 4 } else { 2 };
-    (words * spread > len).then(|| (words * spread).next_power_of_two().max(FEWEST))
+fn grown_wide(len: usize, words: usize) -> Option<usize> {
+    grown(len, words.saturating_mul(2))
 }
 
-/// Adds `one`, which is some count in its place, to a word that is looked for from slot `at` on. There is a free slot. Returns
-/// how many looks beyond the first it took.
 #[inline(always)]
-fn add_narrow(slots: &mut [Narrow], first: usize, key: u128, one: u128, used: &mut usize) -> u64 {
-    let mask = slots.len() - 1;
-    let mut looks = 0;
-    loop {
-        let slot = &mut slots[(first + looks) & mask];
-        let whole = u128::from_le_bytes(*slot);
-        // In halves, as the compiler would not do it.
-        let (low, high) = ((whole ^ key) as u64, ((whole ^ key) >> 64) as u32);
-        if low | u64::from(high) == 0 {
-            *slot = (whole + one).to_le_bytes();
-            return looks as u64;
-        }
-        if whole < ONE {
-            *slot = (key | one).to_le_bytes();
-            *used += 1;
-            return looks as u64;
-        }
-        looks += 1;
+fn grown(len: usize, wanted: usize) -> Option<usize> {
+    (wanted > len).then(|| wanted.checked_next_power_of_two().unwrap_or(usize::MAX).max(FEWEST))
+}
+
+/// The words of some lines, and their counts.
+fn narrow_words(lines: &[Line]) -> impl Iterator<Item = (&Slot, u32)> {
+    lines.iter().flat_map(Line::used).filter(|(slot, _)| **slot != slot_of(SINK))
+}
+
+/// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
+#[inline]
+fn add_narrow(lines: &mut [Line], first: usize, key: Key, more: u32, used: &mut usize) -> u64 {
+    let behind = lines.len() - first;
+    match add_to(&mut lines[first..], key, more, used) {
+        Some(looks) => looks as u64,
+        None => add_to(&mut lines[..first], key, more, used).map_or(0, |looks| (behind + looks) as u64),
     }
+}
+
+/// Adds to a key that is looked for from the first of these lines on. Returns how many lines beyond that it took; `None` if it is
+/// not there, and no room.
+#[inline]
+fn add_to(lines: &mut [Line], key: Key, more: u32, used: &mut usize) -> Option<usize> {
+    for (looks, line) in lines.iter_mut().enumerate() {
+        for (slot, count) in line.slots.iter_mut().zip(&mut line.counts) {
+            if *slot == slot_of(key) {
+                *count += more;
+                return Some(looks);
+            }
+            if *count == 0 {
+                (*slot, *count) = (slot_of(key), more);
+                *used += 1;
+                return Some(looks);
+            }
+        }
+    }
+    None
 }
 
 /// The same words with the same counts, wherever they stand.

@@ -44,6 +44,9 @@ impl Budget<'_> {
     }
 }
 
+/// Fewer words than this are merged sooner than threads start.
+const MANY_WORDS: u64 = 20_000;
+
 /// A smaller budget is taken for this one: what a table takes that holds the words of one buffer, and some more.
 const LEAST_BUDGET: u64 = 8 * 1024 * 1024;
 
@@ -252,23 +255,43 @@ pub fn count_pieces(
 
 /// All shares together, but those that are too many for memory, or the failure that is first in the text.
 fn merge(shares: Vec<Result<Counts, ReadError>>, budget: Option<&Budget<'_>>) -> Result<Counts, ReadError> {
-    let mut counts = Counts::new();
+    let mut counted = Vec::with_capacity(shares.len());
     let mut first_error: Option<ReadError> = None;
     for share in shares {
         match share {
-            Ok(share) => match budget {
-                Some(budget) if counts.memory_with(share.distinct()) > budget.bytes => {
-                    (budget.spill)(share).map_err(ReadError::Spill)?;
-                }
-                _ => counts.merge(share),
-            },
+            Ok(share) => counted.push(share),
             Err(error) if first_error.as_ref().is_none_or(|first| error.offset() < first.offset()) => {
                 first_error = Some(error);
             }
             Err(_) => {}
         }
     }
-    first_error.map_or(Ok(counts), Err)
+    if let Some(error) = first_error {
+        return Err(error);
+    }
+    let words: u64 = counted.iter().map(Counts::distinct).sum();
+    let fits = |counts: &Counts, words| budget.is_none_or(|budget| counts.memory_with(words) <= budget.bytes);
+    if words >= MANY_WORDS && counted.iter().all(|counts| fits(counts, words)) {
+        return Ok(merge_at_once(counted));
+    }
+    let mut counts = Counts::new();
+    for share in counted {
+        match budget {
+            Some(budget) if !fits(&counts, share.distinct()) => {
+                (budget.spill)(share).map_err(ReadError::Spill)?;
+            }
+            _ => counts.merge(share),
+        }
+    }
+    Ok(counts)
+}
+
+/// Merges in as many threads as have counted.
+fn merge_at_once(counted: Vec<Counts>) -> Counts {
+    let threads = counted.len();
+    Counts::merge_in_parts(counted, threads, |tasks| {
+        thread::scope(|scope| tasks.into_iter().for_each(|task| drop(scope.spawn(task))));
+    })
 }
 
 /// What one thread counts of a file. Parts are handed out in ascending order and each but the last ends at a certain
@@ -471,6 +494,26 @@ mod tests {
                     .unwrap();
                     assert_eq!(counts, expected, "{name} {part_bytes} {threads}");
                 }
+            }
+        }
+    }
+
+    /// Enough words for threads to merge them: all in one part of the text, or in several.
+    #[test]
+    fn many_words_merge_to_the_same_counts_in_any_number_of_threads() {
+        let mut text = String::new();
+        for number in 0..120_000_u32 {
+            text.push_str(&format!("word{} common and longer than others {}\n", number % 50_000, number / 3));
+        }
+        let file = file_of(text.as_bytes());
+        for name in [ProfileName::Unicode, ProfileName::Whitespace] {
+            let profile = Profile::new(name);
+            let expected = count(&profile, text.as_bytes()).unwrap();
+            let len = text.len() as u64;
+            for threads in [1, 2, 7] {
+                let counts = count_in_parts(&file, len, 100_000, &profile, threads, None, &|_| true).unwrap();
+                assert_eq!(counts, expected, "{name} {threads}");
+                assert_eq!(counts.top(10), expected.top(10), "{name} {threads}");
             }
         }
     }

@@ -6,6 +6,7 @@ use proptest::sample::Index;
 use super::*;
 use crate::counts::Counts;
 use crate::profile::Profile;
+use crate::word_break::WordBreak;
 
 /// What the tokenizers alone find in one chunk.
 fn by_tokenizer(profile: &Profile, bytes: &[u8]) -> Counts {
@@ -178,6 +179,15 @@ const OTHER: &[&[u8]] = &[
     b"\xE2\x80",
     b"\xF0\x9F",
     b"\xED\xA0\x80",
+    "\u{5D1}\u{5B8}\u{5BC}".as_bytes(),
+    "\u{5BC}".as_bytes(),
+    "\u{5B8}".as_bytes(),
+    "\u{651}".as_bytes(),
+    "\u{4000}".as_bytes(),
+    "\u{9FFF}\u{301}".as_bytes(),
+    "\u{4DC0}".as_bytes(),
+    b"\xE4",
+    b"\xE9\x80",
     b"\xA9",
 ];
 
@@ -327,6 +337,15 @@ fn fuzz() {
     }
     let levels: Vec<_> = Level::available().collect();
     println!("{done} bytes in {texts} texts from seed {seed}: {levels:?} count as the tokenizers do");
+}
+
+/// What makes the first byte of U+4000 to U+9FFF a boundary: no rule joins such a character to what is before it.
+#[test]
+fn ideographs_begin_segments_whatever_is_before() {
+    for c in '\u{4000}'..='\u{9FFF}' {
+        assert_eq!(WordBreak::of(c), WordBreak::Other, "{c:?}");
+        assert!((0xE4..=0xE9).contains(&c.to_string().as_bytes()[0]), "{c:?}");
+    }
 }
 
 /// What has gone wrong somewhere, or could.

@@ -14,7 +14,7 @@ fn add_words(table: &mut Table, words: &[&str]) {
             text[at..at + word.len()].copy_from_slice(word.as_bytes());
             at += word.len();
         }
-        table.add_words(&mut Batch::new(), &text, &places);
+        table.add_words(Level::best(), &mut Batch::new(), &text, &places);
     }
 }
 
@@ -28,6 +28,7 @@ proptest! {
         ),
         halves in any::<bool>(),
         hash in 0..3,
+        parts in 0..9_usize,
     ) {
         let mut expected: HashMap<&str, u64> = HashMap::new();
         let (mut table, mut other) = (Table::default(), Table::default());
@@ -53,7 +54,11 @@ proptest! {
                 _ => {}
             }
         }
-        table.merge(&other);
+        if parts == 0 {
+            table.merge(&other);
+        } else {
+            table.merge_in_parts(&[&other], parts, |tasks| tasks.into_iter().rev().for_each(|task| task()));
+        }
         let found: HashMap<&str, u64> = table.iter().collect();
         prop_assert_eq!(&found, &expected);
         prop_assert_eq!(table.len(), expected.len());
@@ -144,8 +149,8 @@ fn chosen_words_do_not_slow_a_table_down() {
         }
         // The third time they were made from the last keys, under which they still collide: that is not to be had without
         // knowing 128 random bits.
-        assert_eq!(changes, [Hash::FoldedAnew, Hash::Sip, Hash::Sip], "{long}");
-        let mut table = Table { keys: random(Hash::Folded), ..Table::default() };
+        assert_eq!(changes, [Hash::QuickAnew, Hash::Sip, Hash::Sip], "{long}");
+        let mut table = Table { keys: random(Hash::Quick), ..Table::default() };
         let words = colliding(&table, WORDS, long);
         for _ in 0..3 {
             words.iter().for_each(|word| table.add(word, 1));
@@ -179,5 +184,58 @@ fn regular_words_spread_as_random_ones() {
             }
             assert!(table.looks < 2 * 20_000, "{}: {} looks", family(99), table.looks);
         }
+    }
+}
+
+/// At the same time, in as many parts as there may be threads: small tables and large ones, full lines at the end of a part, the
+/// same words and others.
+#[test]
+fn parts_merge_as_whole_tables_do() {
+    for (sizes, distance) in [([3, 0, 2], 1), ([300, 20, 300], 7), ([40_000, 100_000, 70_000], 25_000)] {
+        let tables: Vec<Table> = (0..3)
+            .map(|number| {
+                let mut table = Table::default();
+                for word in 0..sizes[number] {
+                    let word = word + number * distance;
+                    table.add(&format!("word {word}"), 1 + word as u64);
+                    if word % 5 == 0 {
+                        table.add(&format!("a rather long word {word}"), 2);
+                    }
+                }
+                add_words(&mut table, &["\0\0\0\0\0\0\0\0\0\0\0\0", "sixteen or more, which is long"]);
+                table
+            })
+            .collect();
+        let mut expected = Table::default();
+        tables.iter().for_each(|table| expected.merge(table));
+        for parts in [1, 2, 3, 7, 64] {
+            let mut merged = tables[0].clone();
+            merged.merge_in_parts(&[&tables[1], &tables[2]], parts, |tasks| {
+                std::thread::scope(|scope| tasks.into_iter().for_each(|task| drop(scope.spawn(task))));
+            });
+            assert_eq!(merged.len(), expected.len(), "{sizes:?} {parts}");
+            assert_eq!(merged, expected, "{sizes:?} {parts}");
+            // It can be added to as before.
+            merged.merge(&tables[2]);
+            assert_eq!(merged.get("word 60000"), expected.get("word 60000") + tables[2].get("word 60000"));
+        }
+    }
+}
+
+/// Tables that have changed their keys, and counts that overflow a slot, are merged all the same.
+#[test]
+fn parts_merge_what_is_rare() {
+    let (mut one, mut other) = (Table::default(), Table::default());
+    for word in 0..3_000 {
+        one.add(&format!("{word}"), SWEEP - 1);
+        other.add(&format!("{word}"), SWEEP - 1);
+    }
+    let run = |tasks: Vec<Task<'_>>| tasks.into_iter().for_each(|task| task());
+    let mut swept = one.clone();
+    swept.merge_in_parts(&[&other], 3, run);
+    other.rekey();
+    one.merge_in_parts(&[&other], 3, run);
+    for table in [one, swept] {
+        assert!((0..3_000).all(|word| table.get(&format!("{word}")) == 2 * (SWEEP - 1)));
     }
 }

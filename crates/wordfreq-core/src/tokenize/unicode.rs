@@ -7,6 +7,7 @@
 
 use super::utf8::{Decoder, Piece};
 use super::{Carried, MAX_WORD_BYTES, Token, is_alphanumeric};
+use crate::scan::first_byte;
 use crate::word_break::WordBreak;
 
 #[derive(Debug, Default)]
@@ -155,6 +156,11 @@ impl Left {
         }
     }
 
+    /// Whether ASCII letters, digits and `_` join, each of them and whatever comes of it.
+    fn joins_word_bytes(self) -> bool {
+        matches!(self, Self::ALetter | Self::Numeric | Self::ExtendNumLet)
+    }
+
     /// What the rules see of a segment that has just begun with, or been joined by, a character of `class`.
     #[inline]
     fn of(class: WordBreak) -> Self {
@@ -216,6 +222,9 @@ impl Segmenter {
             if self.left == Left::Boundary {
                 position = ascii_segments(text, position, sink);
                 start = position;
+            } else if self.awaited.is_none() && self.left.joins_word_bytes() {
+                // All of a run join, and the rules see its last one only. A word may have no end.
+                position += word_bytes(&text.as_bytes()[position..]).saturating_sub(1);
             }
             let Some(c) = text[position..].chars().next() else {
                 break;
@@ -360,5 +369,10 @@ fn ascii_segments(text: &str, mut position: usize, sink: &mut impl FnMut(Segment
 
 #[inline]
 fn is_word_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    byte.is_ascii_alphanumeric() | (byte == b'_')
+}
+
+/// How many of these `text` begins with.
+fn word_bytes(text: &[u8]) -> usize {
+    first_byte(text, |byte| !is_word_byte(byte)).unwrap_or(text.len())
 }

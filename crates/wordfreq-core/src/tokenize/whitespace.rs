@@ -4,6 +4,7 @@
 
 use super::utf8::{Decoder, Piece};
 use super::{Carried, MAX_WORD_BYTES, Token};
+use crate::scan::{first_byte, is_space};
 
 #[derive(Debug, Default)]
 pub(crate) struct Whitespace {
@@ -44,19 +45,15 @@ impl Runs {
         let mut start = 0;
         let bytes = text.as_bytes();
         let mut position = 0;
-        while position < bytes.len() {
-            let (separates, width) = if bytes[position].is_ascii() {
-                // U+000B is white space to Unicode but not to u8::is_ascii_whitespace.
-                (matches!(bytes[position], b'\t'..=b'\r' | b' '), 1)
-            } else {
-                let c = char_at(text, position);
-                (c.is_whitespace() || c == char::REPLACEMENT_CHARACTER, c.len_utf8())
-            };
-            if separates {
+        while let Some(next) = first_byte(&bytes[position..], may_separate) {
+            position += next;
+            let c = char_at(text, position);
+            let end = position + c.len_utf8();
+            if c.is_whitespace() || c == char::REPLACEMENT_CHARACTER {
                 self.end(&text[start..position], sink);
-                start = position + width;
+                start = end;
             }
-            position += width;
+            position = end;
         }
         if start < text.len() {
             self.carried.push(&text[start..]);
@@ -76,7 +73,25 @@ impl Runs {
     }
 }
 
+/// Whether a separator may begin with this byte of a valid text: U+0085, U+00A0, U+1680, U+2000 and others, U+3000, U+FFFD.
+#[inline]
+fn may_separate(byte: u8) -> bool {
+    is_space(byte) | matches!(byte, 0xC2 | 0xE1..=0xE3 | 0xEF)
+}
+
 /// The character that starts at `position`, which must be a character's start within `text`.
 fn char_at(text: &str, position: usize) -> char {
     text[position..].chars().next().unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_separator_begins_with_a_byte_that_may() {
+        for c in ('\0'..=char::MAX).filter(|c| c.is_whitespace() || *c == char::REPLACEMENT_CHARACTER) {
+            assert!(may_separate(c.to_string().as_bytes()[0]), "{c:?}");
+        }
+    }
 }
