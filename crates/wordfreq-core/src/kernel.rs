@@ -4,9 +4,9 @@
 //! An *atom* is a maximal run of bytes other than ASCII white space. What `unicode` and `whitespace` find in an atom that begins
 //! with ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. Characters beyond ASCII
 //! are looked up one by one, and put into the same masks with all their bytes. An atom with one that needs more than that
-//! goes to the tokenizer, together with the blanks around it where a mark could join one (WB4), and so does the atom that
-//! a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do (`characters`), and how words are
-//! counted (`table`).
+//! goes to the tokenizer, or what of it is between two certain boundaries, together with the blanks around it where a mark could join
+//! one (WB4); and so does the atom that a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do
+//! (`characters`), and how words are counted (`table`, `simd::lines`).
 
 use crate::characters::{self, Characters, Class};
 use crate::profile::ProfileName;
