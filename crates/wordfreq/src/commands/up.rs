@@ -15,7 +15,7 @@ use wordfreq_pipeline::embedded::{
 use wordfreq_pipeline::fleet::Clock;
 use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{self, Progress, Watch};
-use wordfreq_pipeline::{DocumentEvent, Drain, ErrorKind, Queue as _, Results as _, Timestamp};
+use wordfreq_pipeline::{BackendError, DocumentEvent, Drain, ErrorKind, Queue as _, Results as _, Timestamp};
 
 use super::results::totals_report;
 use crate::cli::UpArgs;
@@ -58,7 +58,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
     let (plan, sized) = fleet::sized(args, config)?;
     data_directory::refuse_foreign(config)?;
     // Before anything is made where it should not be.
-    watch::roots(watched, directory)?;
+    watch::roots(watched, directory).map_err(as_usage)?;
     make_directory(directory)?;
     let _lock = lock(directory)?;
     let embedded = Arc::new(data_directory::open(config, IfMissing::Create)?);
@@ -226,9 +226,14 @@ fn start_watch(
     let changed = move || drop(happened.send(Happened::Something));
     let watch =
         Watch::start(embedded.bucket.clone(), WATCHED_BUCKET, directories, embedded.directory(), changed);
-    match watch {
-        Err(error) if error.kind() == ErrorKind::Invalid => Err(UsageError(error.to_string()).into()),
-        watch => Ok(Some(watch?)),
+    Ok(Some(watch.map_err(as_usage)?))
+}
+
+/// What cannot be watched was named by whoever started this.
+fn as_usage(error: BackendError) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::Invalid => UsageError(error.to_string()).into(),
+        _ => error.into(),
     }
 }
 

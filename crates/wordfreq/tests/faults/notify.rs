@@ -196,7 +196,9 @@ fn agree(request: &Request) -> (&'static str, String) {
 
 #[test]
 fn a_webhook_that_agreed_is_told_of_results_failures_and_rest_each_signed() {
-    let system = system().with_variable("WORDFREQ_PROFILE", "go-sample");
+    let system = system()
+        .with_variable("WORDFREQ_PROFILE", "go-sample")
+        .with_variable("WORDFREQ_SERVER_PUBLIC_URL", "https://words.example.org");
     let hook = Hook::willing();
     let silent = Hook::answering(|_| Some(("200 OK", "{}".to_owned())));
     let events = ["document.counted", "document.failed", "batch.idle"];
@@ -211,7 +213,7 @@ fn a_webhook_that_agreed_is_told_of_results_failures_and_rest_each_signed() {
         ("subscription.confirm", &Value::from(id.as_str()))
     );
     let url = asked.body["data"]["confirm_url"].as_str().unwrap();
-    assert!(url.contains("/api/v1/subscriptions/confirm?token="), "{url}");
+    assert!(url.starts_with("https://words.example.org/api/v1/subscriptions/confirm?token="), "{url}");
     system.until("it is confirmed", || subscription(&system, &id)["state"] == "confirmed");
 
     let hostile = "späte \"Wörter\"\r\nX-Evil: 1";

@@ -251,7 +251,8 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     refused(2, &["upload", "a", "--bucket", "No"], "is not a bucket name");
     refused(1, &["upload", "missing.txt"], "missing.txt");
     refused(2, &["up", "--watch", "missing", "--exit-when-idle"], "cannot watch missing");
-    refused(2, &["up", "--watch", ".", "--exit-when-idle"], "--data-dir");
+    refused(2, &["up", "--watch", ".", "--data-dir", "inner", "--exit-when-idle"], "--data-dir");
+    assert!(!program.path("inner").exists(), "a refusal left something behind");
     refused(2, &["up", "--data-dir", "a"], "a is not a data directory: it holds a/same.txt");
     refused(2, &["upload", "b", "--data-dir", "a"], "is not a data directory");
     assert_eq!(fs::read_dir(program.path("a")).unwrap().count(), 1, "a refusal left something behind");
