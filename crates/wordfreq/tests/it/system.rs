@@ -266,7 +266,8 @@ fn what_makes_no_sense_is_refused_before_anything_starts() {
     program.write("wordfreq.toml", "[scaling]\npreset = \"fixed\"\nplan = \"many.toml\"\n");
     refused(2, &["up"], "exclude each other");
     fs::remove_file(program.path("wordfreq.toml")).unwrap();
-    refused(2, &["results", "show", "no-slash", "--data-dir", "wordfreq-data"], "BUCKET/KEY");
+    assert_eq!(program.run(&["upload", "b", "--data-dir", "there"]).code, 0);
+    refused(2, &["results", "show", "no-slash", "--data-dir", "there"], "BUCKET/KEY");
     let elsewhere = ["--data-dir", "nowhere"];
     for args in [&["results", "totals"][..], &["results", "list"], &["queue", "status"], &["worker"]] {
         refused(1, &[args, &elsewhere[..]].concat(), "there is no data directory at nowhere");
