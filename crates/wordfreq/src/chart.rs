@@ -3,6 +3,8 @@
 //! come from, and the page that charts stand on (`report`).
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 use std::time::Duration;
@@ -58,6 +60,9 @@ pub struct Bars<'a> {
     pub bars: &'a [(f64, f64, f64)],
 }
 
+/// Red, green and blue.
+const BYTES_A_PIXEL: usize = 3;
+
 /// An alarm's lane, and what is around all of them.
 const LANE: u32 = 26;
 const LANES_FRAME: u32 = 64;
@@ -76,11 +81,23 @@ pub fn draw(path: &Path, fleets: &[Drawn<'_>]) -> anyhow::Result<()> {
             draw_on_white(&area, fleets).map_err(|error| failed(&error))
         }
         Some("png") => {
-            let area = BitMapBackend::new(path, size).into_drawing_area();
-            draw_on_white(&area, fleets).map_err(|error| failed(&error))
+            let mut pixels = vec![0; size.0 as usize * size.1 as usize * BYTES_A_PIXEL];
+            let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+            draw_on_white(&area, fleets).map_err(|error| failed(&error))?;
+            drop(area);
+            write_png(path, size, &pixels).map_err(|error| failed(&error))
         }
         _ => bail!("{} ends neither in .svg nor in .png", path.display()),
     }
+}
+
+fn write_png(path: &Path, (width, height): (u32, u32), pixels: &[u8]) -> Result<(), png::EncodingError> {
+    let mut encoder = png::Encoder::new(BufWriter::new(File::create(path)?), width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header()?;
+    writer.write_image_data(pixels)?;
+    writer.finish()
 }
 
 /// A fleet as an SVG element without a ground of its own, for a page.

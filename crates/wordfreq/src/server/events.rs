@@ -294,9 +294,9 @@ impl Watcher {
 }
 
 /// Live events: `queue`, `fleet`, `documents`, `alarm` and `activity`.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/events", tag = "events", responses(
     (status = 200, content((String = "text/event-stream"))),
-))]
+)))]
 pub(super) async fn events(
     _: MayRead,
     State(app): State<Arc<App>>,

@@ -75,9 +75,9 @@ fn by_state<const N: usize>(states: [(&str, u64); N]) -> Family<StateLabel, Gaug
 }
 
 /// The state of queue, documents and fleet, for Prometheus.
-#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+#[cfg_attr(test, utoipa::path(get, path = "/metrics", tag = "health", responses(
     (status = 200, content((String = "application/openmetrics-text"))),
-))]
+)))]
 pub(super) async fn metrics(_: MayRead, State(app): State<Arc<App>>) -> Result<Response, Problem> {
     let (queue, settled, fleet, buckets) = app
         .look(|embedded| {

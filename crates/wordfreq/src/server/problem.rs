@@ -20,7 +20,8 @@ pub struct Problem {
 }
 
 /// `application/problem+json`.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub struct ProblemDetails {
     /// Which kind of problem, such as `urn:wordfreq:error:not-found`.
     #[serde(rename = "type")]

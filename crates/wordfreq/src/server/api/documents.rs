@@ -24,7 +24,7 @@ use wordfreq_pipeline::embedded::{
 use wordfreq_pipeline::{BackendError, DocumentId};
 
 use super::input::{Params, document_id};
-use super::listing::{self, ItemsPage, ListFormat, PageParams, Paged, Want};
+use super::listing::{self, ListFormat, Paged, Want};
 use crate::server::access::{MayRead, MayWrite};
 use crate::server::problem::Problem;
 use crate::server::{App, elsewhere, hex};
@@ -42,7 +42,8 @@ const PIECE_BYTES: usize = 256 * 1024;
 const MAX_DOCUMENT_BYTES: u64 = 5 << 30;
 
 /// What became of the version that a key holds now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum DocumentState {
     /// Its message waits or is being worked on, or was purged.
@@ -78,8 +79,8 @@ impl From<DocumentState> for ListedState {
 }
 
 /// A document, and the newest result it has.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Document)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Document))]
 pub(crate) struct DocumentItem {
     bucket: String,
     key: String,
@@ -89,7 +90,7 @@ pub(crate) struct DocumentItem {
     /// Its version: a larger one is newer.
     sequence: u64,
     /// When this version was put.
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     put_at: String,
     /// What its bytes are, as whoever put them has said.
     content_type: Option<String>,
@@ -104,7 +105,7 @@ pub(crate) struct DocumentItem {
     /// How long reading and counting took, in microseconds.
     duration_us: Option<u64>,
     /// When its result was committed.
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     committed_at: Option<String>,
     /// Of which version the result is. It is `sequence`, unless the document waits or has failed.
     result_sequence: Option<u64>,
@@ -160,7 +161,8 @@ impl From<ListedDocument> for DocumentItem {
 }
 
 /// A word of a table, and how often it stands there.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct WordCount {
     pub(super) word: String,
     pub(super) count: u64,
@@ -186,7 +188,8 @@ pub(super) fn table_limit(
 }
 
 /// A document with its table of words.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct DocumentWithCounts {
     #[serde(flatten)]
     document: DocumentItem,
@@ -195,7 +198,8 @@ pub(super) struct DocumentWithCounts {
 }
 
 /// A bucket.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Bucket {
     name: String,
     /// Whether what is put into it is counted.
@@ -204,18 +208,19 @@ pub(super) struct Bucket {
     documents: u64,
     /// Their sizes together.
     bytes: u64,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     created_at: String,
 }
 
 /// The buckets.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Buckets {
     items: Vec<Bucket>,
 }
 
 /// Lists the buckets.
-#[utoipa::path(get, path = "/api/v1/buckets", tag = "documents", responses((status = 200, body = Buckets)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/buckets", tag = "documents", responses((status = 200, body = Buckets))))]
 pub(super) async fn buckets(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<Buckets>, Problem> {
     let buckets = app.look(|embedded| embedded.catalogue.buckets()).await?;
     let items = buckets
@@ -232,9 +237,10 @@ pub(super) async fn buckets(_: MayRead, State(app): State<Arc<App>>) -> Result<J
 }
 
 /// Which documents to list, and how.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ListParams {
     /// Of this bucket only.
     bucket: Option<String>,
@@ -243,16 +249,16 @@ pub(super) struct ListParams {
     /// In whose keys this stands, whatever the case of its letters.
     q: Option<String>,
     /// Of which this became.
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     state: Option<DocumentState>,
 }
 
 /// Lists documents in the order of their names.
-#[utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams, PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/documents", tag = "documents", params(ListParams, listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<DocumentItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<DocumentItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -276,15 +282,16 @@ pub(super) async fn list(
 }
 
 /// A document's name.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct NameParams {
     /// Its bucket.
-    #[param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    #[cfg_attr(test, param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
     bucket: String,
     /// Its key in it: 1 to 1,024 bytes of UTF-8.
-    #[param(min_length = 1)]
+    #[cfg_attr(test, param(min_length = 1))]
     key: String,
 }
 
@@ -305,34 +312,35 @@ async fn listed(app: &Arc<App>, id: &DocumentId) -> Result<DocumentItem, Problem
 }
 
 /// A document's name, and how much of its table is wanted.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ShowParams {
     /// Its bucket.
-    #[param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    #[cfg_attr(test, param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
     bucket: String,
     /// Its key in it: 1 to 1,024 bytes of UTF-8.
-    #[param(min_length = 1)]
+    #[cfg_attr(test, param(min_length = 1))]
     key: String,
     /// So many words of its table.
-    #[param(default = 100)]
+    #[cfg_attr(test, param(default = 100))]
     top: Option<u32>,
     /// Its whole table.
     all: Option<bool>,
     /// The form, over what `Accept` says. CSV and NDJSON are the words alone, all of them unless `top` is given.
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     format: Option<ListFormat>,
     /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
     raw: Option<bool>,
 }
 
 /// Shows a document with its words by rank.
-#[utoipa::path(get, path = "/api/v1/document", tag = "documents", params(ShowParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/document", tag = "documents", params(ShowParams), responses(
     (status = 200, content(
         (DocumentWithCounts = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn show(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -354,22 +362,24 @@ pub(super) async fn show(
 }
 
 /// A document's name, and whether to look at its beginning only.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ContentParams {
     /// Its bucket.
-    #[param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    #[cfg_attr(test, param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
     bucket: String,
     /// Its key in it: 1 to 1,024 bytes of UTF-8.
-    #[param(min_length = 1)]
+    #[cfg_attr(test, param(min_length = 1))]
     key: String,
     /// Whether to answer with the first 4 KiB as text in JSON.
     preview: Option<bool>,
 }
 
 /// The beginning of a document.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Preview {
     /// Its first 4 KiB at most; what is not UTF-8 in it is U+FFFD.
     text: String,
@@ -378,9 +388,9 @@ pub(super) struct Preview {
 }
 
 /// The bytes of a document, or a look at the first of them.
-#[utoipa::path(get, path = "/api/v1/document/content", tag = "documents", params(ContentParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/document/content", tag = "documents", params(ContentParams), responses(
     (status = 200, content((Preview = "application/json"), (Vec<u8> = "application/octet-stream"))),
-))]
+)))]
 pub(super) async fn content(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -441,14 +451,14 @@ fn too_large() -> Problem {
 }
 
 /// Puts a document; it is durable when this answers.
-#[utoipa::path(put, path = "/api/v1/document", tag = "documents", params(NameParams),
+#[cfg_attr(test, utoipa::path(put, path = "/api/v1/document", tag = "documents", params(NameParams),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The document's bytes"),
     responses(
         (status = 201, body = DocumentItem),
         (status = 409, description = "The bucket was deleted at this moment",
          body = crate::server::problem::ProblemDetails, content_type = "application/problem+json"),
     ),
-)]
+))]
 pub(super) async fn put(
     _: MayWrite,
     State(app): State<Arc<App>>,
@@ -525,9 +535,9 @@ async fn stage(app: &Arc<App>, body: Body) -> Result<(Staging, String), Problem>
 }
 
 /// Deletes a document.
-#[utoipa::path(delete, path = "/api/v1/document", tag = "documents", params(NameParams), responses(
+#[cfg_attr(test, utoipa::path(delete, path = "/api/v1/document", tag = "documents", params(NameParams), responses(
     (status = 204, description = "It is deleted"),
-))]
+)))]
 pub(super) async fn delete(
     _: MayWrite,
     State(app): State<Arc<App>>,
@@ -543,11 +553,11 @@ pub(super) async fn delete(
 }
 
 /// Counts a document again: what it holds becomes a new version with the same bytes, and a message.
-#[utoipa::path(post, path = "/api/v1/document/recount", tag = "documents", params(NameParams), responses(
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/document/recount", tag = "documents", params(NameParams), responses(
     (status = 202, body = DocumentItem),
     (status = 409, description = "Its bucket keeps documents and does not count them",
      body = crate::server::problem::ProblemDetails, content_type = "application/problem+json"),
-))]
+)))]
 pub(super) async fn recount(
     _: MayWrite,
     State(app): State<Arc<App>>,

@@ -14,7 +14,7 @@ use wordfreq_pipeline::embedded::{AlarmRule, Embedded, FleetView, KeptActivity, 
 use wordfreq_pipeline::fleet::Member;
 
 use super::input::{Body, Params};
-use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
+use super::listing::{self, NoFilter, Paged};
 use crate::server::App;
 use crate::server::access::{MayAdminister, MayRead};
 use crate::server::problem::Problem;
@@ -26,7 +26,8 @@ const DEFAULT_POINTS: u32 = 300;
 const MAX_POINTS: u32 = 2000;
 
 /// How the fleet stands.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct FleetStatus {
     /// The plan's name: a preset, or a file.
     plan: String,
@@ -44,7 +45,7 @@ pub(crate) struct FleetStatus {
     /// How long an instance works on a document, once that was measured.
     service_seconds: Option<f64>,
     /// When this was put down.
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     at: String,
     /// How many times as fast as time the fleet's clock goes.
     time_scale: f64,
@@ -54,7 +55,8 @@ pub(crate) struct FleetStatus {
 }
 
 /// An instance.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct Instance {
     id: String,
     /// Pending, InService or Terminating.
@@ -63,9 +65,9 @@ pub(crate) struct Instance {
     health: &'static str,
     /// Its process.
     process: Option<u32>,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     launched_at: String,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     in_service_since: Option<String>,
     /// Messages it works on.
     held: u64,
@@ -142,27 +144,28 @@ async fn fleet(app: &Arc<App>) -> Result<FleetStatus, Problem> {
 }
 
 /// Tells how the fleet stands.
-#[utoipa::path(get, path = "/api/v1/fleet", tag = "fleet", responses((status = 200, body = FleetStatus)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/fleet", tag = "fleet", responses((status = 200, body = FleetStatus))))]
 pub(super) async fn status(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<FleetStatus>, Problem> {
     Ok(Json(fleet(&app).await?))
 }
 
 /// The sizes the fleet may have.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct BoundsRequest {
     /// The fewest instances.
-    #[schema(maximum = 1024)]
+    #[cfg_attr(test, schema(maximum = 1024))]
     min: u32,
     /// The most instances.
-    #[schema(maximum = 1024)]
+    #[cfg_attr(test, schema(maximum = 1024))]
     max: u32,
 }
 
 /// Sets the bounds by hand, over those of the plan, until `up` ends in order or a scheduled action sets others.
-#[utoipa::path(put, path = "/api/v1/fleet/bounds", tag = "fleet", request_body = BoundsRequest, responses(
+#[cfg_attr(test, utoipa::path(put, path = "/api/v1/fleet/bounds", tag = "fleet", request_body = BoundsRequest, responses(
     (status = 200, body = FleetStatus),
-))]
+)))]
 pub(super) async fn set_bounds(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -179,14 +182,14 @@ pub(super) async fn set_bounds(
 }
 
 /// Something done to an instance.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Activity)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Activity))]
 pub(crate) struct ActivityItem {
     /// InProgress, Successful or Failed.
     status: &'static str,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     started_at: String,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     ended_at: Option<String>,
     instance: String,
     description: String,
@@ -214,11 +217,11 @@ impl From<KeptActivity> for ActivityItem {
 }
 
 /// Lists what was done to instances, newest first.
-#[utoipa::path(get, path = "/api/v1/fleet/activities", tag = "fleet", params(PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/fleet/activities", tag = "fleet", params(listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<ActivityItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<ActivityItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn activities(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -231,12 +234,13 @@ pub(super) async fn activities(
 }
 
 /// An alarm, and how it stands.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Alarm {
     name: String,
     /// OK, ALARM or INSUFFICIENT_DATA.
     state: String,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     since: Option<String>,
     /// The newest value of its metric.
     value: Option<f64>,
@@ -253,13 +257,14 @@ pub(super) struct Alarm {
 }
 
 /// The alarms.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Alarms {
     items: Vec<Alarm>,
 }
 
 /// Lists the alarms.
-#[utoipa::path(get, path = "/api/v1/fleet/alarms", tag = "fleet", responses((status = 200, body = Alarms)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/fleet/alarms", tag = "fleet", responses((status = 200, body = Alarms))))]
 pub(super) async fn alarms(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<Alarms>, Problem> {
     let sizing = view(&app).await?.sizing.ok_or_else(not_begun)?;
     let alarm = |(rule, status): (AlarmRule, wordfreq_core::scaling::AlarmStatus)| Alarm {
@@ -277,10 +282,10 @@ pub(super) async fn alarms(_: MayRead, State(app): State<Arc<App>>) -> Result<Js
 }
 
 /// An alarm's change of state.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = AlarmTransition)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = AlarmTransition))]
 pub(crate) struct TransitionItem {
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     at: String,
     alarm: String,
     old_state: String,
@@ -300,11 +305,11 @@ impl From<AlarmTransition> for TransitionItem {
 }
 
 /// Lists the changes of alarms' states, newest first.
-#[utoipa::path(get, path = "/api/v1/fleet/alarms/history", tag = "fleet", params(PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/fleet/alarms/history", tag = "fleet", params(listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<TransitionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<TransitionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn alarm_history(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -318,22 +323,24 @@ pub(super) async fn alarm_history(
 }
 
 /// How much of the past.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct MetricsParams {
     /// The last so many minutes, by the fleet's clock.
-    #[param(minimum = 1, maximum = 21_600, default = 60)]
+    #[cfg_attr(test, param(minimum = 1, maximum = 21_600, default = 60))]
     minutes: Option<u32>,
     /// As at most so many points. Of looks that become one point, sizes keep their peak and what passed through adds up.
-    #[param(minimum = 1, maximum = 2000, default = 300)]
+    #[cfg_attr(test, param(minimum = 1, maximum = 2000, default = 300))]
     points: Option<u32>,
 }
 
 /// How queue and fleet stood.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct MetricsPoint {
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     at: String,
     visible: u64,
     in_flight: u64,
@@ -368,16 +375,17 @@ impl From<Look> for MetricsPoint {
 }
 
 /// The past of queue and fleet.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct MetricsHistory {
     /// Oldest first.
     items: Vec<MetricsPoint>,
 }
 
 /// The past of queue and fleet, as the scaler saw it.
-#[utoipa::path(get, path = "/api/v1/fleet/metrics", tag = "fleet", params(MetricsParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/fleet/metrics", tag = "fleet", params(MetricsParams), responses(
     (status = 200, body = MetricsHistory),
-))]
+)))]
 pub(super) async fn metrics(
     _: MayRead,
     State(app): State<Arc<App>>,

@@ -38,22 +38,23 @@ fn look(embedded: &Embedded) -> Vec<String> {
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/healthz", tag = "health", security(()), responses(
     (status = 200, body = String, content_type = "text/plain"),
-))]
+)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// Whether everything is there that documents need.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Readiness {
     /// It is: what is not ready answers 503.
     ready: bool,
 }
 
 /// Whether documents can be taken and counted: the database answers, the disk can be written, the scaler is alive.
-#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Readiness)))]
+#[cfg_attr(test, utoipa::path(get, path = "/readyz", tag = "health", security(()), responses((status = 200, body = Readiness))))]
 pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Readiness>, Problem> {
     let mut known = app.readiness.lock().await;
     let mut reasons = match &*known {

@@ -30,7 +30,8 @@ const DEFAULT_LIMIT: usize = 100;
 pub(super) const MAX_LIMIT: u32 = 1000;
 
 /// The forms of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ListFormat {
     /// A page of JSON.
@@ -42,17 +43,18 @@ pub(super) enum ListFormat {
 }
 
 /// What page of a list, and in which form.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct PageParams {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// The most items of a page, 100 if not said; of CSV and NDJSON the most rows, all if not said.
-    #[param(minimum = 1, maximum = 1000)]
+    #[cfg_attr(test, param(minimum = 1, maximum = 1000))]
     limit: Option<u32>,
     /// The form, over what `Accept` says.
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     format: Option<ListFormat>,
     /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
     raw: Option<bool>,
@@ -173,7 +175,8 @@ pub(super) fn cursor<C: Serialize>(place: &C) -> Result<String, Problem> {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct ItemsPage<T> {
     /// What is listed. A page may hold fewer than were asked for, even none, and yet not be the last.
     pub(super) items: Vec<T>,

@@ -11,7 +11,7 @@ use wordfreq_pipeline::queue::{DeadLetter, Depth, Redrive};
 use wordfreq_pipeline::{DocumentEvent, Queue as _, Timestamp};
 
 use super::input::Body;
-use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
+use super::listing::{self, NoFilter, Paged};
 use crate::server::App;
 use crate::server::access::{MayAdminister, MayRead, MayWrite};
 use crate::server::problem::Problem;
@@ -23,7 +23,8 @@ const BODY_CHARS: usize = 4096;
 const MAX_IDS: usize = 10_000;
 
 /// How the queue stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(crate) struct QueueStatus {
     /// Messages ready to be received.
     visible: u64,
@@ -53,14 +54,14 @@ impl QueueStatus {
 }
 
 /// Tells how the queue stands.
-#[utoipa::path(get, path = "/api/v1/queue", tag = "queue", responses((status = 200, body = QueueStatus)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/queue", tag = "queue", responses((status = 200, body = QueueStatus))))]
 pub(super) async fn status(_: MayRead, State(app): State<Arc<App>>) -> Result<Json<QueueStatus>, Problem> {
     Ok(Json(QueueStatus::new(app.blocking(|embedded| embedded.catalogue.queue()).await?)))
 }
 
 /// A message that was given up.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = DeadLetter)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = DeadLetter))]
 pub(super) struct DeadLetterItem {
     /// To name it in a redrive.
     id: String,
@@ -72,9 +73,9 @@ pub(super) struct DeadLetterItem {
     reason: String,
     /// How often it was received.
     receive_count: u32,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     sent_at: String,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     died_at: String,
     /// What its sender wrote, up to 4,096 characters of it.
     body: String,
@@ -103,11 +104,11 @@ impl From<DeadLetter> for DeadLetterItem {
 }
 
 /// Lists the messages that were given up, oldest death first.
-#[utoipa::path(get, path = "/api/v1/queue/dead-letters", tag = "queue", params(PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/queue/dead-letters", tag = "queue", params(listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<DeadLetterItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<DeadLetterItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn dead_letters(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -123,27 +124,29 @@ pub(super) async fn dead_letters(
 }
 
 /// Which dead letters to send back: some by id, or all.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RedriveRequest {
     /// These, at most 10,000.
-    #[schema(max_items = 10_000)]
+    #[cfg_attr(test, schema(max_items = 10_000))]
     ids: Option<Vec<String>>,
     /// Every one.
     all: Option<bool>,
 }
 
 /// How many were sent back.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Redriven {
     redriven: u64,
 }
 
 /// Sends dead letters back to the queue; all that are named, or none if one is not there. `all` is done in batches, and ends when
 /// as many messages wait as may; an error tells how many were sent back before it.
-#[utoipa::path(post, path = "/api/v1/queue/redrive", tag = "queue", request_body = RedriveRequest, responses(
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/queue/redrive", tag = "queue", request_body = RedriveRequest, responses(
     (status = 200, body = Redriven),
-))]
+)))]
 pub(super) async fn redrive(
     _: MayWrite,
     State(app): State<Arc<App>>,
@@ -169,7 +172,8 @@ pub(super) async fn redrive(
 }
 
 /// Which messages to delete unseen: dead letters, or all others.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct PurgeRequest {
     /// Those that were given up.
@@ -179,16 +183,17 @@ pub(super) struct PurgeRequest {
 }
 
 /// How many were deleted.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Purged {
     purged: u64,
 }
 
 /// Deletes messages without doing anything about them, and tells how many. Their documents wait until they are recounted.
 /// Messages that tell of a removal are left, or the results of what was removed would stay.
-#[utoipa::path(post, path = "/api/v1/queue/purge", tag = "queue", request_body = PurgeRequest, responses(
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/queue/purge", tag = "queue", request_body = PurgeRequest, responses(
     (status = 200, body = Purged),
-))]
+)))]
 pub(super) async fn purge(
     _: MayAdminister,
     State(app): State<Arc<App>>,

@@ -14,7 +14,7 @@ use wordfreq_pipeline::results::ResultSummary;
 
 use super::documents::{COUNT_COLUMNS, WordCount, shown_sequence, table_limit, word_counts};
 use super::input::{Params, document_id};
-use super::listing::{self, ItemsPage, ListFormat, NoFilter, PageParams, Paged, Want};
+use super::listing::{self, ListFormat, NoFilter, Paged, Want};
 use crate::server::App;
 use crate::server::access::MayRead;
 use crate::server::problem::Problem;
@@ -23,8 +23,8 @@ use crate::server::problem::Problem;
 const DEFAULT_TOP: usize = 10;
 
 /// A committed result.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Result)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Result))]
 pub(super) struct ResultItem {
     bucket: String,
     key: String,
@@ -35,7 +35,7 @@ pub(super) struct ResultItem {
     fingerprint: String,
     sequence: u64,
     duration_us: u64,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     committed_at: String,
 }
 
@@ -70,11 +70,11 @@ impl From<ResultSummary> for ResultItem {
 }
 
 /// Lists results in the order of their documents' names, whatever became of the documents since.
-#[utoipa::path(get, path = "/api/v1/results", tag = "documents", params(PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/results", tag = "documents", params(listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<ResultItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<ResultItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -87,30 +87,32 @@ pub(super) async fn list(
 }
 
 /// Whose result, and how much of it.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ShowParams {
     /// The document's bucket.
-    #[param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$")]
+    #[cfg_attr(test, param(min_length = 3, max_length = 63, pattern = "^[a-z0-9][a-z0-9.-]*[a-z0-9]$"))]
     bucket: String,
     /// Its key in it: 1 to 1,024 bytes of UTF-8.
-    #[param(min_length = 1)]
+    #[cfg_attr(test, param(min_length = 1))]
     key: String,
     /// So many words of its table.
-    #[param(default = 10)]
+    #[cfg_attr(test, param(default = 10))]
     top: Option<u32>,
     /// The whole table.
     all: Option<bool>,
     /// The form, over what `Accept` says. CSV and NDJSON are the words alone, all of them unless `top` is given.
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     format: Option<ListFormat>,
     /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
     raw: Option<bool>,
 }
 
 /// Counts of one document or of many, as `wordfreq` prints them.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Counts {
     /// The profile's name.
     pub(super) profile: String,
@@ -139,11 +141,11 @@ pub(super) fn profile_of(fingerprint: &str) -> Result<String, Problem> {
 }
 
 /// Shows the result of a document, whatever became of the document since.
-#[utoipa::path(get, path = "/api/v1/result", tag = "documents", params(ShowParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/result", tag = "documents", params(ShowParams), responses(
     (status = 200, content(
         (Counts = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn show(
     _: MayRead,
     State(app): State<Arc<App>>,

@@ -15,13 +15,15 @@ use crate::server::problem::Problem;
 use crate::server::{App, Peer};
 
 /// A token to sign in with.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct SignIn {
     token: String,
 }
 
 /// Who is signed in.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Session {
     /// Whether requests are answered as they come now.
     authenticated: bool,
@@ -36,7 +38,7 @@ pub(super) struct Session {
 }
 
 /// Tells who is signed in.
-#[utoipa::path(get, path = "/api/v1/session", tag = "session", security(()), responses((status = 200, body = Session)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/session", tag = "session", security(()), responses((status = 200, body = Session))))]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
     Extension(peer): Extension<Peer>,
@@ -59,9 +61,9 @@ pub(super) async fn show(
 }
 
 /// Signs a browser in.
-#[utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = SignIn, responses(
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/session", tag = "session", security(()), request_body = SignIn, responses(
     (status = 200, body = Session, headers(("Set-Cookie" = String, description = "The session"))),
-))]
+)))]
 pub(super) async fn begin(
     State(app): State<Arc<App>>,
     Body(SignIn { token }): Body<SignIn>,
@@ -88,9 +90,9 @@ pub(super) async fn begin(
 }
 
 /// Signs a browser out.
-#[utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()), responses(
+#[cfg_attr(test, utoipa::path(delete, path = "/api/v1/session", tag = "session", security(()), responses(
     (status = 204, description = "It is signed out"),
-))]
+)))]
 pub(super) async fn end(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
     app.access.end_session(&headers);
     let gone = format!("{COOKIE_NAME}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");

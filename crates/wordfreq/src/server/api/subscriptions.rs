@@ -19,11 +19,11 @@ use wordfreq_pipeline::embedded::{Delivery, Embedded, Page, Subscription};
 use wordfreq_pipeline::{BackendError, ErrorKind, Timestamp};
 
 use super::input::{Body, Params};
-use super::listing::{self, ItemsPage, NoFilter, PageParams, Paged};
+use super::listing::{self, NoFilter, Paged};
 use crate::server::App;
 use crate::server::access::MayAdminister;
 use crate::server::notify::confirmation::NotConfirmed;
-use crate::server::problem::{Problem, ProblemDetails};
+use crate::server::problem::Problem;
 
 /// All of it, below `/api/v1`.
 pub(super) fn router() -> Router<Arc<App>> {
@@ -49,22 +49,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// A subscription to be made.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Subscribe {
     /// Where to tell it: `https://HOST/PATH` or `mailto:NAME@DOMAIN`.
-    #[schema(max_length = 2048, example = "https://hooks.example.org/wordfreq")]
+    #[cfg_attr(test, schema(max_length = 2048, example = "https://hooks.example.org/wordfreq"))]
     target: String,
     /// What to tell: `document.counted`, `document.failed`, `batch.idle`, `alarm.changed`.
-    #[schema(min_items = 1, max_items = 4)]
+    #[cfg_attr(test, schema(min_items = 1, max_items = 4))]
     events: Vec<String>,
     /// Of which bucket's documents; of all if none is named. Events that are about no document come all the same.
     bucket: Option<String>,
 }
 
 /// A subscription.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Subscription)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Subscription))]
 pub(super) struct SubscriptionItem {
     id: String,
     /// Where it is told.
@@ -76,7 +77,7 @@ pub(super) struct SubscriptionItem {
     /// `pending` until its target has agreed, which it must within three days; `confirmed`; `ended` when its target wanted
     /// no more.
     state: &'static str,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     created_at: String,
     /// Deliveries that wait.
     pending: u64,
@@ -108,7 +109,8 @@ const COLUMNS: &[&str] =
     &["id", "target", "events", "bucket", "state", "created_at", "pending", "missed", "note"];
 
 /// A subscription just made.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Subscribed {
     #[serde(flatten)]
     subscription: SubscriptionItem,
@@ -117,9 +119,9 @@ pub(super) struct Subscribed {
 }
 
 /// Makes a subscription, and asks its target to confirm it.
-#[utoipa::path(post, path = "/api/v1/subscriptions", tag = "subscriptions", request_body = Subscribe, responses(
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/subscriptions", tag = "subscriptions", request_body = Subscribe, responses(
     (status = 201, body = Subscribed),
-))]
+)))]
 pub(super) async fn create(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -152,11 +154,11 @@ fn page<T, U: From<T>, C>(mut found: Vec<T>, limit: usize, place: impl Fn(&T) ->
 }
 
 /// Lists the subscriptions in the order of their making.
-#[utoipa::path(get, path = "/api/v1/subscriptions", tag = "subscriptions", params(PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/subscriptions", tag = "subscriptions", params(listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<SubscriptionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<SubscriptionItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn list(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -170,9 +172,9 @@ pub(super) async fn list(
 }
 
 /// Tells of one subscription.
-#[utoipa::path(get, path = "/api/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses(
     (status = 200, body = SubscriptionItem),
-))]
+)))]
 pub(super) async fn show(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -182,9 +184,9 @@ pub(super) async fn show(
 }
 
 /// Removes a subscription, with all that waits for it.
-#[utoipa::path(delete, path = "/api/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses(
+#[cfg_attr(test, utoipa::path(delete, path = "/api/v1/subscriptions/{id}", tag = "subscriptions", params(("id" = String, Path)), responses(
     (status = 204, description = "It is no more."),
-))]
+)))]
 pub(super) async fn remove(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -195,11 +197,11 @@ pub(super) async fn remove(
 }
 
 /// Asks the target of a pending subscription once more: five times at most, and not twice a minute.
-#[utoipa::path(post, path = "/api/v1/subscriptions/{id}/resend-confirmation", tag = "subscriptions",
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/subscriptions/{id}/resend-confirmation", tag = "subscriptions",
     params(("id" = String, Path)), responses(
     (status = 202, body = SubscriptionItem),
-    (status = 409, description = "It is not pending", body = ProblemDetails, content_type = "application/problem+json"),
-))]
+    (status = 409, description = "It is not pending", body = crate::server::problem::ProblemDetails, content_type = "application/problem+json"),
+)))]
 pub(super) async fn ask_again(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -221,8 +223,8 @@ pub(super) async fn ask_again(
 }
 
 /// One event for one subscription, and what became of it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Delivery)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Delivery))]
 pub(super) struct DeliveryItem {
     /// What the header `Wordfreq-Delivery` says.
     id: i64,
@@ -230,14 +232,14 @@ pub(super) struct DeliveryItem {
     event_id: String,
     /// What happened.
     event: &'static str,
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     created_at: String,
     /// How often it was tried.
     attempts: u32,
     /// `pending`, `delivered` or `failed`.
     status: &'static str,
     /// When it is tried next; null once it is done.
-    #[schema(format = DateTime)]
+    #[cfg_attr(test, schema(format = DateTime))]
     next_attempt_at: Option<String>,
     /// The status, or by mail the reply code, that its target answered the last time.
     response: Option<u16>,
@@ -274,12 +276,12 @@ const DELIVERY_COLUMNS: &[&str] = &[
 ];
 
 /// Lists what a subscription was told and is to be told, newest first; what is done is kept for 14 days.
-#[utoipa::path(get, path = "/api/v1/subscriptions/{id}/deliveries", tag = "subscriptions",
-    params(("id" = String, Path), PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/subscriptions/{id}/deliveries", tag = "subscriptions",
+    params(("id" = String, Path), listing::PageParams), responses(
     (status = 200, content(
-        (ItemsPage<DeliveryItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
+        (listing::ItemsPage<DeliveryItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn deliveries(
     _: MayAdminister,
     State(app): State<Arc<App>>,
@@ -294,19 +296,19 @@ pub(super) async fn deliveries(
 }
 
 /// A link that confirms.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 pub(super) struct ConfirmParams {
     /// What its target was sent.
-    #[param(max_length = 200)]
+    #[cfg_attr(test, param(max_length = 200))]
     token: String,
 }
 
 /// Shows what a link would confirm, with a button that does: to follow a link, as scanners of mail do, confirms nothing.
-#[utoipa::path(get, path = "/api/v1/subscriptions/confirm", tag = "subscriptions", params(ConfirmParams),
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/subscriptions/confirm", tag = "subscriptions", params(ConfirmParams),
     security(()), responses(
     (status = 200, body = String, content_type = "text/html"),
-))]
+)))]
 pub(super) async fn ask(
     State(app): State<Arc<App>>,
     Params(ConfirmParams { token }): Params<ConfirmParams>,
@@ -325,10 +327,10 @@ pub(super) async fn ask(
 }
 
 /// Confirms a subscription. Doing so twice is no error.
-#[utoipa::path(post, path = "/api/v1/subscriptions/confirm", tag = "subscriptions", params(ConfirmParams),
+#[cfg_attr(test, utoipa::path(post, path = "/api/v1/subscriptions/confirm", tag = "subscriptions", params(ConfirmParams),
     security(()), responses(
     (status = 200, content((SubscriptionItem = "application/json"), (String = "text/html"))),
-))]
+)))]
 pub(super) async fn confirm(
     State(app): State<Arc<App>>,
     headers: HeaderMap,

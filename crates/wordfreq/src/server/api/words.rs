@@ -15,7 +15,7 @@ use wordfreq_pipeline::embedded::{Embedded, Occurrence, Page, RankedWord, Rankin
 
 use super::documents::{COUNT_COLUMNS, WordCount, table_limit};
 use super::input::Params;
-use super::listing::{self, ItemsPage, ListFormat, PageParams, Paged, Want};
+use super::listing::{self, ItemsPage, ListFormat, Paged, Want};
 use crate::server::App;
 use crate::server::access::MayRead;
 use crate::server::problem::Problem;
@@ -45,24 +45,26 @@ pub(in crate::server) async fn forget_ranking(app: Arc<App>) {
 }
 
 /// How much of the totals, and how.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct TotalsParams {
     /// So many words.
-    #[param(default = 10)]
+    #[cfg_attr(test, param(default = 10))]
     top: Option<u32>,
     /// All words.
     all: Option<bool>,
     /// The form, over what `Accept` says. CSV and NDJSON are the words alone, all of them unless `top` is given.
-    #[param(inline)]
+    #[cfg_attr(test, param(inline))]
     format: Option<ListFormat>,
     /// Whether CSV cells that a spreadsheet would run as a formula are left as they are.
     raw: Option<bool>,
 }
 
 /// The sums over all documents of the profile in force.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Totals {
     /// The profile's name.
     profile: String,
@@ -85,11 +87,11 @@ pub(super) struct Totals {
 }
 
 /// The totals, exact at the moment of the answer.
-#[utoipa::path(get, path = "/api/v1/totals", tag = "words", params(TotalsParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/totals", tag = "words", params(TotalsParams), responses(
     (status = 200, content(
         (Totals = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn totals(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -184,9 +186,10 @@ fn per_million(count: u64, words: u64) -> f64 {
 }
 
 /// Which words to list, and how.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ListParams {
     /// Words that begin with this.
     prefix: Option<String>,
@@ -195,7 +198,8 @@ pub(super) struct ListParams {
 }
 
 /// A word in its place.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct WordItem {
     /// Its rank among all words, from 1 on.
     rank: u64,
@@ -216,7 +220,8 @@ fn item(ranked: &RankedWord<'_>, words: u64) -> WordItem {
 }
 
 /// A page of words by rank.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct WordsPage {
     #[serde(flatten)]
     page: ItemsPage<WordItem>,
@@ -232,11 +237,11 @@ pub(super) struct WordsPage {
 
 /// Lists words by rank. While documents are being counted the list may be a moment old: the more words there are, the
 /// longer the moment.
-#[utoipa::path(get, path = "/api/v1/words", tag = "words", params(ListParams, PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/words", tag = "words", params(ListParams, listing::PageParams), responses(
     (status = 200, content(
         (WordsPage = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn list(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -283,17 +288,19 @@ fn selected(
 }
 
 /// How many points.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct ZipfParams {
     /// At most so many.
-    #[param(minimum = 1, maximum = 2000, default = 200)]
+    #[cfg_attr(test, param(minimum = 1, maximum = 2000, default = 200))]
     points: Option<u32>,
 }
 
 /// A point of a Zipf plot.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct ZipfPoint {
     rank: u64,
     count: u64,
@@ -301,7 +308,8 @@ pub(super) struct ZipfPoint {
 }
 
 /// Points of a Zipf plot.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Zipf {
     /// By rank, spaced evenly on a logarithmic axis.
     points: Vec<ZipfPoint>,
@@ -312,9 +320,9 @@ pub(super) struct Zipf {
 }
 
 /// Words whose ranks stand evenly on a logarithmic axis, the first and the last among them.
-#[utoipa::path(get, path = "/api/v1/words/zipf", tag = "words", params(ZipfParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/words/zipf", tag = "words", params(ZipfParams), responses(
     (status = 200, body = Zipf),
-))]
+)))]
 pub(super) async fn zipf(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -334,17 +342,19 @@ pub(super) async fn zipf(
 }
 
 /// Which word.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct WordParams {
     /// The word as a person writes it, or as it is counted.
-    #[param(max_length = 1024)]
+    #[cfg_attr(test, param(max_length = 1024))]
     word: String,
 }
 
 /// A word's place in the corpus.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
 pub(super) struct Word {
     /// The word as it is counted.
     word: String,
@@ -359,7 +369,7 @@ pub(super) struct Word {
 }
 
 /// Looks a word up: as it stands if it is a word of the corpus, else as the profile in force counts it.
-#[utoipa::path(get, path = "/api/v1/word", tag = "words", params(WordParams), responses((status = 200, body = Word)))]
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/word", tag = "words", params(WordParams), responses((status = 200, body = Word))))]
 pub(super) async fn word(
     _: MayRead,
     State(app): State<Arc<App>>,
@@ -372,18 +382,19 @@ pub(super) async fn word(
 }
 
 /// Which word's documents, and how.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
+#[cfg_attr(test, into_params(parameter_in = Query))]
 pub(super) struct OccurrencesParams {
     /// The word, as `GET /api/v1/word` takes it.
-    #[param(max_length = 1024)]
+    #[cfg_attr(test, param(max_length = 1024))]
     word: String,
 }
 
 /// A document in which a word stands.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = Occurrence)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema), schema(as = Occurrence))]
 pub(super) struct OccurrenceItem {
     bucket: String,
     key: String,
@@ -412,11 +423,11 @@ impl From<Occurrence> for OccurrenceItem {
 
 /// Lists the documents in which a word stands, in the order of their names. They are looked for in their tables, so many
 /// for a page: a page may hold none and yet not be the last.
-#[utoipa::path(get, path = "/api/v1/word/documents", tag = "words", params(OccurrencesParams, PageParams), responses(
+#[cfg_attr(test, utoipa::path(get, path = "/api/v1/word/documents", tag = "words", params(OccurrencesParams, listing::PageParams), responses(
     (status = 200, content(
         (ItemsPage<OccurrenceItem> = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"),
     )),
-))]
+)))]
 pub(super) async fn documents(
     _: MayRead,
     State(app): State<Arc<App>>,
