@@ -189,7 +189,7 @@ impl Kernel {
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
             let character = characters::place(bytes).ok_or(Slow(place))?;
-            let end = place + character.len;
+            let mut end = place + character.len;
             if end > cut {
                 return Err(Slow(place));
             }
@@ -198,7 +198,7 @@ impl Kernel {
                 let len = character.len.min(3);
                 self.lowered[place..place + len].copy_from_slice(&of.lower[..len]);
             }
-            let next = self.lowered[end];
+            let mut next = self.lowered[end];
             match of.class {
                 Class::Letter if run == Run::Letter => {}
                 // In this order they are composed as they stand.
@@ -235,7 +235,15 @@ impl Kernel {
                         Class::MidBoth | Class::MidLetter | Class::MidDigit => {
                             self.mids.push((word[0], character.len as u8, class));
                         }
-                        Class::Alone | Class::Katakana => self.alone.push(word),
+                        Class::Katakana => self.alone.push(word),
+                        Class::Alone => {
+                            self.alone.push(word);
+                            let more = ideographs(&self.lowered[end..cut]);
+                            let from = end as u16;
+                            self.alone.extend((0..more as u16).map(|at| [from + 3 * at, from + 3 * at + 3]));
+                            end += 3 * more;
+                            next = self.lowered[end];
+                        }
                         _ => {}
                     }
                 }
@@ -404,6 +412,17 @@ fn drop_words<'a>(
         kept += 1;
     }
     &mut words[..kept]
+}
+
+/// How many characters from U+4E00 to U+9FFF `text` begins with, as text without spaces does: each of three bytes, and
+/// [`Class::Alone`].
+#[inline]
+fn ideographs(text: &[u8]) -> usize {
+    let follows = |byte: u8| byte & 0xC0 == 0x80;
+    let is_ideograph =
+        |&[a, b, c]: &[u8; 3]| (a > 0xE4 || b >= 0xB8) & matches!(a, 0xE4..=0xE9) & follows(b) & follows(c);
+    let (characters, _) = text.as_chunks();
+    characters.iter().take_while(|character| is_ideograph(character)).count()
 }
 
 /// What may join a Hebrew letter and no other.

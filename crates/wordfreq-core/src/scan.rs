@@ -21,7 +21,7 @@ pub(crate) fn first_byte(text: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> 
     if let Some(place) = near.iter().position(|&byte| is(byte)) {
         return Some(place);
     }
-    let any = |block: &&[u8; BLOCK]| block.iter().fold(false, |any, &byte| any | is(byte));
+    let any = |block: &&[u8; BLOCK]| block.iter().fold(0, |any, &byte| any | u8::from(is(byte))) != 0;
     let from = BLOCK * far.as_chunks().0.iter().take_while(|block| !any(block)).count();
     Some(near.len() + from + far[from..].iter().position(|&byte| is(byte))?)
 }
@@ -29,7 +29,7 @@ pub(crate) fn first_byte(text: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> 
 /// The place of the last one.
 #[inline]
 pub(crate) fn last_byte(text: &[u8], is: impl Fn(u8) -> bool) -> Option<usize> {
-    let any = |block: &&[u8; BLOCK]| block.iter().fold(false, |any, &byte| any | is(byte));
+    let any = |block: &&[u8; BLOCK]| block.iter().fold(0, |any, &byte| any | u8::from(is(byte))) != 0;
     let behind = BLOCK * text.as_rchunks().1.iter().rev().take_while(|block| !any(block)).count();
     text[..text.len() - behind].iter().rposition(|&byte| is(byte))
 }
@@ -60,7 +60,7 @@ pub(crate) fn last_pair(text: &[u8], are: impl Fn(u8, u8) -> bool) -> Option<usi
 
 #[inline]
 fn any_pair(before: &[u8; BLOCK], after: &[u8; BLOCK], are: impl Fn(u8, u8) -> bool) -> bool {
-    before.iter().zip(after).fold(false, |any, (&before, &after)| any | are(before, after))
+    before.iter().zip(after).fold(0, |any, (&before, &after)| any | u8::from(are(before, after))) != 0
 }
 
 #[cfg(test)]
