@@ -109,6 +109,8 @@ impl Bucket {
         }
         let committed = self
             .store(&mut staged, |transaction| records.drain(..).try_for_each(|record| record(transaction)));
+        // Before anyone is told: whoever sweeps then must not take bytes for being on their way still.
+        drop(staged);
         for done in waiting {
             done(match &committed {
                 Ok(()) => Ok(()),
