@@ -154,6 +154,7 @@ impl Modify for Credentials {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a switch of this test is no setting of the product")]
 fn the_description_is_that_of_the_code() {
     let made = Description::openapi().to_pretty_json().unwrap() + "\n";
     if std::env::var_os("UPDATE_API_DESCRIPTION").is_some_and(|value| value == "1") {
