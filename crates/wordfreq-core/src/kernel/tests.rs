@@ -351,6 +351,12 @@ fn ideographs_begin_segments_whatever_is_before() {
         assert_eq!(WordBreak::of(c), WordBreak::Other, "{c:?}");
         assert!((0xE4..=0xE9).contains(&c.to_string().as_bytes()[0]), "{c:?}");
     }
+    // And what `ideographs` takes for granted.
+    for c in '\u{4E00}'..='\u{9FFF}' {
+        let [a, b, last] = <[u8; 3]>::try_from(c.to_string().as_bytes()).unwrap();
+        let of = Characters::of(ProfileName::Unicode).at(characters::place([a, b, last, b' ']).unwrap());
+        assert_eq!((of.class, of.lower, of.combining), (Class::Alone, [0; 3], 0), "{c:?}");
+    }
 }
 
 /// What has gone wrong somewhere, or could.

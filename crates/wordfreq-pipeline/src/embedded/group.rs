@@ -99,9 +99,10 @@ impl Bucket {
     }
 
     fn commit(&self, changes: Vec<Change>) {
-        let mut staged = Vec::with_capacity(changes.len());
         let mut records = Vec::with_capacity(changes.len());
         let mut waiting = Vec::with_capacity(changes.len());
+        // Last, so that after a panic too it is let go of before anyone is told.
+        let mut staged = Vec::with_capacity(changes.len());
         for change in changes {
             staged.extend(change.staged);
             records.push(change.record);
