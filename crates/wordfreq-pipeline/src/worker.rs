@@ -364,6 +364,9 @@ impl Worker<'_> {
             let last_try = message.receive_count >= self.options.max_receive_count;
             // Given back now, the queue would give it up untried.
             if is_unwanted && !last_try {
+                if is_hoarded {
+                    tracing::info!(message_id = message.id, "given back: not begun within its lease");
+                }
                 self.give_back(&message.receipt);
                 continue;
             }

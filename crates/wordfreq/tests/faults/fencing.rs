@@ -44,6 +44,11 @@ fn stopped_worker_with_lease(system: &System) -> (Running, Vec<u8>) {
     panic!("no document is large enough to stop a worker while it counts");
 }
 
+/// Waits until a thawed worker has noticed, which it tells otherwise if it was frozen between leasing and beginning to count.
+fn notices(worker: &mut Running) {
+    worker.wait_for_any_line(&["abandoned: the lease is lost", "given back: not begun within its lease"]);
+}
+
 fn ended_well(mut worker: Running) {
     worker.signal(Signal::TERM);
     let status = worker.wait_for_end();
@@ -60,7 +65,7 @@ fn a_stopped_worker_writes_nothing_once_another_has_counted_its_document() {
     assert_eq!(before.len(), 1);
 
     stopped.signal(Signal::CONT);
-    stopped.wait_for_line("abandoned: the lease is lost");
+    notices(&mut stopped);
     ended_well(stopped);
     ended_well(other);
     assert_eq!(system.list(), before, "the same result, of the same moment, by the same count");
@@ -83,7 +88,7 @@ fn a_stopped_worker_does_not_bring_back_an_old_version() {
     let before = system.list();
 
     stopped.signal(Signal::CONT);
-    stopped.wait_for_line("abandoned: the lease is lost");
+    notices(&mut stopped);
     ended_well(stopped);
     ended_well(other);
     assert_eq!(system.list(), before);
@@ -100,7 +105,7 @@ fn a_lease_that_ran_out_is_lost_even_if_nobody_took_it() {
     assert_eq!(system.list(), BTreeMap::new());
 
     stopped.signal(Signal::CONT);
-    stopped.wait_for_line("abandoned: the lease is lost");
+    notices(&mut stopped);
     // The message comes again, to the same worker, under a lease of its own.
     let counted = stopped.wait_for_line(r#""message":"counted""#);
     assert!(counted.contains(KEY), "{counted}");

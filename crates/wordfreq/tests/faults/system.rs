@@ -363,15 +363,22 @@ impl Running {
     /// Waits for a line of the log with this text, new or old, and returns it.
     #[track_caller]
     pub(crate) fn wait_for_line(&mut self, text: &str) -> String {
+        self.wait_for_any_line(&[text])
+    }
+
+    /// Waits for a line of the log with any of these texts, new or old, and returns it.
+    #[track_caller]
+    pub(crate) fn wait_for_any_line(&mut self, texts: &[&str]) -> String {
         let mut looked_at = 0;
         let mut found = None;
-        self.wait_until(text, |running| {
-            found = running.log[looked_at..].iter().position(|line| line.contains(text));
+        self.wait_until(&texts.join(", or "), |running| {
+            let has_any = |line: &String| texts.iter().any(|text| line.contains(text));
+            found = running.log[looked_at..].iter().position(has_any);
             found = found.map(|index| index + looked_at);
             looked_at = running.log.len();
             assert!(
                 found.is_some() || !running.is_closed,
-                "it ended without {text:?}: {}",
+                "it ended without {texts:?}: {}",
                 running.log.join("\n")
             );
             found.is_some()
