@@ -39,7 +39,17 @@ fn the_original_grows_one_by_one_to_its_most_and_comes_back() {
     assert_eq!(rows.last().unwrap()[5], "1", "back to one");
     let svg = std::fs::read_to_string(program.path("c.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.contains("in service") && svg.contains("classic"));
-    assert!(std::fs::read(program.path("c.png")).unwrap().starts_with(b"\x89PNG"));
+    let png = std::io::BufReader::new(std::fs::File::open(program.path("c.png")).unwrap());
+    let mut picture = png::Decoder::new(png).read_info().unwrap();
+    let mut pixels = vec![0; picture.output_buffer_size().unwrap()];
+    let frame = picture.next_frame(&mut pixels).unwrap();
+    picture.finish().unwrap();
+    assert_eq!((frame.width, frame.height, frame.color_type), (1200, 480, png::ColorType::Rgb));
+    let (pixels, _) = pixels.as_chunks();
+    let is_white = |pixel: &&[u8; 3]| **pixel == [255; 3];
+    let has_colour = |[red, green, blue]: &[u8; 3]| red != green || green != blue;
+    assert!(pixels.iter().filter(is_white).count() > pixels.len() / 2, "on white");
+    assert!(pixels.iter().any(has_colour), "lines in their colours");
 }
 
 #[test]
