@@ -37,6 +37,16 @@ pub struct Load {
     pub service: Duration,
 }
 
+/// A time that is exponentially distributed with this mean, by inversion of `chance`, which is from 0 up to 1.
+pub fn exponential(mean: Duration, chance: f64) -> Duration {
+    mean.mul_f64(-(1.0 - chance).ln())
+}
+
+/// A time between two others, equally likely, by `chance`, which is from 0 up to 1.
+pub fn uniform(least: Duration, most: Duration, chance: f64) -> Duration {
+    least + (most - least).mul_f64(chance)
+}
+
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -185,7 +195,7 @@ struct World<'a> {
 /// Those of the plan.
 pub fn simulate(
     setting: &Setting,
-    loads: impl IntoIterator<Item = Load>,
+    loads: &mut dyn Iterator<Item = Load>,
     random: &mut dyn FnMut() -> f64,
 ) -> Result<Outcome, PlanError> {
     let mut scaler = Scaler::new(setting.plan.clone(), Moment::ZERO)?;
@@ -215,7 +225,7 @@ pub fn simulate(
         let slot = world.launch();
         world.booted(slot);
     }
-    let mut loads = loads.into_iter().peekable();
+    let mut loads = loads.peekable();
     let mut unknown: VecDeque<Observation> = VecDeque::new();
     let mut next_look = 0;
     let mut last_arrival = 0;
@@ -521,7 +531,7 @@ impl Outcome {
 /// arrived, it is best bought as late as the deadlines allow; only where a slot would need more than `bounds.max`
 /// instances is it bought earlier. `until` is the moment the comparison ends: the minimum is paid up to then.
 pub fn clairvoyant(
-    loads: impl IntoIterator<Item = Load>,
+    loads: &mut dyn Iterator<Item = Load>,
     target: Duration,
     bounds: Bounds,
     until: Moment,
@@ -587,7 +597,7 @@ mod tests {
 
     #[test]
     fn one_instance_does_one_document_after_the_other() {
-        let outcome = simulate(&Setting::of(fixed(1)), burst(10, 6), &mut no_chance);
+        let outcome = simulate(&Setting::of(fixed(1)), &mut burst(10, 6), &mut no_chance);
         let mut outcome = outcome.unwrap();
         assert_eq!((outcome.documents, outcome.unfinished, outcome.launches), (10, 0, 0));
         let latency = |outcome: &mut Outcome, share| outcome.latency(share).unwrap().as_secs();
@@ -599,7 +609,7 @@ mod tests {
     #[test]
     fn the_original_grows_by_one_every_warm_up_and_comes_back() {
         let setting = Setting { boot: Duration::from_secs(30), ..Setting::of(classic()) };
-        let outcome = simulate(&setting, burst(130, 15), &mut no_chance).unwrap();
+        let outcome = simulate(&setting, &mut burst(130, 15), &mut no_chance).unwrap();
         assert_eq!((outcome.documents, outcome.unfinished), (130, 0));
         assert_eq!(outcome.launches, outcome.terminations, "back to one at the end");
         let launched: Vec<_> = outcome
@@ -625,7 +635,7 @@ mod tests {
     #[test]
     fn on_the_number_of_received_messages_it_never_leaves_one() {
         let setting = Setting::of(classic().with_metric(Metric::MessagesReceived));
-        let outcome = simulate(&setting, burst(130, 15), &mut no_chance).unwrap();
+        let outcome = simulate(&setting, &mut burst(130, 15), &mut no_chance).unwrap();
         assert_eq!((outcome.max_in_service, outcome.launches, outcome.documents), (1, 0, 130));
     }
 
@@ -643,7 +653,7 @@ mod tests {
             boot: Duration::from_secs(20),
             ..Setting::of(classic())
         };
-        let outcome = simulate(&setting, burst(200, 12), &mut random).unwrap();
+        let outcome = simulate(&setting, &mut burst(200, 12), &mut random).unwrap();
         assert_eq!((outcome.documents, outcome.unfinished), (200, 0));
         assert!(outcome.received > 220, "{}", outcome.received);
     }
@@ -665,7 +675,7 @@ mod tests {
         };
         let ended = |protect: bool| {
             let setting = Setting { prefetch: 3, protect, ..Setting::of(plan.clone()) };
-            let outcome = simulate(&setting, burst(30, 50), &mut no_chance).unwrap();
+            let outcome = simulate(&setting, &mut burst(30, 50), &mut no_chance).unwrap();
             assert_eq!((outcome.documents, outcome.terminations), (30, 3), "protect {protect}");
             let terminated = outcome
                 .activities
@@ -689,14 +699,14 @@ mod tests {
         let bounds = Bounds { min: 1, max: 10 };
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         // 60 minutes of work, all of it due within ten minutes.
-        let paid = clairvoyant(burst(60, 60), minutes(10), bounds, minutes(20));
+        let paid = clairvoyant(&mut burst(60, 60), minutes(10), bounds, minutes(20));
         // Ten minutes and one (the deadline's own slot) with enough to do an hour's work, then the minimum.
         assert_eq!(paid, minutes(60 + 9));
         // A short load is not charged for its target.
         let seconds = Duration::from_secs;
-        assert_eq!(clairvoyant(burst(1, 5), minutes(5), bounds, seconds(60)), seconds(60));
+        assert_eq!(clairvoyant(&mut burst(1, 5), minutes(5), bounds, seconds(60)), seconds(60));
         // What the minimum can do alone costs nothing more.
-        assert_eq!(clairvoyant(burst(10, 60), minutes(15), bounds, minutes(20)), minutes(20));
-        assert_eq!(clairvoyant(std::iter::empty(), minutes(1), bounds, minutes(5)), minutes(5));
+        assert_eq!(clairvoyant(&mut burst(10, 60), minutes(15), bounds, minutes(20)), minutes(20));
+        assert_eq!(clairvoyant(&mut std::iter::empty(), minutes(1), bounds, minutes(5)), minutes(5));
     }
 }

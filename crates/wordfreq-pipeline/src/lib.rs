@@ -21,6 +21,7 @@ pub mod queue;
 pub mod reading;
 pub mod report;
 pub mod results;
+pub mod rows;
 pub mod scale;
 pub mod spill;
 pub mod time;

@@ -119,8 +119,19 @@ pub struct Totals {
     pub words: u64,
     /// Words longer than [`MAX_WORD_BYTES`](wordfreq_core::MAX_WORD_BYTES), which are counted only here.
     pub over_long: u64,
-    /// Known when all runs are merged.
+    /// Of counts on disk known when all runs are merged.
     pub distinct: u64,
+}
+
+impl From<&Counts> for Totals {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            bytes: counts.bytes(),
+            words: counts.words(),
+            over_long: counts.over_long(),
+            distinct: counts.distinct(),
+        }
+    }
 }
 
 impl Runs {

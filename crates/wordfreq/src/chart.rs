@@ -14,7 +14,7 @@ use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 use wordfreq_core::simulation::Sample;
 
-use crate::output;
+use wordfreq_pipeline::rows::escaped;
 
 const WIDTH: u32 = 1200;
 /// Of one fleet.
@@ -204,7 +204,7 @@ fn draw_lanes<B: DrawingBackend>(
         chart.draw_series(spans.into_iter().map(|(from, to)| {
             Rectangle::new([(from, bottom + 0.1), (to, bottom + 0.9)], ALARM.mix(0.35).filled())
         }))?;
-        let label = Text::new(output::escaped(alarm).into_owned(), (end * 0.004, bottom + 0.78), (FONT, 14));
+        let label = Text::new(escaped(alarm).into_owned(), (end * 0.004, bottom + 0.78), (FONT, 14));
         chart.draw_series(std::iter::once(label))?;
     }
     Ok(())
@@ -258,7 +258,7 @@ fn panel<B: DrawingBackend>(
     let mut chart = ChartBuilder::on(area);
     chart.margin(12).x_label_area_size(36).y_label_area_size(64);
     if !title.is_empty() {
-        chart.caption(output::escaped(title), (FONT, 20));
+        chart.caption(escaped(title), (FONT, 20));
     }
     let mut chart = chart.build_cartesian_2d(0.0..end, 0.0..most)?;
     chart

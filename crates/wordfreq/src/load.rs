@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, bail, ensure};
-use wordfreq_core::simulation::Load;
+use wordfreq_core::simulation::{Load, exponential, uniform};
 
 /// When documents arrive.
 #[derive(Clone, Debug, PartialEq)]
@@ -236,15 +236,15 @@ impl ServiceTimes {
         let mut random = chance(self.seed, number);
         match &self.service {
             Service::Fixed(time) => *time,
-            Service::Uniform(least, most) => *least + (*most - *least).mul_f64(random.f64()),
-            Service::Exponential(mean) => mean.mul_f64(exponential(&mut random)),
+            Service::Uniform(least, most) => uniform(*least, *most, random.f64()),
+            Service::Exponential(mean) => exponential(*mean, random.f64()),
             Service::Recorded(_) => self.recorded[(number % self.recorded.len() as u64) as usize],
         }
     }
 }
 
 /// Documents that arrive evenly spread over a time: the first at its beginning, none at its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Spell {
     from: Duration,
     length: Duration,
@@ -252,9 +252,10 @@ struct Spell {
 }
 
 impl Spell {
-    fn arrivals(self) -> impl Iterator<Item = Duration> {
-        let step = self.length.as_secs_f64() / self.documents.max(1) as f64;
-        (0..self.documents).map(move |number| self.from + Duration::from_secs_f64(step * number as f64))
+    /// When the document with this number arrives, from 0.
+    fn arrival(self, number: u64) -> Duration {
+        let step = self.length.as_secs_f64() / self.documents as f64;
+        self.from + Duration::from_secs_f64(step * number as f64)
     }
 }
 
@@ -282,40 +283,78 @@ impl Workload {
     }
 
     /// Every document, in the order of arrivals.
-    pub fn loads(&self) -> impl Iterator<Item = Load> + '_ {
-        let mut arriving = fastrand::Rng::with_seed(self.seed);
-        let mut elapsed = 0.0_f64;
-        let mut number = 0;
-        let mut recorded = self.recorded.iter().flat_map(|spell| spell.arrivals());
-        let arrivals = std::iter::from_fn(move || {
-            number += 1;
-            match &self.arrivals {
-                Arrivals::Burst(count) => (number <= *count).then_some(Duration::ZERO),
-                Arrivals::Recorded(_) => recorded.next(),
-                Arrivals::Poisson { rate, duration } => {
-                    elapsed += exponential(&mut arriving) / rate;
-                    (elapsed < duration.as_secs_f64()).then(|| Duration::from_secs_f64(elapsed))
-                }
-                // By thinning: arrivals at the highest rate, each kept with the share of it that holds at its moment.
-                Arrivals::Wave { rate, period, duration } => loop {
-                    elapsed += exponential(&mut arriving) / (2.0 * rate);
-                    if elapsed >= duration.as_secs_f64() {
-                        return None;
-                    }
-                    let phase = elapsed / period.as_secs_f64() * std::f64::consts::TAU;
-                    if arriving.f64() < (1.0 - phase.cos()) / 2.0 {
-                        return Some(Duration::from_secs_f64(elapsed));
-                    }
-                },
-            }
-        });
-        (0..).zip(arrivals).map(|(number, arrival)| Load { arrival, service: self.service.of(number) })
+    pub fn loads(&self) -> Loads<'_> {
+        Loads {
+            workload: self,
+            arriving: fastrand::Rng::with_seed(self.seed),
+            elapsed: 0.0,
+            number: 0,
+            spells: self.recorded.iter(),
+            spell: Spell::default(),
+            num_of_spell: 0,
+        }
     }
 }
 
-/// Exponential with mean 1.
-fn exponential(random: &mut fastrand::Rng) -> f64 {
-    -(1.0 - random.f64()).ln()
+/// The documents of a [`Workload`], one after the other: by hand, as there may be a billion of them.
+#[derive(Debug)]
+pub struct Loads<'a> {
+    workload: &'a Workload,
+    arriving: fastrand::Rng,
+    /// Seconds to the latest arrival by chance.
+    elapsed: f64,
+    /// Of the next document.
+    number: u64,
+    /// Recorded spells to come, the one at hand, and how many of its documents have arrived.
+    spells: std::slice::Iter<'a, Spell>,
+    spell: Spell,
+    num_of_spell: u64,
+}
+
+impl Loads<'_> {
+    fn arrival(&mut self) -> Option<Duration> {
+        match &self.workload.arrivals {
+            Arrivals::Burst(count) => (self.number < *count).then_some(Duration::ZERO),
+            Arrivals::Recorded(_) => {
+                while self.num_of_spell == self.spell.documents {
+                    (self.spell, self.num_of_spell) = (*self.spells.next()?, 0);
+                }
+                self.num_of_spell += 1;
+                Some(self.spell.arrival(self.num_of_spell - 1))
+            }
+            Arrivals::Poisson { rate, duration } => {
+                self.elapsed += until_next(*rate, &mut self.arriving);
+                (self.elapsed < duration.as_secs_f64()).then(|| Duration::from_secs_f64(self.elapsed))
+            }
+            // By thinning: arrivals at the highest rate, each kept with the share of it that holds at its moment.
+            Arrivals::Wave { rate, period, duration } => loop {
+                self.elapsed += until_next(2.0 * rate, &mut self.arriving);
+                if self.elapsed >= duration.as_secs_f64() {
+                    return None;
+                }
+                let phase = self.elapsed / period.as_secs_f64() * std::f64::consts::TAU;
+                if self.arriving.f64() < (1.0 - phase.cos()) / 2.0 {
+                    return Some(Duration::from_secs_f64(self.elapsed));
+                }
+            },
+        }
+    }
+}
+
+impl Iterator for Loads<'_> {
+    type Item = Load;
+
+    fn next(&mut self) -> Option<Load> {
+        let arrival = self.arrival()?;
+        let service = self.workload.service.of(self.number);
+        self.number += 1;
+        Some(Load { arrival, service })
+    }
+}
+
+/// Seconds until the next arrival by chance, at so many a second.
+fn until_next(rate: f64, random: &mut fastrand::Rng) -> f64 {
+    -(1.0 - random.f64()).ln() / rate
 }
 
 /// Arrivals as recorded. Counts spread evenly until the next line's second; those of the last line come all at once.

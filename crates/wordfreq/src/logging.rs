@@ -14,9 +14,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
+use wordfreq_pipeline::rows::escaped;
 
 use crate::config::{LogConfig, LogFormat};
-use crate::output::escaped;
 
 /// Starts the log of this process on standard error. To be called once, before anything is started.
 ///

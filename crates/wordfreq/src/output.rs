@@ -10,10 +10,10 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
-use serde::ser::{SerializeMap as _, SerializeSeq as _};
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
-use wordfreq_core::{Counts, Profile, ProfileName};
-
+use wordfreq_core::{Profile, ProfileName};
+use wordfreq_pipeline::rows::{Form, Rows, csv_cell, csv_error, escaped, tsv_cell};
 use wordfreq_pipeline::spill::Totals;
 
 /// The forms of a result.
@@ -57,40 +57,14 @@ pub struct CountReport {
     pub distinct: u64,
     /// Words too long to be counted, in none of the other numbers.
     pub over_long: u64,
-    /// The ranking, as long as asked for.
-    #[serde(serialize_with = "ranking")]
-    pub counts: Vec<(String, u64)>,
 }
 
 impl CountReport {
-    /// The report of counts that are not in memory, with these totals, and without their ranking.
-    pub(crate) fn of_totals(profile: &Profile, documents: u64, totals: Totals) -> Self {
+    /// The report of counts with these sums.
+    pub(crate) fn new(profile: &Profile, documents: u64, totals: Totals) -> Self {
         let Totals { bytes, words, distinct, over_long } = totals;
-        Self {
-            profile: profile.name,
-            fingerprint: profile.fingerprint(),
-            documents,
-            bytes,
-            words,
-            distinct,
-            over_long,
-            counts: Vec::new(),
-        }
-    }
-
-    /// The report of `counts`, with the `limit` first of the ranking, or all of it.
-    pub fn new(profile: &Profile, documents: u64, counts: &Counts, limit: Option<usize>) -> Self {
-        let ranked = limit.map_or_else(|| counts.ranked(), |limit| counts.top(limit));
-        Self {
-            profile: profile.name,
-            fingerprint: profile.fingerprint(),
-            documents,
-            bytes: counts.bytes(),
-            words: counts.words(),
-            distinct: counts.distinct(),
-            over_long: counts.over_long(),
-            counts: ranked.into_iter().map(|ranked| (ranked.word.to_owned(), ranked.count)).collect(),
-        }
+        let fingerprint = profile.fingerprint();
+        Self { profile: profile.name, fingerprint, documents, bytes, words, distinct, over_long }
     }
 }
 
@@ -99,23 +73,16 @@ impl CountReport {
 pub struct FileReport {
     /// The path; what is not UTF-8 in it is shown as U+FFFD.
     pub path: String,
-    /// Its counts.
+    /// The sums over its counts.
     #[serde(flatten)]
     pub report: CountReport,
+    /// The ranking, as long as asked for.
+    #[serde(skip)]
+    pub counts: Vec<(String, u64)>,
 }
 
 fn profile_name<S: Serializer>(profile: &ProfileName, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(profile)
-}
-
-#[derive(Serialize)]
-struct Row<'a> {
-    word: &'a str,
-    count: u64,
-}
-
-fn ranking<S: Serializer>(counts: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(counts.iter().map(|(word, count)| Row { word, count: *count }))
 }
 
 /// Prints through `render` to standard output, buffered. A closed pipe is no error: whoever read has had enough.
@@ -141,89 +108,64 @@ pub fn remark(text: impl AsRef<str>) {
     io::stderr().lock().write_all(line.as_bytes()).ok();
 }
 
-/// The text with every character that could drive a terminal or reorder what is around it written as an escape.
-pub fn escaped(text: &str) -> Cow<'_, str> {
-    let is_hostile = |character: char| {
-        // Bidirectional overrides and isolates are not control characters to Unicode, but can disguise a line.
-        character.is_control()
-            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(is_hostile) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if is_hostile(character) {
-            safe.extend(character.escape_default());
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
+/// Rows of a ranking that are there already, as [`write_count`] takes them.
+pub fn in_memory<'a>(
+    counts: impl IntoIterator<Item = &'a (String, u64)>,
+) -> impl Iterator<Item = io::Result<(&'a str, u64)>> {
+    counts.into_iter().map(|(word, count)| Ok((word.as_str(), *count)))
 }
 
-/// Writes one count.
-///
-/// # Errors
-/// Those of `out`.
-pub fn write_count(out: &mut dyn Write, report: &CountReport, style: Style) -> io::Result<()> {
-    let rows = report.counts.iter().map(|(word, count)| Ok((word.as_str(), *count)));
-    match style.format {
-        Format::Json => write_json(out, report),
-        _ => write_rows(out, report, rows, style),
-    }
-}
-
-/// Writes one count whose ranking comes row by row; what `report` has of it is left out.
+/// Writes one count: its sums and the rows of its ranking, as they come.
 ///
 /// # Errors
 /// Those of `out` and of the ranking.
-pub fn write_ranking(
+pub fn write_count<W: AsRef<str>>(
     out: &mut dyn Write,
     report: &CountReport,
-    rows: impl Iterator<Item = io::Result<(String, u64)>>,
+    rows: impl Iterator<Item = io::Result<(W, u64)>>,
     style: Style,
 ) -> io::Result<()> {
     match style.format {
-        Format::Json => {
-            // All but the rows, up to where they go: `counts` is the last there is.
-            let head = serde_json::to_string(&CountReport { counts: Vec::new(), ..report.clone() })?;
-            out.write_all(head.strip_suffix("]}").unwrap_or(&head).as_bytes())?;
-            for (number, row) in rows.enumerate() {
-                let (word, count) = row?;
-                out.write_all(if number == 0 { b"" } else { b"," })?;
-                serde_json::to_writer(&mut *out, &Row { word: &word, count })?;
-            }
-            out.write_all(b"]}\n")
+        Format::Table => write_count_table(out, report, rows),
+        Format::Tsv => {
+            out.write_all(b"word\tcount\n")?;
+            write_rows(out, Form::Tsv(None), rows)
         }
-        _ => write_rows(out, report, rows, style),
+        Format::Csv => {
+            out.write_all(b"word,count\n")?;
+            write_rows(out, Form::Csv { path: None, raw: style.raw_csv }, rows)
+        }
+        Format::Json => {
+            write_json_count(out, report, rows)?;
+            out.write_all(b"\n")
+        }
     }
 }
 
 fn write_rows<W: AsRef<str>>(
     out: &mut dyn Write,
-    report: &CountReport,
-    mut rows: impl Iterator<Item = io::Result<(W, u64)>>,
-    style: Style,
+    form: Form<'_>,
+    rows: impl Iterator<Item = io::Result<(W, u64)>>,
 ) -> io::Result<()> {
-    match style.format {
-        Format::Table | Format::Json => write_count_table(out, report, rows),
-        Format::Tsv => {
-            out.write_all(b"word\tcount\n")?;
-            // No profile has white space in a word, so it needs no escaping.
-            rows.try_for_each(|row| row.and_then(|(word, count)| writeln!(out, "{}\t{count}", word.as_ref())))
-        }
-        Format::Csv => {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(["word", "count"]).map_err(csv_error)?;
-            for row in rows {
-                let (word, count) = row?;
-                csv.write_record([&*csv_cell(word.as_ref(), style), &count.to_string()])
-                    .map_err(csv_error)?;
-            }
-            csv.flush()
-        }
+    let mut text = Rows::new(out, form);
+    for row in rows {
+        let (word, count) = row?;
+        text.push(word.as_ref(), count)?;
     }
+    text.finish()
+}
+
+/// An object with the fields of `sums`, and `counts` as the last.
+fn write_json_count<W: AsRef<str>>(
+    out: &mut dyn Write,
+    sums: &impl Serialize,
+    rows: impl Iterator<Item = io::Result<(W, u64)>>,
+) -> io::Result<()> {
+    let mut head = serde_json::to_string(sums)?;
+    head.truncate(head.len() - "}".len());
+    write!(out, "{head},\"counts\":[")?;
+    write_rows(out, Form::Json, rows)?;
+    out.write_all(b"]}")
 }
 
 /// Writes the counts of several files, each by itself.
@@ -231,10 +173,6 @@ fn write_rows<W: AsRef<str>>(
 /// # Errors
 /// Those of `out`.
 pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Files<'a> {
-        files: &'a [FileReport],
-    }
     match style.format {
         Format::Table => {
             for (index, file) in files.iter().enumerate() {
@@ -242,34 +180,30 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
                     writeln!(out)?;
                 }
                 writeln!(out, "{}", escaped(&file.path))?;
-                let rows = file.report.counts.iter().map(|(word, count)| Ok((word, *count)));
-                write_count_table(out, &file.report, rows)?;
+                write_count_table(out, &file.report, in_memory(&file.counts))?;
             }
             Ok(())
         }
         Format::Tsv => {
             out.write_all(b"path\tword\tcount\n")?;
-            for file in files {
-                let path = tsv_cell(&file.path);
-                for (word, count) in &file.report.counts {
-                    writeln!(out, "{path}\t{word}\t{count}")?;
-                }
-            }
-            Ok(())
+            let mut rows = files.iter();
+            rows.try_for_each(|file| write_rows(out, Form::Tsv(Some(&file.path)), in_memory(&file.counts)))
         }
         Format::Csv => {
-            let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(["path", "word", "count"]).map_err(csv_error)?;
-            for file in files {
-                let path = csv_cell(&file.path, style);
-                for (word, count) in &file.report.counts {
-                    csv.write_record([&*path, &*csv_cell(word, style), &count.to_string()])
-                        .map_err(csv_error)?;
-                }
-            }
-            csv.flush()
+            out.write_all(b"path,word,count\n")?;
+            files.iter().try_for_each(|file| {
+                let form = Form::Csv { path: Some(&file.path), raw: style.raw_csv };
+                write_rows(out, form, in_memory(&file.counts))
+            })
         }
-        Format::Json => write_json(out, &Files { files }),
+        Format::Json => {
+            out.write_all(b"{\"files\":[")?;
+            for (index, file) in files.iter().enumerate() {
+                out.write_all(if index == 0 { b"" } else { b"," })?;
+                write_json_count(out, file, in_memory(&file.counts))?;
+            }
+            out.write_all(b"]}\n")
+        }
     }
 }
 
@@ -297,14 +231,7 @@ fn write_count_table<W: AsRef<str>>(
     };
     let width = largest.to_string().len().max("count".len());
     writeln!(out, "\n{:>width$}  word", "count")?;
-    for row in rows {
-        let (word, count) = row?;
-        let word = word.as_ref();
-        // The go-sample profile counts an empty word.
-        let shown = if word.is_empty() { Cow::Borrowed("\"\"") } else { escaped(word) };
-        writeln!(out, "{count:>width$}  {shown}")?;
-    }
-    Ok(())
+    write_rows(out, Form::Aligned(width), rows)
 }
 
 /// One value of a [`Listing`].
@@ -324,6 +251,16 @@ impl Cell {
     /// A number with just so many decimals.
     pub fn fixed(number: f64, decimals: usize) -> Self {
         Self::Text(format!("{number:.decimals$}"))
+    }
+
+    /// As it stands in a form that is no JSON, its text made safe for it.
+    fn shown<'a>(&'a self, safe: impl Fn(&'a str) -> Cow<'a, str>, missing: &'static str) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => safe(text),
+            Self::Number(number) => Cow::Owned(number.to_string()),
+            Self::Real(number) => Cow::Owned(decimal(*number)),
+            Self::Missing => Cow::Borrowed(missing),
+        }
     }
 }
 
@@ -391,29 +328,35 @@ impl<const N: usize> Listing<N> {
 impl<const N: usize> Serialize for Listing<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(Some(1))?;
-        object.serialize_entry(self.name, &Rows(self))?;
+        object.serialize_entry(self.name, &self.cells())?;
         object.end()
     }
 }
 
-struct Rows<'a, const N: usize>(&'a Listing<N>);
+/// A listing of any width.
+struct Cells<'a> {
+    columns: &'a [&'static str],
+    rows: Vec<&'a [Cell]>,
+}
 
-impl<const N: usize> Serialize for Rows<'_, N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rows = serializer.serialize_seq(Some(self.0.rows.len()))?;
-        for row in &self.0.rows {
-            rows.serialize_element(&ListingRow { columns: &self.0.columns, row })?;
-        }
-        rows.end()
+impl<const N: usize> Listing<N> {
+    fn cells(&self) -> Cells<'_> {
+        Cells { columns: &self.columns, rows: self.rows.iter().map(<[Cell; N]>::as_slice).collect() }
     }
 }
 
-struct ListingRow<'a, const N: usize> {
-    columns: &'a [&'static str; N],
-    row: &'a [Cell; N],
+impl Serialize for Cells<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.rows.iter().map(|row| CellsOfRow { columns: self.columns, row }))
+    }
 }
 
-impl<const N: usize> Serialize for ListingRow<'_, N> {
+struct CellsOfRow<'a> {
+    columns: &'a [&'static str],
+    row: &'a [Cell],
+}
+
+impl Serialize for CellsOfRow<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.columns.iter().zip(self.row))
     }
@@ -428,17 +371,16 @@ pub fn write_listing<const N: usize>(
     listing: &Listing<N>,
     style: Style,
 ) -> io::Result<()> {
+    if style.format == Format::Json {
+        return write_json(out, listing);
+    }
+    let listing = listing.cells();
     match style.format {
-        Format::Table => write_listing_table(out, listing),
+        Format::Table | Format::Json => write_listing_table(out, &listing),
         Format::Tsv => {
             writeln!(out, "{}", listing.columns.join("\t"))?;
             for row in &listing.rows {
-                let cells = row.each_ref().map(|cell| match cell {
-                    Cell::Text(text) => tsv_cell(text),
-                    Cell::Number(number) => Cow::Owned(number.to_string()),
-                    Cell::Real(number) => Cow::Owned(decimal(*number)),
-                    Cell::Missing => Cow::Borrowed(""),
-                });
+                let cells: Vec<_> = row.iter().map(|cell| cell.shown(tsv_cell, "")).collect();
                 writeln!(out, "{}", cells.join("\t"))?;
             }
             Ok(())
@@ -447,21 +389,15 @@ pub fn write_listing<const N: usize>(
             let mut csv = csv::Writer::from_writer(out);
             csv.write_record(listing.columns).map_err(csv_error)?;
             for row in &listing.rows {
-                let cells = row.each_ref().map(|cell| match cell {
-                    Cell::Text(text) => csv_cell(text, style),
-                    Cell::Number(number) => Cow::Owned(number.to_string()),
-                    Cell::Real(number) => Cow::Owned(decimal(*number)),
-                    Cell::Missing => Cow::Borrowed(""),
-                });
-                csv.write_record(cells.iter().map(|cell| cell.as_bytes())).map_err(csv_error)?;
+                let cells = row.iter().map(|cell| cell.shown(|text| csv_cell(text, style.raw_csv), ""));
+                csv.write_record(cells.map(|cell| cell.into_owned().into_bytes())).map_err(csv_error)?;
             }
             csv.flush()
         }
-        Format::Json => write_json(out, listing),
     }
 }
 
-fn write_listing_table<const N: usize>(out: &mut dyn Write, listing: &Listing<N>) -> io::Result<()> {
+fn write_listing_table(out: &mut dyn Write, listing: &Cells<'_>) -> io::Result<()> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(listing.columns);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -474,12 +410,7 @@ fn write_listing_table<const N: usize>(out: &mut dyn Write, listing: &Listing<N>
         }
     }
     for row in &listing.rows {
-        table.add_row(row.iter().map(|cell| match cell {
-            Cell::Text(text) => escaped(text),
-            Cell::Number(number) => Cow::Owned(number.to_string()),
-            Cell::Real(number) => Cow::Owned(decimal(*number)),
-            Cell::Missing => Cow::Borrowed("-"),
-        }));
+        table.add_row(row.iter().map(|cell| cell.shown(escaped, "-")));
     }
     writeln!(out, "{}", table.trim_fmt())
 }
@@ -496,45 +427,6 @@ pub fn decimal(number: f64) -> String {
 pub fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
-}
-
-/// The cause itself, so that a closed pipe is still known as one; csv's own conversion hides it.
-fn csv_error(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("could not write csv: {other:?}")),
-    }
-}
-
-/// A cell that may hold the characters TSV is made of, with them escaped by a backslash.
-fn tsv_cell(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\t', '\n', '\r', '\\']) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        match character {
-            '\t' => safe.push_str("\\t"),
-            '\n' => safe.push_str("\\n"),
-            '\r' => safe.push_str("\\r"),
-            '\\' => safe.push_str("\\\\"),
-            other => safe.push(other),
-        }
-    }
-    Cow::Owned(safe)
-}
-
-/// A text cell, with a leading `'` if a spreadsheet would take it for a formula and the user did not ask for the raw
-/// text. The set of characters is OWASP's for CSV injection.
-pub(crate) fn csv_cell(text: &str, style: Style) -> Cow<'_, str> {
-    if !style.raw_csv && text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        let mut safe = String::with_capacity(text.len() + 1);
-        safe.push('\'');
-        safe.push_str(text);
-        Cow::Owned(safe)
-    } else {
-        Cow::Borrowed(text)
-    }
 }
 
 #[cfg(test)]
@@ -589,12 +481,6 @@ mod tests {
     }
 
     #[test]
-    fn only_hostile_characters_are_escaped() {
-        assert_eq!(escaped("naïve 日本 \\ \u{200d}"), "naïve 日本 \\ \u{200d}");
-        assert_eq!(escaped("\0\n\u{7f}\u{85}\u{2066}"), "\\u{0}\\n\\u{7f}\\u{85}\\u{2066}");
-    }
-
-    #[test]
     fn the_empty_word_of_the_go_profile_can_be_seen() {
         let report = CountReport {
             profile: ProfileName::GoSample,
@@ -604,15 +490,25 @@ mod tests {
             words: 3,
             distinct: 1,
             over_long: 0,
-            counts: vec![(String::new(), 3)],
         };
         let write = |format| {
             let mut out = Vec::new();
-            write_count(&mut out, &report, Style { format, raw_csv: false }).unwrap();
+            let rows = [Ok(("", 3))].into_iter();
+            write_count(&mut out, &report, rows, Style { format, raw_csv: false }).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert!(write(Format::Table).ends_with("\n    3  \"\"\n"));
         assert_eq!(write(Format::Tsv), "word\tcount\n\t3\n");
         assert_eq!(write(Format::Csv), "word,count\n,3\n");
+    }
+
+    #[test]
+    fn a_ranking_that_breaks_off_is_an_error() {
+        let report = CountReport::new(&Profile::default(), 1, Totals::default());
+        for format in [Format::Table, Format::Tsv, Format::Csv, Format::Json] {
+            let rows = [Ok(("whole", 2)), Err(io::Error::other("damaged"))].into_iter();
+            let outcome = write_count(&mut Vec::new(), &report, rows, Style { format, raw_csv: false });
+            assert_eq!(outcome.unwrap_err().to_string(), "damaged", "{format:?}");
+        }
     }
 }

@@ -8,9 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use crate::chart::{self, Bars, Drawn, Mark};
-use crate::output::{self, Style};
 use crate::run::{Document, Ending, Fate, Figures, Run};
 use wordfreq_pipeline::embedded::Deed;
+use wordfreq_pipeline::rows::{csv_cell, escaped};
 
 /// How many documents, activities or changes of alarms a table shows; of the documents, the list that comes with the page
 /// has all.
@@ -67,7 +67,7 @@ const SECTIONS: [(&str, &str); 7] = [
 /// Text from anyone, for text and for attributes in quotes.
 fn text(raw: &str) -> String {
     let mut safe = String::with_capacity(raw.len());
-    for character in output::escaped(raw).chars() {
+    for character in escaped(raw).chars() {
         match character {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
@@ -424,15 +424,13 @@ pub fn csv(out: &mut dyn io::Write, documents: &[Document]) -> anyhow::Result<()
     for one in documents {
         let (state, words, reason) = match &one.fate {
             Fate::Counted { words, .. } => ("counted", words.to_string(), Cow::Borrowed("")),
-            Fate::Failed { reason, .. } => {
-                ("failed", String::new(), output::csv_cell(reason, Style::default()))
-            }
+            Fate::Failed { reason, .. } => ("failed", String::new(), csv_cell(reason, false)),
             Fate::Superseded => ("superseded", String::new(), Cow::Borrowed("")),
             Fate::Unfinished => ("unfinished", String::new(), Cow::Borrowed("")),
         };
         csv.write_record([
             &one.number.to_string(),
-            &*output::csv_cell(&one.key, Style::default()),
+            &*csv_cell(&one.key, false),
             &exact(one.arrival),
             &exact(one.put),
             &maybe(done(&one.fate)),

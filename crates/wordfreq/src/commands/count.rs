@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use walkdir::WalkDir;
-use wordfreq_core::{Counts, Profile};
+use wordfreq_core::{Counts, Profile, WordCount};
 use wordfreq_pipeline::reading::{Budget, LARGE_BYTES, ReadError, count_file, count_reader};
 
 use crate::cli::CountArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
 use crate::output::{self, CountReport, FileReport};
-use wordfreq_pipeline::spill::Runs;
+use wordfreq_pipeline::spill::{Runs, Totals};
 
 /// Work of this size is sure to last long enough for a progress bar; any other gets one after [`PROGRESS_AFTER`].
 const PROGRESS_BYTES: u64 = 64 * 1024 * 1024;
@@ -55,15 +55,21 @@ pub fn run(args: &CountArgs, config: &Config) -> anyhow::Result<Exit> {
         let files: Vec<FileReport> = files.into_iter().map(|(_, file)| file).collect();
         output::to_stdout(|out| output::write_files(out, &files, style))?;
     } else if tally.runs.is_empty() {
-        let report = CountReport::new(&profile, tally.num_documents, &tally.counts, limit);
-        output::to_stdout(|out| output::write_count(out, &report, style))?;
+        let report = CountReport::new(&profile, tally.num_documents, Totals::from(&tally.counts));
+        let rows = ranked(&tally.counts, limit).into_iter().map(|row| Ok((row.word, row.count)));
+        output::to_stdout(|out| output::write_count(out, &report, rows, style))?;
     } else {
         tally.runs.spill(&std::mem::take(&mut tally.counts))?;
         let (totals, ranking) = tally.runs.rank(limit, job.memory)?;
-        let report = CountReport::of_totals(&profile, tally.num_documents, totals);
-        output::to_stdout(|out| output::write_ranking(out, &report, ranking, style))?;
+        let report = CountReport::new(&profile, tally.num_documents, totals);
+        output::to_stdout(|out| output::write_count(out, &report, ranking, style))?;
     }
     Ok(if has_failures { Exit::Partly } else { Exit::Done })
+}
+
+/// The `limit` first of the ranking, or all of it.
+fn ranked(counts: &Counts, limit: Option<usize>) -> Vec<WordCount<'_>> {
+    limit.map_or_else(|| counts.ranked(), |limit| counts.top(limit))
 }
 
 /// One thing to count.
@@ -211,7 +217,7 @@ struct Job<'a> {
     num_threads: usize,
     /// For all tables of words together, in bytes.
     memory: u64,
-    /// When each file is reported by itself: how many words of it, as in [`CountReport::new`].
+    /// When each file is reported by itself: how many words of it, or all.
     per_file: Option<Option<usize>>,
     progress: Progress,
 }
@@ -300,15 +306,16 @@ impl Job<'_> {
                     return tally.add(counts, runs, self.table_memory());
                 };
                 let path = path.to_string_lossy().into_owned();
-                let report = if runs.is_empty() {
-                    CountReport::new(self.profile, 1, &counts, limit)
+                let (totals, counts) = if runs.is_empty() {
+                    let rows = ranked(&counts, limit).into_iter().map(|row| (row.word.to_owned(), row.count));
+                    (Totals::from(&counts), rows.collect())
                 } else {
                     runs.spill(&counts)?;
                     let (totals, ranking) = runs.rank(limit, self.table_memory())?;
-                    let counts = ranking.collect::<io::Result<_>>()?;
-                    CountReport { counts, ..CountReport::of_totals(self.profile, 1, totals) }
+                    (totals, ranking.collect::<io::Result<_>>()?)
                 };
-                tally.files.push((number, FileReport { path, report }));
+                let report = CountReport::new(self.profile, 1, totals);
+                tally.files.push((number, FileReport { path, report, counts }));
             }
             Err(ReadError::Spill(error)) => return Err(error),
             Err(error) => {

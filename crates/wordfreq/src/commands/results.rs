@@ -10,7 +10,7 @@ use crate::backend::{self, AnyResults};
 use crate::cli::{ResultsArgs, ResultsCommand};
 use crate::config::{BackendName, Config};
 use crate::exit::{Exit, UsageError};
-use crate::output::{self, Cell, CountReport, Listing};
+use crate::output::{self, Cell, CountReport, Listing, Style};
 
 /// Prints what is asked for.
 pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
@@ -41,24 +41,23 @@ pub fn run(args: &ResultsArgs, config: &Config) -> anyhow::Result<Exit> {
                 words: summary.words,
                 distinct: summary.distinct,
                 over_long: summary.over_long,
-                counts: result.counts,
             };
-            output::to_stdout(|out| output::write_count(out, &report, style))?;
+            let rows = output::in_memory(&result.counts);
+            output::to_stdout(|out| output::write_count(out, &report, rows, style))?;
         }
         ResultsCommand::Totals(_) => {
             let totals = results.totals(limit)?;
             let other_documents = totals.other_documents;
-            let report = totals_report(totals)?;
-            output::to_stdout(|out| output::write_count(out, &report, style))?;
+            print_totals(totals, style)?;
             remark_on_what_is_missing(results.depth()?, other_documents)?;
         }
     }
     Ok(Exit::Done)
 }
 
-/// The totals as a report.
-pub(super) fn totals_report(totals: Totals) -> anyhow::Result<CountReport> {
-    Ok(CountReport {
+/// Prints the totals.
+pub(super) fn print_totals(totals: Totals, style: Style) -> anyhow::Result<()> {
+    let report = CountReport {
         profile: name_of(&totals.fingerprint)?,
         fingerprint: totals.fingerprint,
         documents: totals.documents,
@@ -66,8 +65,9 @@ pub(super) fn totals_report(totals: Totals) -> anyhow::Result<CountReport> {
         words: totals.words,
         distinct: totals.distinct,
         over_long: totals.over_long,
-        counts: totals.counts.into_iter().map(|total| (total.word, total.count)).collect(),
-    })
+    };
+    let rows = totals.counts.iter().map(|total| Ok((total.word.as_str(), total.count)));
+    output::to_stdout(|out| output::write_count(out, &report, rows, style))
 }
 
 /// Totals are exact over what is committed; a person wants to know when that is not everything.

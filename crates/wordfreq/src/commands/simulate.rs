@@ -14,13 +14,14 @@ use wordfreq_core::scaling::{
 };
 use wordfreq_core::simulation::{Outcome, Setting, clairvoyant, simulate};
 use wordfreq_pipeline::embedded::Deed;
+use wordfreq_pipeline::rows::csv_cell;
 
 use crate::chart::{self, Drawn, Mark};
 use crate::cli::SimulateArgs;
 use crate::config::{Config, Preset};
 use crate::exit::{Exit, UsageError};
 use crate::load::Workload;
-use crate::output::{self, Cell, Format, Listing, Style};
+use crate::output::{self, Cell, Format, Listing};
 use crate::plan_file;
 use crate::prices::Prices;
 use crate::run::Latency;
@@ -106,7 +107,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         let mut warnings = warnings(&setting, &facts);
         let high_alarms: Vec<String> = setting.plan.high_alarms().collect();
         let mut random = fastrand::Rng::with_seed(args.seed.wrapping_add(2));
-        let mut outcome = simulate(&setting, workload.loads(), &mut || random.f64())
+        let mut outcome = simulate(&setting, &mut workload.loads(), &mut || random.f64())
             .map_err(|error| UsageError(format!("{name}: {error}")))?;
         if !outcome.rested && outcome.unfinished == 0 {
             warnings.push(
@@ -122,7 +123,7 @@ pub fn run(args: &SimulateArgs, _config: &Config) -> anyhow::Result<Exit> {
         outcomes.push((name, outcome));
     }
     let end = outcomes.iter().map(|(_, outcome)| outcome.end).max().unwrap_or_default();
-    let bound = clairvoyant(workload.loads(), target, bounds, end);
+    let bound = clairvoyant(&mut workload.loads(), target, bounds, end);
     let clairvoyant = Clairvoyant { instance_hours: hours(bound), target_seconds: target.as_secs_f64() };
     let report = Report { policies: reports, clairvoyant, prices: prices.date };
     if let Some(path) = &args.timeline {
@@ -357,13 +358,13 @@ fn write_timeline(path: &Path, outcomes: &[(String, Outcome)]) -> anyhow::Result
     for (name, outcome) in outcomes {
         for sample in &outcome.timeline {
             csv.write_record([
-                &*output::csv_cell(name, Style::default()),
+                &*csv_cell(name, false),
                 &sample.at.as_secs_f64().to_string(),
                 &sample.visible.to_string(),
                 &sample.not_visible.to_string(),
                 &sample.desired.to_string(),
                 &sample.in_service.to_string(),
-                &*output::csv_cell(&sample.alarms.join("; "), Style::default()),
+                &*csv_cell(&sample.alarms.join("; "), false),
             ])?;
         }
     }

@@ -17,7 +17,7 @@ use wordfreq_pipeline::scale::{self, Scaling, Waker, Wakes};
 use wordfreq_pipeline::watch::{self, Progress, Watch};
 use wordfreq_pipeline::{BackendError, DocumentEvent, Drain, ErrorKind, Queue as _, Results as _, Timestamp};
 
-use super::results::totals_report;
+use super::results::print_totals;
 use crate::cli::UpArgs;
 use crate::config::Config;
 use crate::exit::{Exit, UsageError};
@@ -156,8 +156,7 @@ pub fn run(args: &UpArgs, config: &Config) -> anyhow::Result<Exit> {
         return Ok(Exit::Failed);
     }
     if args.exit_when_idle {
-        let report = totals_report(embedded.results.totals(Some(10))?)?;
-        output::to_stdout(|out| output::write_count(out, &report, Style::default()))?;
+        print_totals(embedded.results.totals(Some(10))?, Style::default())?;
         return failures(&embedded, &progress);
     }
     tracing::info!("stopped");

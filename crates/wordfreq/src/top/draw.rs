@@ -15,10 +15,11 @@ use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Table};
 use wordfreq_core::scaling::{AlarmState, InstanceState, Moment};
 use wordfreq_pipeline::Timestamp;
 use wordfreq_pipeline::fleet::{ActivityStatus, Member};
+use wordfreq_pipeline::rows::escaped;
 
 use super::samples::{Column, Rates};
 use super::view::View;
-use crate::output::{decimal, escaped};
+use crate::output::decimal;
 
 /// The least width of a terminal that everything fits into.
 pub const LEAST_WIDTH: u16 = 80;

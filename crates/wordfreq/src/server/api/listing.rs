@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wordfreq_pipeline::BackendError;
 use wordfreq_pipeline::embedded::{Embedded, Page};
+use wordfreq_pipeline::rows::csv_cell;
 
 use super::input;
-use crate::output::{Style, csv_cell};
+
 use crate::server::App;
 use crate::server::problem::Problem;
 
@@ -295,13 +296,12 @@ impl Render {
                 }
             }
             ListFormat::Csv => {
-                let style = Style { raw_csv: self.want.raw, ..Style::default() };
                 let mut csv = csv::Writer::from_writer(&mut out);
                 for item in items {
                     let item = serde_json::to_value(item)?;
                     let cells = self.columns.iter().map(|column| match &item[*column] {
                         Value::Null => String::new(),
-                        Value::String(text) => csv_cell(text, style).into_owned(),
+                        Value::String(text) => csv_cell(text, self.want.raw).into_owned(),
                         other => other.to_string(),
                     });
                     csv.write_record(cells).map_err(std::io::Error::other)?;

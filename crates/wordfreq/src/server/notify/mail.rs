@@ -12,9 +12,9 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::{Address, SmtpTransport, Transport as _};
 use serde_json::Value;
 use wordfreq_pipeline::embedded::{Delivery, Event};
+use wordfreq_pipeline::rows::escaped;
 
 use crate::config::{NotifyConfig, SmtpTls};
-use crate::output::escaped;
 
 /// For each step of the exchange.
 const STEP_WITHIN: Duration = Duration::from_secs(15);
