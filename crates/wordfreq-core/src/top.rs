@@ -50,6 +50,11 @@ impl Top {
         Self { n, kept: BinaryHeap::new() }
     }
 
+    /// Whether a word with this final count may be among the best: if not, it need not be offered.
+    pub fn may_keep(&self, count: u64) -> bool {
+        self.kept.len() < self.n || self.kept.peek().is_some_and(|worst| count >= worst.count)
+    }
+
     /// Offers a word with its final count. A word offered twice is two rows.
     pub fn offer(&mut self, word: &str, count: u64) {
         if self.kept.len() < self.n {

@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read as _, Seek as _, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, Write as _};
 
 use wordfreq_core::{Counts, Top};
 
@@ -33,10 +33,16 @@ enum Order {
 }
 
 impl Order {
-    fn compare(self, a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
+    /// What tells most rows apart: a row with a lesser key comes first. Of rows with the same, the lesser word does.
+    fn key(self, word: &[u8], count: u64) -> u64 {
         match self {
-            Self::Word => a.0.cmp(b.0),
-            Self::Rank => b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)),
+            Self::Word => {
+                let mut first = [0; 8];
+                let length = word.len().min(first.len());
+                first[..length].copy_from_slice(&word[..length]);
+                u64::from_be_bytes(first)
+            }
+            Self::Rank => !count,
         }
     }
 }
@@ -60,36 +66,58 @@ impl Run {
 }
 
 struct RunWriter {
-    out: BufWriter<File>,
+    file: File,
+    /// Rows that are not yet in the file.
+    text: Vec<u8>,
     before: Vec<u8>,
     rows: u64,
+    bytes: u64,
 }
 
 impl RunWriter {
     fn new() -> io::Result<Self> {
         let file = tempfile::tempfile().map_err(with_place)?;
-        Ok(Self { out: BufWriter::with_capacity(BUFFER_BYTES, file), before: Vec::new(), rows: 0 })
+        Ok(Self { file, text: Vec::with_capacity(BUFFER_BYTES), before: Vec::new(), rows: 0, bytes: 0 })
     }
 
     fn push(&mut self, word: &[u8], count: u64) -> io::Result<()> {
-        let shared = self.before.iter().zip(word).take_while(|(left, right)| left == right).count();
-        let mut head = Vec::with_capacity(20);
-        put_varint(&mut head, shared as u64);
-        put_varint(&mut head, (word.len() - shared) as u64);
-        head.extend_from_slice(&word[shared..]);
-        put_varint(&mut head, count);
+        let shared = shared_bytes(&self.before, word);
+        let further = &word[shared..];
+        put_varint(&mut self.text, shared as u64);
+        put_varint(&mut self.text, further.len() as u64);
+        self.text.extend_from_slice(further);
+        put_varint(&mut self.text, count);
         self.before.truncate(shared);
-        self.before.extend_from_slice(&word[shared..]);
+        self.before.extend_from_slice(further);
         self.rows += 1;
-        self.out.write_all(&head).map_err(with_place)
+        if self.text.len() >= BUFFER_BYTES { self.write_out() } else { Ok(()) }
     }
 
-    fn finish(self) -> io::Result<Run> {
-        let mut file = self.out.into_inner().map_err(|error| with_place(error.into_error()))?;
-        let bytes = file.stream_position()?;
-        file.rewind()?;
-        Ok(Run { file, rows: self.rows, bytes })
+    fn write_out(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.text).map_err(with_place)?;
+        self.bytes += self.text.len() as u64;
+        self.text.clear();
+        Ok(())
     }
+
+    fn finish(mut self) -> io::Result<Run> {
+        self.write_out()?;
+        self.file.rewind()?;
+        Ok(Run { file: self.file, rows: self.rows, bytes: self.bytes })
+    }
+}
+
+/// How many bytes at their beginning two words have in common.
+fn shared_bytes(left: &[u8], right: &[u8]) -> usize {
+    let most = left.len().min(right.len());
+    let mut shared = 0;
+    while shared + 8 <= most && left[shared..shared + 8] == right[shared..shared + 8] {
+        shared += 8;
+    }
+    while shared < most && left[shared] == right[shared] {
+        shared += 1;
+    }
+    shared
 }
 
 /// Says where temporary files are, as nobody has named the place.
@@ -145,9 +173,12 @@ impl Runs {
     /// # Errors
     /// When there is no room for temporary files; the text names the place.
     pub fn spill(&mut self, counts: &Counts) -> io::Result<()> {
-        let mut rows: Vec<(&str, u64)> = counts.iter().collect();
-        rows.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        self.runs.push(Run::write(rows.iter().map(|(word, count)| (word.as_bytes(), *count)))?);
+        let mut rows: Vec<(u64, &str, u64)> = counts
+            .iter()
+            .map(|(word, count)| (Order::Word.key(word.as_bytes(), count), word, count))
+            .collect();
+        rows.sort_unstable();
+        self.runs.push(Run::write(rows.iter().map(|(_, word, count)| (word.as_bytes(), *count)))?);
         self.totals.bytes = self.totals.bytes.saturating_add(counts.bytes());
         self.totals.words = self.totals.words.saturating_add(counts.words());
         self.totals.over_long = self.totals.over_long.saturating_add(counts.over_long());
@@ -192,7 +223,9 @@ impl Runs {
             let mut top = Top::new(limit);
             while let Some((word, count)) = merge.next()? {
                 totals.distinct += 1;
-                top.offer(text(word)?, count);
+                if top.may_keep(count) {
+                    top.offer(text(word)?, count);
+                }
             }
             return Ok((totals, Ranking::Rows(top.into_ranked().into_iter())));
         }
@@ -222,7 +255,7 @@ impl Runs {
 }
 
 fn sort_by_rank(rows: &mut [(String, u64)]) {
-    rows.sort_unstable_by(|a, b| Order::Rank.compare((a.0.as_bytes(), a.1), (b.0.as_bytes(), b.1)));
+    rows.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
 }
 
 fn ranked_run(rows: &mut [(String, u64)]) -> io::Result<Run> {
@@ -270,13 +303,15 @@ impl Iterator for Ranking {
 pub struct Merge {
     order: Order,
     /// The next row of each run, the first of all at the peak.
-    heads: BinaryHeap<Head>,
+    heads: BinaryHeap<Box<Head>>,
     current: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Head {
     order: Order,
+    /// As the order has it.
+    key: u64,
     word: Vec<u8>,
     count: u64,
     rows_left: u64,
@@ -288,24 +323,67 @@ impl Head {
     fn advance(&mut self) -> io::Result<bool> {
         let Some(left) = self.rows_left.checked_sub(1) else { return Ok(false) };
         self.rows_left = left;
-        let shared = take_varint(&mut self.input)?;
-        let further = take_varint(&mut self.input)?;
-        let shared =
-            usize::try_from(shared).ok().filter(|shared| *shared <= self.word.len()).ok_or_else(damaged)?;
-        self.word.truncate(shared);
-        let read = (&mut self.input).take(further).read_to_end(&mut self.word)?;
-        if read as u64 != further {
-            return Err(damaged());
+        // Nearly always the row is in the buffer as a whole.
+        let mut rest = self.input.buffer();
+        let length = rest.len();
+        if let Some(row) = buffered_row(&mut rest) {
+            let used = length - rest.len();
+            self.word.truncate(shared_length(row.shared, &self.word)?);
+            self.word.extend_from_slice(row.further);
+            self.count = row.count;
+            self.input.consume(used);
+        } else {
+            let shared = take_varint(&mut self.input)?;
+            let further = take_varint(&mut self.input)?;
+            self.word.truncate(shared_length(shared, &self.word)?);
+            let read = (&mut self.input).take(further).read_to_end(&mut self.word)?;
+            if read as u64 != further {
+                return Err(damaged());
+            }
+            self.count = take_varint(&mut self.input)?;
         }
-        self.count = take_varint(&mut self.input)?;
+        self.key = self.order.key(&self.word, self.count);
         Ok(true)
     }
+}
+
+/// How much of `word` the next one begins with, which cannot be more than there is of it.
+fn shared_length(shared: u64, word: &[u8]) -> io::Result<usize> {
+    usize::try_from(shared).ok().filter(|shared| *shared <= word.len()).ok_or_else(damaged)
+}
+
+/// A row as it stands in a run.
+struct BufferedRow<'a> {
+    shared: u64,
+    further: &'a [u8],
+    count: u64,
+}
+
+/// Takes a row off bytes that hold the whole of it.
+fn buffered_row<'a>(bytes: &mut &'a [u8]) -> Option<BufferedRow<'a>> {
+    let shared = buffered_varint(bytes)?;
+    let length = usize::try_from(buffered_varint(bytes)?).ok()?;
+    let further = bytes.split_off(..length)?;
+    let count = buffered_varint(bytes)?;
+    Some(BufferedRow { shared, further, count })
+}
+
+fn buffered_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 /// The greatest is the first in the order.
 impl Ord for Head {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.order.compare((&other.word, other.count), (&self.word, self.count))
+        other.key.cmp(&self.key).then_with(|| other.word.cmp(&self.word))
     }
 }
 
@@ -328,7 +406,8 @@ impl Merge {
         let mut heads = BinaryHeap::with_capacity(runs.len());
         for run in runs {
             let input = BufReader::with_capacity(BUFFER_BYTES, run.file);
-            let mut head = Head { order, word: Vec::new(), count: 0, rows_left: run.rows, input };
+            let mut head =
+                Box::new(Head { order, key: 0, word: Vec::new(), count: 0, rows_left: run.rows, input });
             if head.advance()? {
                 heads.push(head);
             }
@@ -425,6 +504,62 @@ mod tests {
             let wanted = &expected[..limit.unwrap_or(usize::MAX).min(expected.len())];
             assert_eq!(rows, wanted, "{limit:?} {memory}");
         }
+    }
+
+    #[test]
+    fn what_words_share_is_found_to_the_byte() {
+        let word = b"abcdefghijklmnopqrstuvwxyz";
+        for shared in 0..=word.len() {
+            let mut other = word.to_vec();
+            other.truncate(shared);
+            assert_eq!(shared_bytes(word, &other), shared);
+            other.push(b'!');
+            assert_eq!(shared_bytes(word, &other), shared);
+            assert_eq!(shared_bytes(&other, word), shared);
+        }
+    }
+
+    /// The key alone must not decide between words whose first bytes are the same.
+    #[test]
+    fn words_that_begin_alike_keep_their_order() {
+        let mut counts = Counts::new();
+        let words = [
+            "",
+            "\0",
+            "\0\0",
+            "a",
+            "a\0",
+            "abcdefgh",
+            "abcdefgh\0",
+            "abcdefghi",
+            "abcdefgi",
+            "\u{10ffff}\u{10ffff}x",
+        ];
+        for word in words {
+            counts.add(word, 1);
+        }
+        let mut runs = Runs::default();
+        runs.spill(&counts).unwrap();
+        let mut merge = Merge::new(std::mem::take(&mut runs.runs), Order::Word).unwrap();
+        let mut found = Vec::new();
+        while let Some((word, count)) = merge.next().unwrap() {
+            found.push((String::from_utf8(word.to_vec()).unwrap(), count));
+        }
+        assert_eq!(found, words.map(|word| (word.to_owned(), 1)));
+    }
+
+    /// Rows that lie across the end of the buffer, and a word longer than it.
+    #[test]
+    fn rows_are_whole_wherever_the_buffer_ends() {
+        let mut words: Vec<String> = (0..40_000).map(|number| format!("{number:05}")).collect();
+        words.push("5".repeat(3 * BUFFER_BYTES));
+        words.sort();
+        let rows = || (1..).zip(&words).map(|(count, word)| (word.as_bytes(), count * 1_000_003));
+        let mut merge = Merge::new(vec![Run::write(rows()).unwrap()], Order::Word).unwrap();
+        for (word, count) in rows() {
+            assert_eq!(merge.next().unwrap(), Some((word, count)));
+        }
+        assert_eq!(merge.next().unwrap(), None);
     }
 
     #[test]
