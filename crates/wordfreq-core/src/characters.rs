@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use unicode_normalization::char::canonical_combining_class;
+use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 use crate::profile::ProfileName;
@@ -18,7 +18,8 @@ const PAGE: usize = 64;
 /// Characters from here on are all slow: the planes behind hold hardly any.
 const END: usize = 0x3_0000;
 
-/// What a character does. All but `Slow` and `Break` are in NFC by themselves, and stay so in lower case, which takes as many bytes.
+/// What a character does. All but `Slow`, `Break` and `Composing` are in NFC by themselves and beside any other, and stay so in lower
+/// case, which takes as many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Ask the tokenizer.
@@ -43,6 +44,8 @@ pub(crate) enum Class {
     Joined,
     /// The same, and it must not follow one of a higher combining class: they have an order.
     Mark,
+    /// The same, and with what it follows it may be a single character in NFC.
+    Composing,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +55,16 @@ pub(crate) struct Character {
     pub(crate) lower: [u8; 3],
     /// Its canonical combining class, by which marks are in order.
     pub(crate) combining: u8,
+    /// That of the last character it is composed of: a mark of a lower one would have come before that.
+    pub(crate) trailing: u8,
 }
 
 impl Character {
     fn new(c: char, class: Class, lower: Option<[u8; 3]>) -> Self {
-        Self { class, lower: lower.unwrap_or_default(), combining: canonical_combining_class(c) }
+        let mut trailing = 0;
+        decompose_canonical(c, |part| trailing = canonical_combining_class(part));
+        let combining = canonical_combining_class(c);
+        Self { class, lower: lower.unwrap_or_default(), combining, trailing }
     }
 }
 
@@ -118,7 +126,8 @@ impl Characters {
     fn page(&self, page: usize) -> [Character; PAGE] {
         std::array::from_fn(|at| {
             let c = char::from_u32((page * PAGE + at) as u32);
-            c.map_or(Character { class: Class::Slow, lower: [0; 3], combining: 0 }, self.describe)
+            let nobody = Character { class: Class::Slow, lower: [0; 3], combining: 0, trailing: 0 };
+            c.map_or(nobody, self.describe)
         })
     }
 }
@@ -142,6 +151,13 @@ fn plain_lower(c: char) -> Option<[u8; 3]> {
     }
 }
 
+/// Whether it is a mark, no matter of case, that may be composed with what is before it.
+fn is_composing(c: char) -> bool {
+    canonical_combining_class(c) != 0
+        && is_nfc_quick(std::iter::once(c)) == IsNormalized::Maybe
+        && c.to_lowercase().eq(std::iter::once(c))
+}
+
 fn for_unicode(c: char) -> Character {
     use WordBreak as W;
     let plain = plain_lower(c);
@@ -150,6 +166,7 @@ fn for_unicode(c: char) -> Character {
         W::Cr | W::Lf | W::Newline | W::WSegSpace | W::RegionalIndicator if !c.is_alphanumeric() => {
             Class::Break
         }
+        W::Extend | W::Format if is_composing(c) => Class::Composing,
         _ if plain.is_none() => Class::Slow,
         W::Other | W::Pictographic => Class::Alone,
         W::Extend | W::Format if canonical_combining_class(c) == 0 => Class::Joined,
@@ -172,6 +189,8 @@ fn for_whitespace(c: char) -> Character {
     let plain = plain_lower(c);
     let class = if c.is_whitespace() || c == char::REPLACEMENT_CHARACTER {
         Class::Break
+    } else if is_composing(c) {
+        Class::Composing
     } else if plain.is_none() {
         Class::Slow
     } else if canonical_combining_class(c) != 0 {

@@ -8,6 +8,8 @@
 //! one (WB4); and so does the atom that a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do
 //! (`characters`), and how words are counted (`table`, `simd::lines`).
 
+use unicode_normalization::char::compose;
+
 use crate::characters::{self, Characters, Class};
 use crate::profile::ProfileName;
 use crate::scan::{first_byte, first_pair, is_space, last_byte, last_pair};
@@ -36,6 +38,8 @@ pub(crate) struct Kernel {
     alone: Vec<[u16; 2]>,
     /// Characters beyond ASCII that may join what is around them.
     mids: Vec<(u16, u8, Class)>,
+    /// Bytes within words that composing has left over, from and to before, in their order.
+    gaps: Vec<[u16; 2]>,
 }
 
 impl Kernel {
@@ -54,6 +58,7 @@ impl Kernel {
             batch: Batch::new(),
             alone: Vec::new(),
             mids: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -160,6 +165,7 @@ impl Kernel {
     fn look_up_others(&mut self, chunk: &[u8], at: usize, cut: usize, tally: &mut Tally) -> usize {
         self.alone.clear();
         self.mids.clear();
+        self.gaps.clear();
         let (mut from, mut taken) = (0, 0);
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
             from = match self.look_up_run(other, cut) {
@@ -185,7 +191,10 @@ impl Kernel {
     fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
-        let mut before = 0;
+        // The combining class of the character before; from where to where the last one is that a mark could be composed with, and that
+        // of its last part.
+        let (mut before, mut trailing) = (0, 0);
+        let mut base = [place.saturating_sub(1), place];
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
             let character = characters::place(bytes).ok_or(Slow(place))?;
@@ -202,7 +211,22 @@ impl Kernel {
             match of.class {
                 Class::Letter if run == Run::Letter => {}
                 // In this order they are composed as they stand.
-                Class::Mark if of.combining < before => return Err(Slow(place)),
+                Class::Mark | Class::Composing if of.combining < before => return Err(Slow(place)),
+                Class::Composing
+                    if !self.unicode || matches!(run, Run::Letter | Run::Digit) && !is_quote(next) =>
+                {
+                    if base[1] == place {
+                        if of.combining < trailing {
+                            return Err(Slow(place));
+                        }
+                        if let Some(from) = self.compose(base[0], place, end)? {
+                            (base, trailing) = ([from, end], of.combining);
+                        }
+                    } else if of.combining > before {
+                        // Not even another mark between may keep these two apart.
+                        return Err(Slow(place));
+                    }
+                }
                 // To `whitespace` a mark is as good as a letter.
                 Class::Joined | Class::Mark if !self.unicode => {}
                 Class::Joined | Class::Mark if matches!(run, Run::Letter | Run::Digit) && !is_quote(next) => {
@@ -225,9 +249,12 @@ impl Kernel {
                         {
                             Run::Katakana
                         }
-                        Class::Hebrew | Class::Katakana | Class::Slow | Class::Joined | Class::Mark => {
-                            return Err(Slow(place));
-                        }
+                        Class::Hebrew
+                        | Class::Katakana
+                        | Class::Slow
+                        | Class::Joined
+                        | Class::Mark
+                        | Class::Composing => return Err(Slow(place)),
                     };
                     let word = [place as u16, end as u16];
                     match class {
@@ -248,6 +275,9 @@ impl Kernel {
                     }
                 }
             }
+            if of.combining == 0 {
+                (base, trailing) = ([place, end], of.trailing);
+            }
             before = of.combining;
             place = end;
             if next.is_ascii() || end >= cut {
@@ -255,6 +285,33 @@ impl Kernel {
                 return Ok(end);
             }
         }
+    }
+
+    /// Puts what the character from `base` on and the mark from `mark` to `end` are as one in place of both, at the end of these bytes.
+    /// Returns where that starts; `None` if they stay two.
+    fn compose(&mut self, base: usize, mark: usize, end: usize) -> Result<Option<usize>, Slow> {
+        let character = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.chars().next();
+        let (Some(first), Some(second)) =
+            (character(&self.lowered[base..mark]), character(&self.lowered[mark..end]))
+        else {
+            return Err(Slow(mark));
+        };
+        let Some(composed) = compose(first, second) else { return Ok(None) };
+        let mut bytes = [0; 4];
+        let len = composed.encode_utf8(&mut bytes).len();
+        let of = characters::place(bytes).map(|place| self.characters.at(place));
+        // Nothing that would have to be looked at again.
+        if !of.is_some_and(|of| of.class == Class::Letter && of.lower[0] == 0) || len > end - base {
+            return Err(Slow(mark));
+        }
+        let start = end - len;
+        self.lowered[start..end].copy_from_slice(&bytes[..len]);
+        match self.gaps.last_mut() {
+            Some([_, to]) if usize::from(*to) == base => *to = start as u16,
+            _ if start > base => self.gaps.push([base as u16, start as u16]),
+            _ => {}
+        }
+        Ok(Some(start))
     }
 
     /// What the character before `place` makes of a mark there.
@@ -289,6 +346,7 @@ impl Kernel {
         }
         while self.alone.pop_if(|[from, _]| usize::from(*from) >= start).is_some() {}
         while self.mids.pop_if(|(from, ..)| usize::from(*from) >= start).is_some() {}
+        while self.gaps.pop_if(|[from, _]| usize::from(*from) >= start).is_some() {}
     }
 
     /// WB6, WB7, WB11 and WB12 for what stands between two letters or two digits with more bytes than one.
@@ -362,6 +420,9 @@ impl Kernel {
         let number = simd::places(self.level, &edges, blocks, &mut self.edges) / 2;
         let (words, _) = self.edges.as_chunks_mut();
         let mut words = &mut words[..number];
+        if has_others && !self.gaps.is_empty() {
+            close_gaps(words, &self.gaps, &mut self.lowered);
+        }
         if longish || underscores || tally.min_length > 1 {
             words = drop_words(words, &self.lowered, underscores, tally);
         }
@@ -386,6 +447,22 @@ enum Run {
     Digit,
     Katakana,
     Other,
+}
+
+/// Moves what is in a word before each of its gaps to behind it, so that the word starts later. One that is over-long with its gaps
+/// keeps them, as it counts as it stood.
+fn close_gaps(words: &mut [[u16; 2]], gaps: &[[u16; 2]], text: &mut [u8]) {
+    let mut gaps = gaps.iter().peekable();
+    for [start, end] in words {
+        let is_over_long = usize::from(*end - *start) > MAX_WORD_BYTES;
+        while let Some([from, to]) = gaps.next_if(|[_, to]| to <= end) {
+            if from >= start && !is_over_long {
+                let moved = *start + (to - from);
+                text.copy_within(usize::from(*start)..usize::from(*from), usize::from(moved));
+                *start = moved;
+            }
+        }
+    }
 }
 
 /// Keeps those of `words`, by their starts and ends in `text`, that are neither too short nor too long and, if there are

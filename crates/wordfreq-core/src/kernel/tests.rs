@@ -194,6 +194,23 @@ const OTHER: &[&[u8]] = &[
     b"\xE4",
     b"\xE9\x80",
     b"\xA9",
+    b"e",
+    b"I",
+    b"=",
+    "\u{302}".as_bytes(),
+    "\u{307}".as_bytes(),
+    "\u{323}".as_bytes(),
+    "\u{338}".as_bytes(),
+    "\u{345}".as_bytes(),
+    "\u{315}".as_bytes(),
+    "ê".as_bytes(),
+    "Ơ".as_bytes(),
+    "α".as_bytes(),
+    "Ω".as_bytes(),
+    "ا".as_bytes(),
+    "\u{653}".as_bytes(),
+    "E\u{323}\u{302}".as_bytes(),
+    "ne\u{301}e".as_bytes(),
 ];
 
 fn units(most: usize, other: u32) -> impl Strategy<Value = Vec<u8>> {
@@ -382,6 +399,12 @@ const NASTY: &[&str] = &[
     "ΟΔΥΣΣΕΥΣ Σ",
     "İstanbul \u{212A}",
     "e\u{301}e\u{323}\u{301}",
+    "l'e\u{301}cole d'E\u{302}tre.e\u{301}:a\u{300}",
+    "Tie\u{302}\u{301}ng Vie\u{323}\u{302}t muo\u{31B}\u{301}n",
+    "x\u{301}\u{301} x\u{302}e\u{301} e\u{301}\u{AD}\u{301} e\u{200D}\u{301} 3\u{301} _\u{301} '\u{301}",
+    "ω\u{313}\u{301}\u{345}δη Α\u{345} ΩΣ\u{301}",
+    "=\u{338} <\u{338}a I\u{307} i\u{307} H\u{331} J\u{30C}",
+    "ا\u{653}ا\u{64E}\u{653} نا\u{654}",
     "a\u{AD}b\u{200E}",
     "٣٬٤ 3\u{2044}4",
     "don.'t a..b 1.,2",
@@ -406,6 +429,43 @@ fn nasty_texts_count_the_same_at_every_offset_and_cut() {
                     assert_same(text.as_bytes(), &[cut, (cut + 1).min(text.len())]);
                 }
             }
+        }
+    }
+}
+
+/// Every character that is composed of others, written as those, in each case, and with what may keep a mark from what is before it.
+#[test]
+fn all_that_composes_counts_as_by_the_tokenizer() {
+    use unicode_normalization::UnicodeNormalization as _;
+    let mut text = String::new();
+    for c in '\u{80}'..='\u{2FFFF}' {
+        let apart: String = c.nfd().collect();
+        // A syllable of Hangul is made by rule, and there are eleven thousand.
+        if apart.chars().eq([c]) || ('가'..='힣').contains(&c) && c as u32 % 97 > 0 {
+            continue;
+        }
+        let upper: String = apart.to_uppercase();
+        for word in [&apart, &apart.to_lowercase(), &upper, &upper.nfd().collect()] {
+            for behind in ["", "\u{301}", "\u{323}", "\u{315}"] {
+                text.extend(["n", word, behind, "a ", word, behind, " "]);
+            }
+        }
+        if text.len() > 20_000 {
+            assert_same(text.as_bytes(), &[]);
+            text.clear();
+        }
+    }
+    assert_same(text.as_bytes(), &[]);
+}
+
+/// Words that are over-long as they stand, but not once they are composed; and those that are not.
+#[test]
+fn the_limit_is_for_words_as_they_stand() {
+    for letters in [330, 341, 342, 343, 500, 512, 1023, 1024] {
+        for filling in [0, 1, 2, 5] {
+            let text = ["y".repeat(filling), "e\u{301}".repeat(letters), " z e\u{301}".to_owned()].concat();
+            assert_same(text.as_bytes(), &[]);
+            assert_same(format!("e\u{301} {text}").as_bytes(), &[7]);
         }
     }
 }
