@@ -30,6 +30,8 @@ pub(crate) enum Class {
     Letter,
     /// The same, where no ASCII quote follows.
     Hebrew,
+    /// U+03A3, which is a letter like any other where a word starts; elsewhere its lower case depends on what is around it.
+    Sigma,
     /// As ASCII digits do.
     Digit,
     /// Joins two letters or two digits between which it stands.
@@ -158,8 +160,16 @@ fn is_composing(c: char) -> bool {
         && c.to_lowercase().eq(std::iter::once(c))
 }
 
+/// U+03A3, in its lower case at the start of a word.
+fn sigma() -> Character {
+    Character::new('Σ', Class::Sigma, Some([0xCF, 0x83, 0]))
+}
+
 fn for_unicode(c: char) -> Character {
     use WordBreak as W;
+    if c == 'Σ' {
+        return sigma();
+    }
     let plain = plain_lower(c);
     let class = match WordBreak::of(c) {
         W::Other | W::Pictographic if !c.is_alphanumeric() => Class::Break,
@@ -186,6 +196,9 @@ fn for_unicode(c: char) -> Character {
 }
 
 fn for_whitespace(c: char) -> Character {
+    if c == 'Σ' {
+        return sigma();
+    }
     let plain = plain_lower(c);
     let class = if c.is_whitespace() || c == char::REPLACEMENT_CHARACTER {
         Class::Break

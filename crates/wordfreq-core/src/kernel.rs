@@ -241,6 +241,7 @@ impl Kernel {
                     run = match class {
                         Class::Letter => Run::Letter,
                         Class::Hebrew if !is_quote(next) => Run::Letter,
+                        Class::Sigma if self.starts_word(place) => Run::Letter,
                         Class::Digit => Run::Digit,
                         Class::Break | Class::MidBoth | Class::MidLetter | Class::MidDigit => Run::Other,
                         Class::Alone => Run::Other,
@@ -250,6 +251,7 @@ impl Kernel {
                             Run::Katakana
                         }
                         Class::Hebrew
+                        | Class::Sigma
                         | Class::Katakana
                         | Class::Slow
                         | Class::Joined
@@ -321,6 +323,16 @@ impl Kernel {
             Some(before) if self.unicode && has(&self.masks.digit, before) => Run::Digit,
             _ => Run::Other,
         }
+    }
+
+    /// Whether what is before `place` is ASCII, or nothing, and ends there for sure.
+    fn starts_word(&self, place: usize) -> bool {
+        let Some(before) = place.checked_sub(1) else { return true };
+        if !self.unicode {
+            return has(&self.masks.space, before);
+        }
+        let byte = self.lowered[before];
+        is_space(byte) || is_symbol(byte) || matches!(byte, b'"')
     }
 
     /// Puts a run that ends before `end` into its mask.
