@@ -18,8 +18,8 @@ const PAGE: usize = 64;
 /// Characters from here on are all slow: the planes behind hold hardly any.
 const END: usize = 0x3_0000;
 
-/// What a character does. All but `Slow`, `Break` and `Composing` are in NFC by themselves and beside any other, and stay so in lower
-/// case, which takes as many bytes.
+/// What a character does. All but `Slow`, `Break` and `Composing` are in NFC by themselves and beside any other but `Composing`,
+/// and stay so in lower case, which takes as many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Ask the tokenizer.
@@ -140,8 +140,7 @@ fn plain_lower(c: char) -> Option<[u8; 3]> {
     let (Some(lower), None) = (lower.next(), lower.next()) else { return None };
     let composed = |c: char| is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes;
     let same_class = canonical_combining_class(c) == canonical_combining_class(lower);
-    // The lower case of U+03A3 depends on where it stands.
-    if !composed(c) || !composed(lower) || !same_class || c.len_utf8() != lower.len_utf8() || c == 'Σ' {
+    if !composed(c) || !composed(lower) || !same_class || c.len_utf8() != lower.len_utf8() {
         return None;
     }
     let mut bytes = [0; 4];

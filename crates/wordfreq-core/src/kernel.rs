@@ -3,7 +3,8 @@
 //!
 //! An *atom* is a maximal run of bytes other than ASCII white space. What `unicode` and `whitespace` find in an atom that begins
 //! with ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. Characters beyond ASCII
-//! are looked up one by one, and put into the same masks with all their bytes. An atom with one that needs more than that
+//! are looked up one by one, and put into the same masks with all their bytes; what composing leaves over of them is a gap, which
+//! is closed once it is known in which word it is. An atom with one that needs more than that
 //! goes to the tokenizer, or what of it is between two certain boundaries, together with the blanks around it where a mark could join
 //! one (WB4); and so does the atom that a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do
 //! (`characters`), and how words are counted (`table`, `simd::lines`).
@@ -112,7 +113,7 @@ impl Kernel {
                 break chunk.len();
             };
             scan = end + blanks;
-            if chunk[scan].is_ascii() {
+            if self.stands_apart(&chunk[scan..]) {
                 self.open = false;
                 break end;
             }
@@ -122,6 +123,22 @@ impl Kernel {
             self.tokenizer.end(&mut sink);
         }
         end
+    }
+
+    /// Whether what this text begins with does not join the blanks before it, so that there are boundaries around those.
+    fn stands_apart(&self, text: &[u8]) -> bool {
+        if !self.unicode || text[0].is_ascii() {
+            return true;
+        }
+        let character = text.first_chunk().and_then(|&bytes| characters::place(bytes));
+        character.is_some_and(|character| match self.characters.at(character).class {
+            Class::Letter | Class::Hebrew | Class::Sigma | Class::Digit | Class::Alone | Class::Katakana => {
+                true
+            }
+            Class::MidBoth | Class::MidLetter | Class::MidDigit => true,
+            // White space among the first, and marks among the others.
+            Class::Break | Class::Slow | Class::Joined | Class::Mark | Class::Composing => false,
+        })
     }
 
     /// Counts the words from `at`, where a certain boundary is, to another one, as far as a window goes but not beyond
@@ -210,7 +227,7 @@ impl Kernel {
             let mut next = self.lowered[end];
             match of.class {
                 Class::Letter if run == Run::Letter => {}
-                // In this order they are composed as they stand.
+                // Only in the order of their classes are they as they would be in NFC.
                 Class::Mark | Class::Composing if of.combining < before => return Err(Slow(place)),
                 Class::Composing
                     if !self.unicode || matches!(run, Run::Letter | Run::Digit) && !is_quote(next) =>
@@ -332,7 +349,7 @@ impl Kernel {
             return has(&self.masks.space, before);
         }
         let byte = self.lowered[before];
-        is_space(byte) || is_symbol(byte) || matches!(byte, b'"')
+        is_space(byte) || is_symbol(byte)
     }
 
     /// Puts a run that ends before `end` into its mask.
@@ -489,12 +506,16 @@ fn drop_words<'a>(
     for at in 0..words.len() {
         let [start, end] = words[at];
         let word = &text[usize::from(start)..usize::from(end)];
-        let is_short = || word.iter().filter(|&&byte| byte & 0xC0 != 0x80).count() < tally.min_length;
-        if tally.min_length > 1 && is_short() || underscores && word.iter().all(|&byte| byte == b'_') {
+        if underscores && word.iter().all(|&byte| byte == b'_') {
             continue;
         }
+        // An over-long word is one however few characters it has.
         if word.len() > MAX_WORD_BYTES {
             tally.counts.add_totals(0, 1);
+            continue;
+        }
+        let num_characters = || word.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
+        if tally.min_length > 1 && num_characters() < tally.min_length {
             continue;
         }
         words[kept] = [start, end];

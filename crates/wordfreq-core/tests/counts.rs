@@ -50,14 +50,19 @@ proptest! {
 
         let mut all = Top::new(usize::MAX);
         let mut best = Top::new(n);
+        let mut best_of_some = Top::new(n);
         for (word, count) in counts.iter() {
             all.offer(word, count);
             best.offer(word, count);
+            if best_of_some.may_keep(count) {
+                best_of_some.offer(word, count);
+            }
         }
         prop_assert_eq!(all.into_ranked(), expected.clone());
         expected.truncate(n);
         prop_assert_eq!(owned(counts.top(n)), expected.clone());
-        prop_assert_eq!(best.into_ranked(), expected);
+        prop_assert_eq!(best.into_ranked(), expected.clone());
+        prop_assert_eq!(best_of_some.into_ranked(), expected);
     }
 }
 

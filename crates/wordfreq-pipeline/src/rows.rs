@@ -11,17 +11,18 @@ use serde::Serialize;
 /// Text is handed on in pieces of about this size.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// A row goes beyond a piece by no more than this, mostly.
+const SPARE_BYTES: usize = 1024;
+
 /// How a row looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form<'a> {
+pub enum Form {
     /// For people: the count, right-aligned in so many columns, and the word as it can be shown.
     Aligned(usize),
     /// `word`, `count`, separated by a tab; after the path of their document, if there is one.
-    Tsv(Option<&'a str>),
+    Tsv,
     /// As RFC 4180 has them, the same columns.
     Csv {
-        /// The path of the document, if the rows have such a column.
-        path: Option<&'a str>,
         /// Whether cells that a spreadsheet would run as a formula are written as they are.
         raw: bool,
     },
@@ -29,34 +30,42 @@ pub enum Form<'a> {
     Json,
 }
 
-/// Writes rows, and hands them on in pieces. What was written last is handed on by [`finish`](Self::finish) only.
+/// Writes rows, and hands them on in pieces, the last of them when it [finishes](Self::finish). Without that, rows may be missing.
 pub struct Rows<'a>(Sink<'a>);
 
 enum Sink<'a> {
-    Csv { csv: Box<csv::Writer<&'a mut dyn Write>>, path: Option<Cow<'a, str>>, raw: bool, number: Vec<u8> },
-    Text { out: &'a mut dyn Write, form: TextForm<'a>, text: Vec<u8> },
+    Csv { csv: Box<csv::Writer<&'a mut dyn Write>>, path: Option<String>, raw: bool, number: Vec<u8> },
+    Text { out: &'a mut dyn Write, form: TextForm, text: Vec<u8> },
 }
 
-enum TextForm<'a> {
+enum TextForm {
     Aligned(usize),
-    Tsv(Option<Cow<'a, str>>),
+    Tsv(Option<String>),
     Json { is_first: bool },
 }
 
 impl<'a> Rows<'a> {
     /// Rows to `out`.
-    pub fn new(out: &'a mut dyn Write, form: Form<'a>) -> Self {
+    pub fn new(out: &'a mut dyn Write, form: Form) -> Self {
         let form = match form {
-            Form::Csv { path, raw } => {
+            Form::Csv { raw } => {
                 let csv = Box::new(csv::WriterBuilder::new().buffer_capacity(PIECE_BYTES).from_writer(out));
-                let path = path.map(|path| csv_cell(path, raw));
-                return Self(Sink::Csv { csv, path, raw, number: Vec::new() });
+                return Self(Sink::Csv { csv, path: None, raw, number: Vec::new() });
             }
             Form::Aligned(width) => TextForm::Aligned(width),
-            Form::Tsv(path) => TextForm::Tsv(path.map(tsv_cell)),
+            Form::Tsv => TextForm::Tsv(None),
             Form::Json => TextForm::Json { is_first: true },
         };
-        Self(Sink::Text { out, form, text: Vec::with_capacity(PIECE_BYTES + 1024) })
+        Self(Sink::Text { out, form, text: Vec::with_capacity(PIECE_BYTES + SPARE_BYTES) })
+    }
+
+    /// The rows that follow are of the document at `path`, which TSV and CSV name in a column before the others.
+    pub fn of_document(&mut self, path: &str) {
+        match &mut self.0 {
+            Sink::Csv { path: column, raw, .. } => *column = Some(csv_cell(path, *raw).into_owned()),
+            Sink::Text { form: TextForm::Tsv(column), .. } => *column = Some(tsv_cell(path).into_owned()),
+            Sink::Text { .. } => {}
+        }
     }
 
     /// Adds a row.
@@ -99,7 +108,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl TextForm<'_> {
+impl TextForm {
     fn put(&mut self, text: &mut Vec<u8>, word: &str, count: u64) -> io::Result<()> {
         match self {
             Self::Aligned(width) => {
@@ -195,9 +204,12 @@ mod tests {
 
     use super::*;
 
-    fn written(form: Form<'_>, rows: &[(String, u64)]) -> String {
+    fn written(form: Form, path: Option<&str>, rows: &[(String, u64)]) -> String {
         let mut out = Vec::new();
         let mut text = Rows::new(&mut out, form);
+        if let Some(path) = path {
+            text.of_document(path);
+        }
         for (word, count) in rows {
             text.push(word, *count).unwrap();
         }
@@ -218,11 +230,11 @@ mod tests {
             path in prop::option::of("\\PC{1,20}|[=\"',\n\r+-]{1,4}"),
         ) {
             let json: serde_json::Value =
-                serde_json::from_str(&format!("[{}]", written(Form::Json, &words))).unwrap();
+                serde_json::from_str(&format!("[{}]", written(Form::Json, path.as_deref(), &words))).unwrap();
             let expected = words.iter().map(|(word, count)| serde_json::json!({"word": word, "count": count}));
             prop_assert_eq!(json.as_array().unwrap(), &expected.collect::<Vec<_>>());
 
-            let csv = written(Form::Csv { path: path.as_deref(), raw: true }, &words);
+            let csv = written(Form::Csv { raw: true }, path.as_deref(), &words);
             let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(csv.as_bytes());
             let read: Vec<Vec<String>> =
                 reader.records().map(|row| row.unwrap().iter().map(str::to_owned).collect()).collect();
@@ -235,10 +247,10 @@ mod tests {
 
         #[test]
         fn lines_are_rows(words in prop::collection::vec(("[a-zé日]{1,12}", any::<u64>()), 0..40)) {
-            let tsv = written(Form::Tsv(Some("a\tb")), &words);
+            let tsv = written(Form::Tsv, Some("a\tb"), &words);
             let expected: String = words.iter().map(|(word, count)| format!("a\\tb\t{word}\t{count}\n")).collect();
             prop_assert_eq!(tsv, expected);
-            let aligned = written(Form::Aligned(20), &words);
+            let aligned = written(Form::Aligned(20), None, &words);
             let expected: String = words.iter().map(|(word, count)| format!("{count:>20}  {word}\n")).collect();
             prop_assert_eq!(aligned, expected);
         }
@@ -247,7 +259,7 @@ mod tests {
     #[test]
     fn what_a_spreadsheet_would_run_is_defused() {
         let rows = [("=1+1".to_owned(), 2), ("plain".to_owned(), 1)];
-        let of = |raw| written(Form::Csv { path: Some("@x"), raw }, &rows);
+        let of = |raw| written(Form::Csv { raw }, Some("@x"), &rows);
         assert_eq!(of(false), "'@x,'=1+1,2\n'@x,plain,1\n");
         assert_eq!(of(true), "@x,=1+1,2\n@x,plain,1\n");
     }
@@ -263,7 +275,7 @@ mod tests {
                 Ok(())
             }
         }
-        for form in [Form::Aligned(5), Form::Tsv(None), Form::Csv { path: None, raw: false }, Form::Json] {
+        for form in [Form::Aligned(5), Form::Tsv, Form::Csv { raw: false }, Form::Json] {
             let push = |count| {
                 let mut closed = Closed;
                 let mut rows = Rows::new(&mut closed, form);

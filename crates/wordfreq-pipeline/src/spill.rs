@@ -18,6 +18,9 @@ const FAN_IN: usize = 32;
 
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// A row goes beyond the buffer by no more than this.
+const SPARE_BYTES: usize = 2 * 1024;
+
 /// What a row takes in memory beside its bytes, about.
 const ROW_BYTES: u64 = 48;
 
@@ -77,7 +80,8 @@ struct RunWriter {
 impl RunWriter {
     fn new() -> io::Result<Self> {
         let file = tempfile::tempfile().map_err(with_place)?;
-        Ok(Self { file, text: Vec::with_capacity(BUFFER_BYTES), before: Vec::new(), rows: 0, bytes: 0 })
+        let text = Vec::with_capacity(BUFFER_BYTES + SPARE_BYTES);
+        Ok(Self { file, text, before: Vec::new(), rows: 0, bytes: 0 })
     }
 
     fn push(&mut self, word: &[u8], count: u64) -> io::Result<()> {
@@ -215,7 +219,7 @@ impl Runs {
     /// The `limit` best words of all runs, or all of them, in memory of about `memory` bytes; and the totals.
     ///
     /// # Errors
-    /// As those of [`Runs::spill`]; when a temporary file is not what was written.
+    /// As those of [`Runs::spill`]; when a temporary file is not what was written, as far as that shows.
     pub fn rank(self, limit: Option<usize>, memory: u64) -> io::Result<(Totals, Ranking)> {
         let mut totals = self.totals;
         let mut merge = Merge::new(self.runs, Order::Word)?;

@@ -51,7 +51,7 @@ pub struct CountReport {
     pub documents: u64,
     /// Their length in bytes.
     pub bytes: u64,
-    /// Words counted: the sum of all counts, also of those that `counts` leaves out.
+    /// Words counted: the sum of all counts, however few of them are printed.
     pub words: u64,
     /// Different words among them.
     pub distinct: u64,
@@ -129,11 +129,11 @@ pub fn write_count<W: AsRef<str>>(
         Format::Table => write_count_table(out, report, rows),
         Format::Tsv => {
             out.write_all(b"word\tcount\n")?;
-            write_rows(out, Form::Tsv(None), rows)
+            write_rows(out, Form::Tsv, rows)
         }
         Format::Csv => {
             out.write_all(b"word,count\n")?;
-            write_rows(out, Form::Csv { path: None, raw: style.raw_csv }, rows)
+            write_rows(out, Form::Csv { raw: style.raw_csv }, rows)
         }
         Format::Json => {
             write_json_count(out, report, rows)?;
@@ -144,7 +144,7 @@ pub fn write_count<W: AsRef<str>>(
 
 fn write_rows<W: AsRef<str>>(
     out: &mut dyn Write,
-    form: Form<'_>,
+    form: Form,
     rows: impl Iterator<Item = io::Result<(W, u64)>>,
 ) -> io::Result<()> {
     let mut text = Rows::new(out, form);
@@ -186,15 +186,11 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
         }
         Format::Tsv => {
             out.write_all(b"path\tword\tcount\n")?;
-            let mut rows = files.iter();
-            rows.try_for_each(|file| write_rows(out, Form::Tsv(Some(&file.path)), in_memory(&file.counts)))
+            write_rows_of_files(out, Form::Tsv, files)
         }
         Format::Csv => {
             out.write_all(b"path,word,count\n")?;
-            files.iter().try_for_each(|file| {
-                let form = Form::Csv { path: Some(&file.path), raw: style.raw_csv };
-                write_rows(out, form, in_memory(&file.counts))
-            })
+            write_rows_of_files(out, Form::Csv { raw: style.raw_csv }, files)
         }
         Format::Json => {
             out.write_all(b"{\"files\":[")?;
@@ -205,6 +201,15 @@ pub fn write_files(out: &mut dyn Write, files: &[FileReport], style: Style) -> i
             out.write_all(b"]}\n")
         }
     }
+}
+
+fn write_rows_of_files(out: &mut dyn Write, form: Form, files: &[FileReport]) -> io::Result<()> {
+    let mut text = Rows::new(out, form);
+    for file in files {
+        text.of_document(&file.path);
+        file.counts.iter().try_for_each(|(word, count)| text.push(word, *count))?;
+    }
+    text.finish()
 }
 
 /// Count first and unpadded word last: nothing has to be measured, so a million rows need no memory, and a word of
@@ -371,15 +376,13 @@ pub fn write_listing<const N: usize>(
     listing: &Listing<N>,
     style: Style,
 ) -> io::Result<()> {
-    if style.format == Format::Json {
-        return write_json(out, listing);
-    }
-    let listing = listing.cells();
+    let rows = listing.cells();
     match style.format {
-        Format::Table | Format::Json => write_listing_table(out, &listing),
+        Format::Json => write_json(out, listing),
+        Format::Table => write_listing_table(out, &rows),
         Format::Tsv => {
-            writeln!(out, "{}", listing.columns.join("\t"))?;
-            for row in &listing.rows {
+            writeln!(out, "{}", rows.columns.join("\t"))?;
+            for row in &rows.rows {
                 let cells: Vec<_> = row.iter().map(|cell| cell.shown(tsv_cell, "")).collect();
                 writeln!(out, "{}", cells.join("\t"))?;
             }
@@ -387,8 +390,8 @@ pub fn write_listing<const N: usize>(
         }
         Format::Csv => {
             let mut csv = csv::Writer::from_writer(out);
-            csv.write_record(listing.columns).map_err(csv_error)?;
-            for row in &listing.rows {
+            csv.write_record(rows.columns).map_err(csv_error)?;
+            for row in &rows.rows {
                 let cells = row.iter().map(|cell| cell.shown(|text| csv_cell(text, style.raw_csv), ""));
                 csv.write_record(cells.map(|cell| cell.into_owned().into_bytes())).map_err(csv_error)?;
             }

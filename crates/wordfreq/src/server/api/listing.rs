@@ -20,7 +20,6 @@ use wordfreq_pipeline::embedded::{Embedded, Page};
 use wordfreq_pipeline::rows::csv_cell;
 
 use super::input;
-
 use crate::server::App;
 use crate::server::problem::Problem;
 
