@@ -18,7 +18,7 @@ const PAGE: usize = 64;
 /// Characters from here on are all slow: the planes behind hold hardly any.
 const END: usize = 0x3_0000;
 
-/// What a character does. All but `Slow`, `Break` and `Composing` are in NFC by themselves and beside any other but `Composing`,
+/// What a character does. All but `Slow`, `Break` and the composing ones are in NFC by themselves and beside any other but those,
 /// and stay so in lower case, which takes as many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -38,7 +38,7 @@ pub(crate) enum Class {
     MidBoth,
     MidLetter,
     MidDigit,
-    /// Is a word by itself, unless a `Joined` or `Mark` follows.
+    /// Is a word by itself, with what is joined to it.
     Alone,
     /// Makes words with its like, unless something else that joins stands beside.
     Katakana,
@@ -46,8 +46,10 @@ pub(crate) enum Class {
     Joined,
     /// The same, and it must not follow one of a higher combining class: they have an order.
     Mark,
-    /// The same, and with what it follows it may be a single character in NFC.
+    /// The same, and with what it follows it may be a single character in NFC. It may have no class, and then no order.
     Composing,
+    /// A letter that may be a single character with the one it follows.
+    ComposingLetter,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,10 @@ pub(crate) struct Character {
 }
 
 impl Character {
+    /// What stands for bytes that are not UTF-8.
+    pub(crate) const REPLACEMENT: Self =
+        Self { class: Class::Break, lower: [0; 3], combining: 0, trailing: 0 };
+
     fn new(c: char, class: Class, lower: Option<[u8; 3]>) -> Self {
         let mut trailing = 0;
         decompose_canonical(c, |part| trailing = canonical_combining_class(part));
@@ -152,11 +158,9 @@ fn plain_lower(c: char) -> Option<[u8; 3]> {
     }
 }
 
-/// Whether it is a mark, no matter of case, that may be composed with what is before it.
+/// Whether it has no case, and may be composed with what is before it.
 fn is_composing(c: char) -> bool {
-    canonical_combining_class(c) != 0
-        && is_nfc_quick(std::iter::once(c)) == IsNormalized::Maybe
-        && c.to_lowercase().eq(std::iter::once(c))
+    is_nfc_quick(std::iter::once(c)) == IsNormalized::Maybe && c.to_lowercase().eq(std::iter::once(c))
 }
 
 /// U+03A3, in its lower case at the start of a word.
@@ -176,6 +180,7 @@ fn for_unicode(c: char) -> Character {
             Class::Break
         }
         W::Extend | W::Format if is_composing(c) => Class::Composing,
+        W::ALetter if is_composing(c) && c.is_alphanumeric() => Class::ComposingLetter,
         _ if plain.is_none() => Class::Slow,
         W::Other | W::Pictographic => Class::Alone,
         W::Extend | W::Format if canonical_combining_class(c) == 0 => Class::Joined,

@@ -11,7 +11,7 @@
 
 use unicode_normalization::char::compose;
 
-use crate::characters::{self, Characters, Class};
+use crate::characters::{self, Character, Characters, Class};
 use crate::profile::ProfileName;
 use crate::scan::{first_byte, first_pair, is_space, last_byte, last_pair};
 use crate::simd::lines::Batch;
@@ -132,9 +132,8 @@ impl Kernel {
         }
         let character = text.first_chunk().and_then(|&bytes| characters::place(bytes));
         character.is_some_and(|character| match self.characters.at(character).class {
-            Class::Letter | Class::Hebrew | Class::Sigma | Class::Digit | Class::Alone | Class::Katakana => {
-                true
-            }
+            Class::Letter | Class::ComposingLetter | Class::Hebrew | Class::Sigma => true,
+            Class::Digit | Class::Alone | Class::Katakana => true,
             Class::MidBoth | Class::MidLetter | Class::MidDigit => true,
             // White space among the first, and marks among the others.
             Class::Break | Class::Slow | Class::Joined | Class::Mark | Class::Composing => false,
@@ -208,78 +207,101 @@ impl Kernel {
     fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
-        // The combining class of the character before; from where to where the last one is that a mark could be composed with, and that
-        // of its last part.
+        // The combining class of the character before; from where to where the last one is that has none, and that of its last part.
         let (mut before, mut trailing) = (0, 0);
         let mut base = [place.saturating_sub(1), place];
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
-            let character = characters::place(bytes).ok_or(Slow(place))?;
-            let mut end = place + character.len;
+            let (len, of) = match characters::place(bytes) {
+                Some(character) => (character.len, self.characters.at(character)),
+                // Not in the tables, if it is a character at all.
+                None if matches!(bytes, [0xF0..=0xF4, 0x80..=0xBF, 0x80..=0xBF, 0x80..=0xBF]) => {
+                    return Err(Slow(place));
+                }
+                None => (1, Character::REPLACEMENT),
+            };
+            let mut end = place + len;
             if end > cut {
                 return Err(Slow(place));
             }
-            let of = self.characters.at(character);
             if of.lower[0] != 0 {
-                let len = character.len.min(3);
+                let len = len.min(3);
                 self.lowered[place..place + len].copy_from_slice(&of.lower[..len]);
             }
             let mut next = self.lowered[end];
+            let (mut is_composed, mut is_moved) = (false, false);
             match of.class {
                 Class::Letter if run == Run::Letter => {}
-                // Only in the order of their classes are they as they would be in NFC.
-                Class::Mark | Class::Composing if of.combining < before => return Err(Slow(place)),
-                Class::Composing
-                    if !self.unicode || matches!(run, Run::Letter | Run::Digit) && !is_quote(next) =>
-                {
-                    if base[1] == place {
-                        if of.combining < trailing {
+                Class::ComposingLetter if run == Run::Letter => {
+                    if base[1] == place
+                        && let Some(from) = self.compose(base[0], place, end, Class::Letter)?
+                    {
+                        (base, is_composed) = ([from, end], true);
+                    }
+                }
+                Class::Joined | Class::Mark | Class::Composing => {
+                    let joins = match run {
+                        // To `whitespace` a mark is as good as a letter.
+                        _ if !self.unicode => true,
+                        Run::Letter | Run::Digit => !is_quote(next),
+                        Run::Alone => true,
+                        Run::Katakana => next != b'_',
+                        Run::Other => false,
+                    };
+                    if !joins {
+                        return Err(Slow(place));
+                    }
+                    let is_marked = of.combining != 0;
+                    if is_marked && of.combining < before {
+                        if of.class != Class::Mark {
                             return Err(Slow(place));
                         }
-                        if let Some(from) = self.compose(base[0], place, end)? {
-                            (base, trailing) = ([from, end], of.combining);
+                        self.put_in_order(base[1], place, end, of.combining)?;
+                        is_moved = true;
+                    }
+                    if of.class == Class::Composing && base[1] == place {
+                        if is_marked && of.combining < trailing {
+                            return Err(Slow(place));
                         }
-                    } else if of.combining > before {
+                        let class = match run {
+                            Run::Alone => Class::Alone,
+                            Run::Katakana => Class::Katakana,
+                            _ => Class::Letter,
+                        };
+                        if let Some(from) = self.compose(base[0], place, end, class)? {
+                            (base, trailing, is_composed) = ([from, end], of.combining, true);
+                        }
+                    } else if of.class == Class::Composing && of.combining > before {
                         // Not even another mark between may keep these two apart.
                         return Err(Slow(place));
                     }
+                    if matches!(run, Run::Alone | Run::Katakana) {
+                        self.extend_alone(place, end)?;
+                    }
                 }
-                // To `whitespace` a mark is as good as a letter.
-                Class::Joined | Class::Mark if !self.unicode => {}
-                Class::Joined | Class::Mark if matches!(run, Run::Letter | Run::Digit) && !is_quote(next) => {
-                }
-                Class::Katakana if run == Run::Katakana && next != b'_' => match self.alone.last_mut() {
-                    Some([from, to]) if end - usize::from(*from) <= MAX_WORD_BYTES => *to = end as u16,
-                    _ => return Err(Slow(place)),
-                },
+                Class::Katakana if run == Run::Katakana && next != b'_' => self.extend_alone(place, end)?,
                 class => {
                     self.put(run, start, place);
                     start = place;
                     run = match class {
-                        Class::Letter => Run::Letter,
+                        Class::Letter | Class::ComposingLetter => Run::Letter,
                         Class::Hebrew if !is_quote(next) => Run::Letter,
                         Class::Sigma if self.starts_word(place) => Run::Letter,
                         Class::Digit => Run::Digit,
                         Class::Break | Class::MidBoth | Class::MidLetter | Class::MidDigit => Run::Other,
-                        Class::Alone => Run::Other,
+                        Class::Alone => Run::Alone,
                         Class::Katakana
                             if next != b'_' && (place == 0 || self.lowered[place - 1] != b'_') =>
                         {
                             Run::Katakana
                         }
-                        Class::Hebrew
-                        | Class::Sigma
-                        | Class::Katakana
-                        | Class::Slow
-                        | Class::Joined
-                        | Class::Mark
-                        | Class::Composing => return Err(Slow(place)),
+                        _ => return Err(Slow(place)),
                     };
                     let word = [place as u16, end as u16];
                     match class {
                         Class::Break if !self.unicode => set(&mut self.masks.space, place, end),
                         Class::MidBoth | Class::MidLetter | Class::MidDigit => {
-                            self.mids.push((word[0], character.len as u8, class));
+                            self.mids.push((word[0], len as u8, class));
                         }
                         Class::Katakana => self.alone.push(word),
                         Class::Alone => {
@@ -287,17 +309,22 @@ impl Kernel {
                             let more = ideographs(&self.lowered[end..cut]);
                             let from = end as u16;
                             self.alone.extend((0..more as u16).map(|at| [from + 3 * at, from + 3 * at + 3]));
-                            end += 3 * more;
-                            next = self.lowered[end];
+                            if more > 0 {
+                                end += 3 * more;
+                                place = end - 3;
+                                next = self.lowered[end];
+                            }
                         }
                         _ => {}
                     }
                 }
             }
-            if of.combining == 0 {
+            if of.combining == 0 && !is_composed {
                 (base, trailing) = ([place, end], of.trailing);
             }
-            before = of.combining;
+            if !is_moved {
+                before = of.combining;
+            }
             place = end;
             if next.is_ascii() || end >= cut {
                 self.put(run, start, end);
@@ -306,9 +333,41 @@ impl Kernel {
         }
     }
 
-    /// Puts what the character from `base` on and the mark from `mark` to `end` are as one in place of both, at the end of these bytes.
-    /// Returns where that starts; `None` if they stay two.
-    fn compose(&mut self, base: usize, mark: usize, end: usize) -> Result<Option<usize>, Slow> {
+    /// Has the word by itself that ends at `place` end at `end`.
+    fn extend_alone(&mut self, place: usize, end: usize) -> Result<(), Slow> {
+        match self.alone.last_mut() {
+            Some([from, to]) if usize::from(*to) == place && end - usize::from(*from) <= MAX_WORD_BYTES => {
+                *to = end as u16;
+                Ok(())
+            }
+            _ => Err(Slow(place)),
+        }
+    }
+
+    /// Moves the mark from `mark` to `end` before those since `from` that are of a higher combining class, where NFC has it.
+    fn put_in_order(&mut self, from: usize, mark: usize, end: usize, combining: u8) -> Result<(), Slow> {
+        let mut to = mark;
+        while to > from {
+            let length = self.lowered[from..to].iter().rev().position(|&byte| byte & 0xC0 != 0x80);
+            let before = to - 1 - length.ok_or(Slow(mark))?;
+            let bytes = self.lowered[before..].first_chunk().copied();
+            let character = bytes.and_then(characters::place).ok_or(Slow(mark))?;
+            let of = self.characters.at(character);
+            if of.combining <= combining {
+                break;
+            }
+            if of.class != Class::Mark {
+                return Err(Slow(mark));
+            }
+            to = before;
+        }
+        self.lowered[to..end].rotate_right(end - mark);
+        Ok(())
+    }
+
+    /// Puts what the character from `base` on and that from `mark` to `end` are as one, which must be of this class, in place of both,
+    /// at the end of these bytes. Returns where that starts; `None` if they stay two.
+    fn compose(&mut self, base: usize, mark: usize, end: usize, class: Class) -> Result<Option<usize>, Slow> {
         let character = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.chars().next();
         let (Some(first), Some(second)) =
             (character(&self.lowered[base..mark]), character(&self.lowered[mark..end]))
@@ -320,7 +379,7 @@ impl Kernel {
         let len = composed.encode_utf8(&mut bytes).len();
         let of = characters::place(bytes).map(|place| self.characters.at(place));
         // Nothing that would have to be looked at again.
-        if !of.is_some_and(|of| of.class == Class::Letter && of.lower[0] == 0) || len > end - base {
+        if !of.is_some_and(|of| of.class == class && of.lower[0] == 0) || len > end - base {
             return Err(Slow(mark));
         }
         let start = end - len;
@@ -359,7 +418,7 @@ impl Kernel {
             match run {
                 Run::Letter => set(&mut self.masks.letter, start, end),
                 Run::Digit => set(&mut self.masks.digit, start, end),
-                Run::Katakana | Run::Other => {}
+                Run::Katakana | Run::Alone | Run::Other => {}
             }
         }
     }
@@ -458,6 +517,9 @@ impl Kernel {
         tally.counts.add_words(self.level, &mut self.batch, &self.lowered, words);
         if has_others && !self.alone.is_empty() {
             let mut words = &mut self.alone[..];
+            if !self.gaps.is_empty() {
+                close_gaps(words, &self.gaps, &mut self.lowered);
+            }
             if tally.min_length > 1 {
                 words = drop_words(words, &self.lowered, false, tally);
             }
@@ -475,6 +537,8 @@ enum Run {
     Letter,
     Digit,
     Katakana,
+    /// A word by itself, with what is joined to it.
+    Alone,
     Other,
 }
 
