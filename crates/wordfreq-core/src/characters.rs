@@ -18,13 +18,13 @@ const PAGE: usize = 64;
 /// Characters from here on are all slow: the planes behind hold hardly any.
 const END: usize = 0x3_0000;
 
-/// What a character does. All but `Slow`, `Break` and the composing ones are in NFC by themselves and beside any other but those,
+/// What a character does. All but `Slow`, `Break` and the composing ones are in NFC by themselves, and beside any other but those and a `Mark` out of its place,
 /// and stay so in lower case, which takes as many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Ask the tokenizer.
     Slow,
-    /// Is part of no word, with a boundary on both sides unless a `Joined` or `Mark` follows.
+    /// Is part of no word, with a boundary on both sides unless a mark follows, or what is joined.
     Break,
     /// As ASCII letters do. In `whitespace`, whatever is part of a word.
     Letter,
@@ -40,13 +40,13 @@ pub(crate) enum Class {
     MidDigit,
     /// Is a word by itself, with what is joined to it.
     Alone,
-    /// Makes words with its like, unless something else that joins stands beside.
+    /// Makes words with its like and what is joined to it, unless `_` stands beside.
     Katakana,
     /// Joins what is before it, and the rules do not see it.
     Joined,
-    /// The same, and it must not follow one of a higher combining class: they have an order.
+    /// The same, and among those it stands with it has a place, by its combining class.
     Mark,
-    /// The same, and with what it follows it may be a single character in NFC. It may have no class, and then no order.
+    /// The same, and with what it follows it may be a single character in NFC. It may have no class, and then no place.
     Composing,
     /// A letter that may be a single character with the one it follows.
     ComposingLetter,
@@ -158,9 +158,13 @@ fn plain_lower(c: char) -> Option<[u8; 3]> {
     }
 }
 
-/// Whether it has no case, and may be composed with what is before it.
+/// Whether it has no case and no parts, and may be composed with what is before it.
 fn is_composing(c: char) -> bool {
-    is_nfc_quick(std::iter::once(c)) == IsNormalized::Maybe && c.to_lowercase().eq(std::iter::once(c))
+    let mut is_whole = true;
+    decompose_canonical(c, |part| is_whole &= part == c);
+    is_whole
+        && is_nfc_quick(std::iter::once(c)) == IsNormalized::Maybe
+        && c.to_lowercase().eq(std::iter::once(c))
 }
 
 /// U+03A3, in its lower case at the start of a word.

@@ -125,7 +125,7 @@ impl Kernel {
         end
     }
 
-    /// Whether what this text begins with does not join the blanks before it, so that there are boundaries around those.
+    /// Whether what this text begins with does not join the blanks before it, so that no word does that ends or begins at them.
     fn stands_apart(&self, text: &[u8]) -> bool {
         if !self.unicode || text[0].is_ascii() {
             return true;
@@ -207,9 +207,10 @@ impl Kernel {
     fn look_up_run(&mut self, mut place: usize, cut: usize) -> Result<usize, Slow> {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
-        // The combining class of the character before; from where to where the last one is that has none, and that of its last part.
-        let (mut before, mut trailing) = (0, 0);
+        // From where to where the last character is that has no combining class, that of its last part, and that of the last mark which
+        // still stands behind it.
         let mut base = [place.saturating_sub(1), place];
+        let (mut trailing, mut before) = (0, 0);
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
             let (len, of) = match characters::place(bytes) {
@@ -322,7 +323,9 @@ impl Kernel {
             if of.combining == 0 && !is_composed {
                 (base, trailing) = ([place, end], of.trailing);
             }
-            if !is_moved {
+            if is_composed {
+                before = 0;
+            } else if !is_moved {
                 before = of.combining;
             }
             place = end;
@@ -344,8 +347,12 @@ impl Kernel {
         }
     }
 
-    /// Moves the mark from `mark` to `end` before those since `from` that are of a higher combining class, where NFC has it.
+    /// Moves the mark from `mark` to `end` before those since `from` that are of a higher combining class, where NFC has it. There must not
+    /// be many, as each is looked at.
     fn put_in_order(&mut self, from: usize, mark: usize, end: usize, combining: u8) -> Result<(), Slow> {
+        if mark - from > MOST_MARKS_BYTES {
+            return Err(Slow(mark));
+        }
         let mut to = mark;
         while to > from {
             let length = self.lowered[from..to].iter().rev().position(|&byte| byte & 0xC0 != 0x80);
@@ -527,6 +534,9 @@ impl Kernel {
         }
     }
 }
+
+/// Marks are put in order among so many bytes of others.
+const MOST_MARKS_BYTES: usize = 32;
 
 /// The tokenizer has to be asked about the character at this place.
 struct Slow(usize);

@@ -329,7 +329,8 @@ impl Random {
     fn text(&mut self) -> Vec<u8> {
         let mut units: Vec<Vec<u8>> = Vec::new();
         for _ in 0..1 + self.below(9) {
-            units.push(match self.below(10) {
+            units.push(match self.below(11) {
+                10 => marked(self).into_bytes(),
                 0..5 => ASCII[self.below(ASCII.len())].as_bytes().to_vec(),
                 5..8 => OTHER[self.below(OTHER.len())].to_vec(),
                 8 => {
@@ -433,6 +434,7 @@ const NASTY: &[&str] = &[
     "ที่นี่ น้ำ กั\u{301} ก\u{3099} _ก์_",
     "が か\u{3099}き\u{3099}_ カ\u{3099}ト\u{3099}_ ハ\u{309A}ー あ\u{3099} か\u{323}\u{3099} か\u{3099}\u{323}",
     "\u{628}\u{651}\u{64E}\u{646}\u{651}\u{64E}\u{670} \u{627}\u{651}\u{653} שּׁ\u{5B8}\u{5BC}\u{5C1}",
+    "e\u{302}\u{316}\u{301} u\u{308}\u{334}\u{304} \u{16D63}\u{16D68} a\u{1611E}\u{16121} a\u{113C2}\u{113C5}",
     "x\u{315}\u{316}\u{301}\u{316} e\u{301}\u{316}\u{323} à\u{316}\u{301} क\u{94D}\u{93C}",
     "вот \u{301} так \t\u{200D} же \u{2003} ещё ’ раз א \"ב 中 カ ",
     "\r\n\t \u{85}\u{2028}",
@@ -483,6 +485,125 @@ fn all_that_composes_counts_as_by_the_tokenizer() {
         }
     }
     assert_same(text.as_bytes(), &[]);
+}
+
+/// Marks of every kind of class behind bases of every kind, in any order: those that compose and those that do not, those that may stand
+/// between, and what joins without a class.
+const MARKS: &[&str] = &[
+    "\u{301}",
+    "\u{302}",
+    "\u{304}",
+    "\u{308}",
+    "\u{323}",
+    "\u{31B}",
+    "\u{328}",
+    "\u{315}",
+    "\u{316}",
+    "\u{334}",
+    "\u{338}",
+    "\u{345}",
+    "\u{34F}",
+    "\u{AD}",
+    "\u{200D}",
+    "\u{651}",
+    "\u{64E}",
+    "\u{653}",
+    "\u{5BC}",
+    "\u{5B8}",
+    "\u{3099}",
+    "\u{93C}",
+    "\u{9BE}",
+    "\u{DCF}",
+    "\u{DCA}",
+    "\u{E48}",
+    "\u{E34}",
+    "\u{1161}",
+    "\u{11A8}",
+    "\u{1611E}",
+    "\u{16121}",
+    "\u{113C2}",
+    "\u{113C5}",
+    "\u{16D67}",
+    "\u{16D68}",
+];
+const BASES: &[&str] = &[
+    "a",
+    "E",
+    "o",
+    "u",
+    "U",
+    "x",
+    "=",
+    "3",
+    "_",
+    "à",
+    "ọ",
+    "Ê",
+    "ὠ",
+    "Ω",
+    "Σ",
+    "ا",
+    "آ",
+    "ש",
+    "か",
+    "カ",
+    "一",
+    "ก",
+    "\u{1100}",
+    "가",
+    "각",
+    "\u{9C7}",
+    "\u{DD9}",
+    "\u{16D63}",
+    "“",
+    "👍",
+    "Ⓜ",
+    "क",
+];
+
+/// A base, up to six marks, mostly of few kinds, and what follows.
+fn marked(random: &mut Random) -> String {
+    let few: Vec<&str> = (0..1 + random.below(4)).map(|_| MARKS[random.below(MARKS.len())]).collect();
+    let mut text = BASES[random.below(BASES.len())].to_owned();
+    for _ in 0..random.below(7) {
+        text.push_str(few[random.below(few.len())]);
+    }
+    text.push_str(["", "", " ", "n", "'", "\""][random.below(6)]);
+    text
+}
+
+#[test]
+fn marks_in_any_order_count_as_by_the_tokenizer() {
+    let mut random = Random(5);
+    for _ in 0..if cfg!(debug_assertions) { 3_000 } else { 60_000 } {
+        let text: String = (0..12).map(|_| marked(&mut random)).collect();
+        assert_same(text.as_bytes(), &[]);
+    }
+}
+
+/// All that is not surely in NFC by itself, two at a time, behind a letter and before one.
+#[test]
+fn pairs_of_what_may_compose_count_as_by_the_tokenizer() {
+    let may = |c: &char| {
+        unicode_normalization::is_nfc_quick(std::iter::once(*c)) == unicode_normalization::IsNormalized::Maybe
+    };
+    let composing: Vec<char> = ('\u{80}'..='\u{2FFFF}').filter(may).collect();
+    assert!(composing.len() > 100);
+    for first in &composing {
+        let text: String =
+            composing.iter().map(|second| format!("a{first}{second}b {second}\u{16D63}{first} ")).collect();
+        assert_same(text.as_bytes(), &[]);
+    }
+}
+
+/// Thousands of marks out of order behind one letter, which must not be moved one by one.
+#[test]
+fn many_marks_count_as_by_the_tokenizer() {
+    for marks in [10, 11, 12, 400, 2000] {
+        let text =
+            ["a", &"\u{315}".repeat(marks), &"\u{316}".repeat(marks), "\u{301} e\u{315}\u{316} "].concat();
+        assert_same(text.as_bytes(), &[]);
+    }
 }
 
 /// An over-long word is one, also where words must have more characters than it has.

@@ -28,7 +28,7 @@ impl World {
         self.there.run(&[args, &["--server", &self.url()]].concat())
     }
 
-    /// Asks the same here and there, and again if what is here changed meanwhile: a worker reports when it does.
+    /// Asks the same, which must change nothing, here and there, and again if what is here changed meanwhile: a worker reports when it does.
     #[track_caller]
     fn same(&self, args: &[&str]) {
         let told = |ended: Ended| (ended.code, ended.stdout, ended.stderr);
