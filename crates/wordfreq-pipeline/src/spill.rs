@@ -50,6 +50,26 @@ impl Order {
     }
 }
 
+/// A row to be sorted by its word. There are as many as memory holds, so each is to be small.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Row<'a> {
+    /// The first bytes of the word, which tell most apart, as a number.
+    first: u32,
+    word: &'a str,
+    /// `u32::MAX` stands for all that are not less.
+    count: u32,
+}
+
+impl<'a> Row<'a> {
+    fn new(word: &'a str, count: u64) -> Self {
+        let mut first = [0; 4];
+        let length = word.len().min(first.len());
+        first[..length].copy_from_slice(&word.as_bytes()[..length]);
+        let first = u32::from_be_bytes(first);
+        Self { first, word, count: u32::try_from(count).unwrap_or(u32::MAX) }
+    }
+}
+
 /// Rows on disk.
 #[derive(Debug)]
 struct Run {
@@ -177,12 +197,13 @@ impl Runs {
     /// # Errors
     /// When there is no room for temporary files; the text names the place.
     pub fn spill(&mut self, counts: &Counts) -> io::Result<()> {
-        let mut rows: Vec<(u64, &str, u64)> = counts
-            .iter()
-            .map(|(word, count)| (Order::Word.key(word.as_bytes(), count), word, count))
-            .collect();
+        let mut rows: Vec<Row<'_>> = counts.iter().map(|(word, count)| Row::new(word, count)).collect();
         rows.sort_unstable();
-        self.runs.push(Run::write(rows.iter().map(|(_, word, count)| (word.as_bytes(), *count)))?);
+        let whole = |row: &Row<'_>| match row.count {
+            u32::MAX => counts.get(row.word),
+            count => u64::from(count),
+        };
+        self.runs.push(Run::write(rows.iter().map(|row| (row.word.as_bytes(), whole(row))))?);
         self.totals.bytes = self.totals.bytes.saturating_add(counts.bytes());
         self.totals.words = self.totals.words.saturating_add(counts.words());
         self.totals.over_long = self.totals.over_long.saturating_add(counts.over_long());
@@ -539,8 +560,10 @@ mod tests {
             "abcdefgi",
             "\u{10ffff}\u{10ffff}x",
         ];
-        for word in words {
-            counts.add(word, 1);
+        let most = u64::from(u32::MAX);
+        for (word, count) in words.iter().zip([1, most - 1, most, most + 1, u64::MAX / 8].into_iter().cycle())
+        {
+            counts.add(word, count);
         }
         let mut runs = Runs::default();
         runs.spill(&counts).unwrap();
@@ -549,7 +572,8 @@ mod tests {
         while let Some((word, count)) = merge.next().unwrap() {
             found.push((String::from_utf8(word.to_vec()).unwrap(), count));
         }
-        assert_eq!(found, words.map(|word| (word.to_owned(), 1)));
+        assert_eq!(found, words.map(|word| (word.to_owned(), counts.get(word))));
+        assert!(found.iter().any(|(_, count)| *count > most));
     }
 
     /// Rows that lie across the end of the buffer, and a word longer than it.
