@@ -18,8 +18,8 @@ const PAGE: usize = 64;
 /// Characters from here on are all slow: the planes behind hold hardly any.
 const END: usize = 0x3_0000;
 
-/// What a character does. All but `Slow`, `Break` and the composing ones are in NFC by themselves, and beside any other but those and a `Mark` out of its place,
-/// and stay so in lower case, which takes as many bytes.
+/// What a character does. All but `Slow`, `Break` and the composing ones are in NFC by themselves, and beside any other but those
+/// and a `Mark` out of its place, and stay so in lower case, which takes as many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Ask the tokenizer.

@@ -62,10 +62,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn new(word: &'a str, count: u64) -> Self {
-        let mut first = [0; 4];
-        let length = word.len().min(first.len());
-        first[..length].copy_from_slice(&word.as_bytes()[..length]);
-        let first = u32::from_be_bytes(first);
+        let first = (Order::Word.key(word.as_bytes(), count) >> 32) as u32;
         Self { first, word, count: u32::try_from(count).unwrap_or(u32::MAX) }
     }
 }
