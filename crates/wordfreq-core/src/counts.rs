@@ -2,11 +2,12 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
+use std::cell::Cell;
+
 use crate::simd::Level;
 use crate::simd::lines::Batch;
-use crate::table::Table;
 pub use crate::table::Task as MergeTask;
-use crate::top;
+use crate::table::{Table, as_str};
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
 ///
@@ -20,7 +21,7 @@ pub struct Counts {
     over_long: u64,
 }
 
-/// How many counts are looked through for the greatest at a time, at least.
+/// How many words are looked through for the best at a time, at least.
 const SPARE: usize = 1024;
 
 /// A word and how often it occurs.
@@ -139,43 +140,30 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
-        if n == 0 {
-            return Vec::new();
-        }
-        // By counts alone first: most words are rare, and need not be looked at. One count may be no word's.
-        let least = if n < self.table.len() { self.least_of_top(n + 1) } else { 0 };
-        let mut ranked = Vec::new();
+        // The best so far and some more, of which the best are kept whenever there are that many: most words are rare, or come later
+        // in the order, and need not be looked at again.
+        let most = n.saturating_add(n.max(SPARE));
+        // The order of UTF-8 bytes is that of code points.
+        let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
+        let (mut ranked, mut worst, least) = (Vec::new(), None, Cell::new(0));
         // Each by itself takes longer: the table has several parts.
-        self.table.iter_from(least).for_each(|(word, count)| ranked.push(WordCount { word, count }));
-        let order = |a: &WordCount<'_>, b: &WordCount<'_>| top::rank((a.word, a.count), (b.word, b.count));
-        if n < ranked.len() {
-            // Selection first: sorting a whole vocabulary for ten words of it costs more than counting did.
-            ranked.select_nth_unstable_by(n, order);
-            ranked.truncate(n);
-        }
-        ranked.sort_unstable_by(order);
-        ranked
-    }
-
-    /// The least of the `n` greatest counts, or of all if there are fewer.
-    fn least_of_top(&self, n: usize) -> u64 {
-        let nth = |counts: &mut Vec<u64>| {
-            let Some(last) = n.min(counts.len()).checked_sub(1) else { return 0 };
-            let nth = *counts.select_nth_unstable_by(last, |a, b| b.cmp(a)).1;
-            counts.truncate(n);
-            nth
-        };
-        // The greatest counts so far, and some more; few of those that follow are greater than the least.
-        let (mut greatest, mut least) = (Vec::new(), 0);
-        self.table.counts().for_each(|count| {
-            if count > least {
-                greatest.push(count);
-                if greatest.len() >= n + SPARE.max(n) {
-                    least = nth(&mut greatest);
-                }
+        self.table.iter_from(&least).for_each(|entry| {
+            if worst.is_some_and(|worst| order(&entry, &worst).is_ge()) {
+                return;
+            }
+            ranked.push(entry);
+            if ranked.len() >= most
+                && let Some(last) = n.checked_sub(1)
+            {
+                let found = *ranked.select_nth_unstable_by(last, order).1;
+                ranked.truncate(n);
+                least.set(found.1);
+                worst = Some(found);
             }
         });
-        nth(&mut greatest)
+        ranked.sort_unstable_by(order);
+        ranked.truncate(n);
+        ranked.into_iter().map(|(word, count)| WordCount { word: as_str(word), count }).collect()
     }
 
     /// The whole table, in the order of [`top`](Self::top).

@@ -13,6 +13,7 @@
 
 mod parts;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
@@ -181,9 +182,15 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 /// The word of a slot.
+#[inline]
 fn word_in(slot: &Slot) -> &[u8] {
-    let len = slot.iter().position(|&byte| byte == 0xFF).unwrap_or(NARROW);
-    &slot[..len]
+    &slot[..INLINE - key_in(slot).leading_ones() as usize / 8]
+}
+
+/// A word of a table. Only UTF-8 was put in. To say so to the compiler would be `unsafe`; to check it is cheap.
+#[inline]
+pub(crate) fn as_str(word: &[u8]) -> &str {
+    std::str::from_utf8(word).unwrap_or_default()
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -420,32 +427,21 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.iter_from(0)
+        let narrow = narrow_words(&self.narrow);
+        let narrow = narrow.map(|(slot, count)| (word_in(slot), self.with_swept(slot, u64::from(count))));
+        let wide = self.wide.iter().filter(|slot| slot.count > 0);
+        let words = narrow.chain(wide.map(|slot| (slot.word(&self.arena), slot.count)));
+        words.map(|(word, count)| (as_str(word), count))
     }
 
-    /// The counts of all words, and perhaps one more, which is no word's: this looks at nothing but counts.
-    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
-        let narrow = self.narrow.iter().flat_map(|line| {
-            (0..SLOTS).filter(|&slot| line.counts[slot] > 0).map(|slot| {
-                let count = u64::from(line.counts[slot]);
-                if self.swept.is_empty() { count } else { self.with_swept(&line.slots[slot], count) }
-            })
-        });
-        narrow.chain(self.wide.iter().map(|slot| slot.count).filter(|&count| count > 0))
-    }
-
-    /// The words that occur `least` times or more.
-    pub(crate) fn iter_from(&self, least: u64) -> impl Iterator<Item = (&str, u64)> {
+    /// The bytes and counts of the words that occur `least` times or more, which may change meanwhile.
+    pub(crate) fn iter_from(&self, least: &Cell<u64>) -> impl Iterator<Item = (&[u8], u64)> {
         let narrow = self.narrow.iter().flat_map(Line::used);
         let narrow = narrow.map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))));
-        let narrow = narrow.filter(move |(slot, count)| *count >= least && **slot != slot_of(SINK));
+        let narrow = narrow.filter(|(slot, count)| *count >= least.get() && **slot != slot_of(SINK));
         let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
-        let wide = self.wide.iter().filter(move |slot| slot.count > 0 && slot.count >= least);
-        let wide = wide.map(|slot| (slot.word(&self.arena), slot.count));
-        narrow.chain(wide).map(|(word, count)| {
-            // Only UTF-8 was put in. To say so to the compiler would be `unsafe`; to check it is cheap.
-            (std::str::from_utf8(word).unwrap_or_default(), count)
-        })
+        let wide = self.wide.iter().filter(|slot| slot.count > 0 && slot.count >= least.get());
+        narrow.chain(wide.map(|slot| (slot.word(&self.arena), slot.count)))
     }
 
     /// The count of a word, with what has been moved aside.
@@ -625,17 +621,18 @@ fn add_narrow(lines: &mut [Line], first: usize, key: Key, more: u32, used: &mut 
 /// not there, and no room.
 #[inline]
 fn add_to(lines: &mut [Line], key: Key, more: u32, used: &mut usize) -> Option<usize> {
+    let wanted = slot_of(key);
     for (looks, line) in lines.iter_mut().enumerate() {
-        for (slot, count) in line.slots.iter_mut().zip(&mut line.counts) {
-            if *slot == slot_of(key) {
-                *count += more;
-                return Some(looks);
-            }
-            if *count == 0 {
-                (*slot, *count) = (slot_of(key), more);
-                *used += 1;
-                return Some(looks);
-            }
+        // All four without a branch between them: which it is cannot be foretold.
+        let is_it = |slot: usize| (line.counts[slot] == 0) | (line.slots[slot] == wanted);
+        let these = (0..SLOTS).fold(0, |these, slot| these | u32::from(is_it(slot)) << slot);
+        if these != 0 {
+            let slot = these.trailing_zeros() as usize % SLOTS;
+            // Twelve NULs are what a free slot has, so that they are never new.
+            *used += usize::from(line.slots[slot] != wanted);
+            line.slots[slot] = wanted;
+            line.counts[slot] += more;
+            return Some(looks);
         }
     }
     None

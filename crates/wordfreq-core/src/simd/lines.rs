@@ -23,7 +23,7 @@ pub(crate) const BATCH: usize = 512;
 
 /// How many words ahead lines are asked for: enough to hide that memory is slow, and few enough for them to stay in the first-level
 /// cache.
-const AHEAD: usize = 128;
+const AHEAD: usize = 64;
 
 /// A word of up to 12 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
 pub(crate) type Key = u128;
@@ -456,7 +456,8 @@ impl Batch {
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
     unsafe fn count_avx512(&mut self, number: usize, lines: &mut [Line]) -> usize {
         use std::arch::x86_64::*;
-        let turns = _mm256_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1);
+        // The fourth part of a key is no part of any slot, so that what is behind the slots is never the same.
+        let turns = _mm512_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 3, 3, 3);
         self.count_by(number, lines, |key, line| {
             // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.
             let (key, low, high) = unsafe {
@@ -467,12 +468,11 @@ impl Batch {
                     _mm_loadu_si128(slots.add(32).cast()),
                 )
             };
-            let keys = _mm256_permutexvar_epi32(turns, _mm256_castsi128_si256(key));
-            let low = _mm256_cmpeq_epi32_mask(keys, low);
-            let high = _mm_cmpeq_epi32_mask(_mm_shuffle_epi32::<0b10_01_00_10>(key), high);
+            let keys = _mm512_permutexvar_epi32(turns, _mm512_castsi128_si512(key));
+            let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
+            let same = _mm512_cmpeq_epi32_mask(keys, slots);
             // Three bits for each slot, and a fourth into which adding carries if all of them are set.
-            let same = _pdep_u32(u32::from(_mm512_kunpackb(high.into(), low.into())), 0x7777);
-            (same + 0x1111) & 0x8888
+            (_pdep_u32(same.into(), 0x7777) + 0x1111) & 0x8888
         })
     }
 }
@@ -482,13 +482,15 @@ impl Batch {
     #[inline(always)]
     fn count_by(&mut self, number: usize, lines: &mut [Line], found: impl Fn(&Key, &Line) -> u32) -> usize {
         let mut num_missed = 0;
+        let (keys, firsts) = (&self.keys[..number], &self.firsts[..number]);
         let ahead = &self.firsts[AHEAD..][..number];
-        let words = self.keys[..number].iter().zip(&self.firsts[..number]).zip(ahead).enumerate();
-        for (at, ((key, &first), &ahead)) in words {
-            prefetch(lines, ahead as usize);
-            let line = &mut lines[first as usize];
-            let found = found(key, line);
+        for at in 0..number {
+            prefetch(lines, ahead[at] as usize);
+            let line = &mut lines[firsts[at] as usize];
+            let found = found(&keys[at], line);
             if found == 0 {
+                // It is looked for in the next one too, more often than not.
+                prefetch(lines, firsts[at] as usize + 1);
                 self.missed[num_missed] = at as u32;
                 num_missed += 1;
                 continue;
