@@ -5,11 +5,13 @@
 //! the tables that the tokenizer and `normalise` use. Not here: where words are (`kernel`).
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use unicode_normalization::char::{canonical_combining_class, decompose_canonical};
 use unicode_normalization::{IsNormalized, is_nfc_quick};
 
 use crate::profile::ProfileName;
+use crate::simd::plain::{PAGES, Plain};
 use crate::word_break::WordBreak;
 
 /// How many characters the last bits of UTF-8 tell apart.
@@ -109,12 +111,18 @@ pub(crate) fn place(bytes: [u8; 4]) -> Option<Place> {
 #[derive(Debug)]
 pub(crate) struct Characters {
     pages: [OnceLock<[Character; PAGE]>; END / PAGE],
+    /// What is plain in the pages that are made: letters, what joins them, marks; and words by themselves.
+    plain: [[AtomicU64; 4]; PAGES],
     describe: fn(char) -> Character,
 }
 
 impl Characters {
     const fn new(describe: fn(char) -> Character) -> Self {
-        Self { pages: [const { OnceLock::new() }; END / PAGE], describe }
+        Self {
+            pages: [const { OnceLock::new() }; END / PAGE],
+            plain: [const { [const { AtomicU64::new(0) }; 4] }; PAGES],
+            describe,
+        }
     }
 
     /// The tables of `unicode` or `whitespace`.
@@ -130,13 +138,45 @@ impl Characters {
         page[place.at % PAGE]
     }
 
+    /// What is plain in a page, as far as anyone has looked up a character of it.
+    #[inline(always)]
+    pub(crate) fn plain(&self, page: usize) -> Plain {
+        let [letters, joined, marks, _] = &self.plain[page % PAGES];
+        let bits = |bits: &AtomicU64| bits.load(Ordering::Relaxed);
+        Plain { letters: bits(letters), joined: bits(joined), marks: bits(marks) }
+    }
+
+    /// Whether these bytes are a character that is known to be [`Class::Alone`], and its own lower case.
+    #[inline(always)]
+    pub(crate) fn is_alone(&self, [a, b, c]: [u8; 3]) -> bool {
+        place([a, b, c, 0]).is_some_and(|place| {
+            self.plain[place.page % PAGES][3].load(Ordering::Relaxed) >> place.at & (place.len == 3) as u64
+                == 1
+        })
+    }
+
     #[cold]
     fn page(&self, page: usize) -> [Character; PAGE] {
-        std::array::from_fn(|at| {
+        let made: [Character; PAGE] = std::array::from_fn(|at| {
             let c = char::from_u32((page * PAGE + at) as u32);
             let nobody = Character { class: Class::Slow, lower: [0; 3], combining: 0, trailing: 0 };
             c.map_or(nobody, self.describe)
-        })
+        });
+        if let Some(plain) = self.plain.get(page) {
+            for (at, of) in made.iter().enumerate().filter(|(_, of)| of.lower[0] == 0) {
+                let kind = match of.class {
+                    Class::Letter => 0,
+                    // Whether a quote follows is seen of those of two bytes only.
+                    Class::Hebrew if page < 0x800 / PAGE => 0,
+                    Class::Joined => 1,
+                    Class::Mark => 2,
+                    Class::Alone => 3,
+                    _ => continue,
+                };
+                plain[kind].fetch_or(1 << at, Ordering::Relaxed);
+            }
+        }
+        made
     }
 }
 

@@ -15,6 +15,7 @@ use crate::characters::{self, Character, Characters, Class};
 use crate::profile::ProfileName;
 use crate::scan::{first_byte, first_pair, is_space, last_byte, last_pair};
 use crate::simd::lines::Batch;
+use crate::simd::plain::Leads;
 use crate::simd::{self, Level, Mask, Masks, PLACES, WINDOW};
 use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 
@@ -35,6 +36,8 @@ pub(crate) struct Kernel {
     /// Where words start and end, in turn.
     edges: [u16; PLACES],
     batch: Batch,
+    /// Where plain characters beyond ASCII begin.
+    leads: [Leads; simd::BLOCKS],
     /// Words that touch others, so that no mask can show them.
     alone: Vec<[u16; 2]>,
     /// Characters beyond ASCII that may join what is around them.
@@ -57,6 +60,7 @@ impl Kernel {
             lowered: [0; WINDOW + 64],
             edges: [0; PLACES],
             batch: Batch::new(),
+            leads: [Leads::NONE; simd::BLOCKS],
             alone: Vec::new(),
             mids: Vec::new(),
             gaps: Vec::new(),
@@ -182,6 +186,10 @@ impl Kernel {
         self.alone.clear();
         self.mids.clear();
         self.gaps.clear();
+        let number: u32 = self.masks.non_ascii[..cut.div_ceil(64)].iter().map(|bits| bits.count_ones()).sum();
+        if number as usize * FEW > cut {
+            self.take_plain(cut);
+        }
         let (mut from, mut taken) = (0, 0);
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
             from = match self.look_up_run(other, cut) {
@@ -208,12 +216,15 @@ impl Kernel {
         // What has no boundary between since `start`, and is of this class.
         let (mut start, mut run) = (place, self.class_before(place));
         // From where to where the last character is that has no combining class, that of its last part, and that of the last mark which
-        // still stands behind it.
-        let mut base = [place.saturating_sub(1), place];
+        // still stands behind it: before what is looked up there is none.
+        let mut base = [self.before(place), place];
         let (mut trailing, mut before) = (0, 0);
+        if !self.lowered[base[0]].is_ascii() {
+            trailing = self.character(base[0]).map_or(0, |base| base.trailing);
+        }
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
-            let (len, of) = match characters::place(bytes) {
+            let (len, mut of) = match characters::place(bytes) {
                 Some(character) => (character.len, self.characters.at(character)),
                 // Not in the tables, if it is a character at all.
                 None if matches!(bytes, [0xF0..=0xF4, 0x80..=0xBF, 0x80..=0xBF, 0x80..=0xBF]) => {
@@ -229,7 +240,7 @@ impl Kernel {
                 let len = len.min(3);
                 self.lowered[place..place + len].copy_from_slice(&of.lower[..len]);
             }
-            let mut next = self.lowered[end];
+            let next = self.lowered[end];
             let (mut is_composed, mut is_moved) = (false, false);
             match of.class {
                 Class::Letter if run == Run::Letter => {}
@@ -244,7 +255,7 @@ impl Kernel {
                     let joins = match run {
                         // To `whitespace` a mark is as good as a letter.
                         _ if !self.unicode => true,
-                        Run::Letter | Run::Digit => !is_quote(next),
+                        Run::Letter | Run::Digit => !is_quote(next) || !self.is_hebrew_before(place),
                         Run::Alone => true,
                         Run::Katakana => next != b'_',
                         Run::Other => false,
@@ -287,7 +298,7 @@ impl Kernel {
                     run = match class {
                         Class::Letter | Class::ComposingLetter => Run::Letter,
                         Class::Hebrew if !is_quote(next) => Run::Letter,
-                        Class::Sigma if self.starts_word(place) => Run::Letter,
+                        Class::Sigma if self.put_sigma(place, end, cut) => Run::Letter,
                         Class::Digit => Run::Digit,
                         Class::Break | Class::MidBoth | Class::MidLetter | Class::MidDigit => Run::Other,
                         Class::Alone => Run::Alone,
@@ -307,13 +318,14 @@ impl Kernel {
                         Class::Katakana => self.alone.push(word),
                         Class::Alone => {
                             self.alone.push(word);
-                            let more = ideographs(&self.lowered[end..cut]);
-                            let from = end as u16;
-                            self.alone.extend((0..more as u16).map(|at| [from + 3 * at, from + 3 * at + 3]));
-                            if more > 0 {
-                                end += 3 * more;
-                                place = end - 3;
-                                next = self.lowered[end];
+                            let behind = self.alone_end(end, cut);
+                            let starts = (end..behind).step_by(3);
+                            self.alone.extend(starts.map(|start| [start as u16, start as u16 + 3]));
+                            if behind > end {
+                                (place, end) = (behind - 3, behind);
+                                if self.lowered[place] < 0xE4 {
+                                    of = self.character(place).unwrap_or(of);
+                                }
                             }
                         }
                         _ => {}
@@ -329,11 +341,73 @@ impl Kernel {
                 before = of.combining;
             }
             place = end;
-            if next.is_ascii() || end >= cut {
+            if end >= cut || !has(&self.masks.non_ascii, end) {
                 self.put(run, start, end);
                 return Ok(end);
             }
         }
+    }
+
+    /// Puts what is plain beyond ASCII before `cut` into the masks, and has it looked up no more.
+    fn take_plain(&mut self, cut: usize) {
+        let (blocks, characters) = (cut.div_ceil(64), self.characters);
+        let plain = |page| characters.plain(page);
+        let (text, others) = (&self.lowered, &self.masks.non_ascii);
+        if !simd::plain::find(self.level, text, others, blocks, plain, &mut self.leads) {
+            return;
+        }
+        // None that ends behind `cut`.
+        for (block, leads) in self.leads[..blocks].iter_mut().enumerate().skip((cut.max(64) - 64) / 64) {
+            for kind in [&mut leads.letters, &mut leads.joined, &mut leads.marks] {
+                kind[0] &= below(block, cut.saturating_sub(1));
+                kind[1] &= below(block, cut.saturating_sub(2));
+            }
+        }
+        // All bytes of letters, and of what may join them.
+        let (mut letters, mut joined): (Mask, Mask) = ([0; simd::BLOCKS + 2], [0; simd::BLOCKS + 2]);
+        let (mut letters_over, mut joined_over) = (0, 0);
+        for ((leads, letters), joined) in self.leads[..blocks].iter().zip(&mut letters).zip(&mut joined) {
+            *letters = bytes_of(leads.letters, &mut letters_over);
+            *joined = bytes_of(leads.joined, &mut joined_over);
+        }
+        let masks = &mut self.masks;
+        let (mut marks_over, mut word_before) = (0, 0);
+        for block in 0..blocks {
+            let left = |block: usize| masks.non_ascii[block] & !(letters[block] | joined[block]);
+            let (left, left_after) = (left(block), left(block + 1));
+            // A mark is left for what is left behind it, which may be another mark.
+            let [two, three] = self.leads[block].marks;
+            let marks = [two & !(left >> 2 | left_after << 62), three & !(left >> 3 | left_after << 61)];
+            let joined = joined[block] | bytes_of(marks, &mut marks_over);
+            // All of what joins, from a letter on: a sum carries through each run that begins right behind one.
+            let before =
+                if self.unicode { masks.letter[block] } else { !masks.non_ascii[block] } | letters[block];
+            let joined = joined & !(joined & (before << 1 | word_before)).wrapping_add(joined);
+            word_before = (before | joined) >> 63;
+            let taken = letters[block] | joined;
+            masks.non_ascii[block] &= !taken;
+            if self.unicode {
+                masks.letter[block] |= taken;
+            }
+        }
+    }
+
+    /// Where the words by themselves end, a character of three bytes each, that begin at `from`.
+    #[inline]
+    fn alone_end(&self, from: usize, cut: usize) -> usize {
+        let mut end = from;
+        while let Some(&character) = self.lowered[end..cut].first_chunk() {
+            let more = if matches!(character, [0xE4..=0xE9, _, _]) {
+                ideographs(&self.lowered[end..cut])
+            } else {
+                usize::from(self.characters.is_alone(character))
+            };
+            if more == 0 {
+                break;
+            }
+            end += 3 * more;
+        }
+        end
     }
 
     /// Has the word by itself that ends at `place` end at `end`.
@@ -357,9 +431,7 @@ impl Kernel {
         while to > from {
             let length = self.lowered[from..to].iter().rev().position(|&byte| byte & 0xC0 != 0x80);
             let before = to - 1 - length.ok_or(Slow(mark))?;
-            let bytes = self.lowered[before..].first_chunk().copied();
-            let character = bytes.and_then(characters::place).ok_or(Slow(mark))?;
-            let of = self.characters.at(character);
+            let of = self.character(before).ok_or(Slow(mark))?;
             if of.combining <= combining {
                 break;
             }
@@ -399,6 +471,26 @@ impl Kernel {
         Ok(Some(start))
     }
 
+    /// The character at this place, if it is in the tables.
+    fn character(&self, place: usize) -> Option<Character> {
+        let character = characters::place(*self.lowered[place..].first_chunk()?)?;
+        Some(self.characters.at(character))
+    }
+
+    /// Where the character starts that ends before `place`; of what is not UTF-8, its last byte.
+    fn before(&self, place: usize) -> usize {
+        let last = place.saturating_sub(1);
+        let length = self.lowered[..place].iter().rev().take(4).position(|&byte| byte & 0xC0 != 0x80);
+        let start = last - length.unwrap_or(0);
+        let expected = match self.lowered[start] {
+            0xC2..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xF4 => 4,
+            _ => 1,
+        };
+        if start + expected == place { start } else { last }
+    }
+
     /// What the character before `place` makes of a mark there.
     fn class_before(&self, place: usize) -> Run {
         match place.checked_sub(1) {
@@ -416,6 +508,45 @@ impl Kernel {
         }
         let byte = self.lowered[before];
         is_space(byte) || is_symbol(byte)
+    }
+
+    /// Puts the lower case of the capital sigma that is there, if what is beside it says which (Unicode, `Final_Sigma`): ASCII, or Greek.
+    fn put_sigma(&mut self, place: usize, end: usize, cut: usize) -> bool {
+        if self.starts_word(place) {
+            return true;
+        }
+        if end >= cut || !self.has_case(self.before(place)) {
+            return false;
+        }
+        let next = self.lowered[end];
+        if is_space(next) || self.unicode && (is_symbol(next) || matches!(next, b',' | b';')) {
+            self.lowered[place..end].copy_from_slice("ς".as_bytes());
+            return true;
+        }
+        self.has_case(end)
+    }
+
+    /// Whether the letter that is there has case: of ASCII and the Greek of two bytes, where none with case is passed over by the rule.
+    fn has_case(&self, place: usize) -> bool {
+        match self.lowered[place] {
+            byte if byte.is_ascii() => byte.is_ascii_lowercase(),
+            0xCE | 0xCF => std::str::from_utf8(&self.lowered[place..place + 2])
+                .is_ok_and(|letter| letter.chars().all(|c| c.is_lowercase() || c.is_uppercase())),
+            _ => false,
+        }
+    }
+
+    /// Whether the letter that what is at `place` joins is Hebrew.
+    fn is_hebrew_before(&self, place: usize) -> bool {
+        let mut at = place;
+        while at > 0 {
+            at = self.before(at);
+            match self.character(at).map(|of| of.class) {
+                Some(Class::Joined | Class::Mark | Class::Composing) => {}
+                class => return class == Some(Class::Hebrew),
+            }
+        }
+        false
     }
 
     /// Puts a run that ends before `end` into its mask.
@@ -534,6 +665,27 @@ impl Kernel {
         }
     }
 }
+
+/// All bytes of the characters of two bytes and of three that begin there, and those that are over from the block before. What goes
+/// beyond is over for the next.
+#[inline(always)]
+fn bytes_of([two, three]: [u64; 2], over: &mut u64) -> u64 {
+    let bytes = *over | two | two << 1 | three | three << 1 | three << 2;
+    *over = two >> 63 | three >> 63 | three >> 62;
+    bytes
+}
+
+/// The bits of a block that are before `end`.
+#[inline]
+fn below(block: usize, end: usize) -> u64 {
+    match end.saturating_sub(block * 64) {
+        within @ ..64 => (1 << within) - 1,
+        _ => u64::MAX,
+    }
+}
+
+/// Of less than a byte in so many, characters beyond ASCII are looked up one by one.
+const FEW: usize = 16;
 
 /// Marks are put in order among so many bytes of others.
 const MOST_MARKS_BYTES: usize = 32;
@@ -704,11 +856,7 @@ fn set(mask: &mut Mask, from: usize, to: usize) {
 /// Clears the bits from `from` to before `to`.
 fn clear(mask: &mut Mask, from: usize, to: usize) {
     for (block, bits) in mask.iter_mut().enumerate().take(to.div_ceil(64)).skip(from / 64) {
-        let below = |at: usize| match at.saturating_sub(block * 64) {
-            within @ ..64 => (1_u64 << within) - 1,
-            _ => u64::MAX,
-        };
-        *bits &= !(below(to) & !below(from));
+        *bits &= !(below(block, to) & !below(block, from));
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod lines;
+pub(crate) mod plain;
 
 use std::sync::OnceLock;
 
