@@ -46,6 +46,8 @@ pub(crate) enum Class {
     Katakana,
     /// Joins what is before it, and the rules do not see it.
     Joined,
+    /// The same, and a `Break` right behind may join it (WB3c).
+    Joiner,
     /// The same, and among those it stands with it has a place, by its combining class.
     Mark,
     /// The same, and with what it follows it may be a single character in NFC. It may have no class, and then no place.
@@ -63,18 +65,24 @@ pub(crate) struct Character {
     pub(crate) combining: u8,
     /// That of the last character it is composed of: a mark of a lower one would have come before that.
     pub(crate) trailing: u8,
+    /// Whether whatever it is part of is a word, as some marks are letters.
+    pub(crate) is_alphanumeric: bool,
 }
 
 impl Character {
     /// What stands for bytes that are not UTF-8.
-    pub(crate) const REPLACEMENT: Self =
-        Self { class: Class::Break, lower: [0; 3], combining: 0, trailing: 0 };
+    pub(crate) const REPLACEMENT: Self = Self::nobody(Class::Break);
+
+    const fn nobody(class: Class) -> Self {
+        Self { class, lower: [0; 3], combining: 0, trailing: 0, is_alphanumeric: false }
+    }
 
     fn new(c: char, class: Class, lower: Option<[u8; 3]>) -> Self {
         let mut trailing = 0;
         decompose_canonical(c, |part| trailing = canonical_combining_class(part));
         let combining = canonical_combining_class(c);
-        Self { class, lower: lower.unwrap_or_default(), combining, trailing }
+        let is_alphanumeric = c.is_alphanumeric();
+        Self { class, lower: lower.unwrap_or_default(), combining, trailing, is_alphanumeric }
     }
 }
 
@@ -159,8 +167,7 @@ impl Characters {
     fn page(&self, page: usize) -> [Character; PAGE] {
         let made: [Character; PAGE] = std::array::from_fn(|at| {
             let c = char::from_u32((page * PAGE + at) as u32);
-            let nobody = Character { class: Class::Slow, lower: [0; 3], combining: 0, trailing: 0 };
-            c.map_or(nobody, self.describe)
+            c.map_or(Character::nobody(Class::Slow), self.describe)
         });
         if let Some(plain) = self.plain.get(page) {
             for (at, of) in made.iter().enumerate().filter(|(_, of)| of.lower[0] == 0) {
@@ -226,7 +233,8 @@ fn for_unicode(c: char) -> Character {
         W::Extend | W::Format if is_composing(c) => Class::Composing,
         W::ALetter if is_composing(c) && c.is_alphanumeric() => Class::ComposingLetter,
         _ if plain.is_none() => Class::Slow,
-        W::Other | W::Pictographic => Class::Alone,
+        W::Other => Class::Alone,
+        W::Zwj => Class::Joiner,
         W::Extend | W::Format if canonical_combining_class(c) == 0 => Class::Joined,
         W::Extend | W::Format => Class::Mark,
         W::MidNumLet => Class::MidBoth,

@@ -140,7 +140,8 @@ impl Kernel {
             Class::Digit | Class::Alone | Class::Katakana => true,
             Class::MidBoth | Class::MidLetter | Class::MidDigit => true,
             // White space among the first, and marks among the others.
-            Class::Break | Class::Slow | Class::Joined | Class::Mark | Class::Composing => false,
+            Class::Break | Class::Slow => false,
+            Class::Joined | Class::Joiner | Class::Mark | Class::Composing => false,
         })
     }
 
@@ -219,6 +220,8 @@ impl Kernel {
         // still stands behind it: before what is looked up there is none.
         let mut base = [self.before(place), place];
         let (mut trailing, mut before) = (0, 0);
+        // Whether the last character that joins nothing is a `Break`.
+        let mut is_break = false;
         if !self.lowered[base[0]].is_ascii() {
             trailing = self.character(base[0]).map_or(0, |base| base.trailing);
         }
@@ -251,7 +254,16 @@ impl Kernel {
                         (base, is_composed) = ([from, end], true);
                     }
                 }
-                Class::Joined | Class::Mark | Class::Composing => {
+                // What joins no word makes none, whatever is behind it.
+                Class::Joined | Class::Joiner | Class::Mark | Class::Composing
+                    if self.unicode && is_break && !of.is_alphanumeric =>
+                {
+                    if of.class == Class::Joiner && !self.ignores_joiner(end, cut, true) {
+                        return Err(Slow(place));
+                    }
+                }
+                Class::Joiner if !self.ignores_joiner(end, cut, false) => return Err(Slow(place)),
+                Class::Joined | Class::Joiner | Class::Mark | Class::Composing => {
                     let joins = match run {
                         // To `whitespace` a mark is as good as a letter.
                         _ if !self.unicode => true,
@@ -332,6 +344,10 @@ impl Kernel {
                     }
                 }
             }
+            is_break = match of.class {
+                Class::Joined | Class::Joiner | Class::Mark | Class::Composing => is_break,
+                class => class == Class::Break,
+            };
             if of.combining == 0 && !is_composed {
                 (base, trailing) = ([place, end], of.trailing);
             }
@@ -408,6 +424,12 @@ impl Kernel {
             end += 3 * more;
         }
         end
+    }
+
+    /// Whether what is at `place` does what it does also right behind a joiner: there, symbols join what is before that (WB3c).
+    fn ignores_joiner(&self, place: usize, cut: usize, symbols: bool) -> bool {
+        let ignores = |of: Character| of.class != Class::Slow && (symbols || of.class != Class::Break);
+        place < cut && (self.lowered[place].is_ascii() || self.character(place).is_some_and(ignores))
     }
 
     /// Has the word by itself that ends at `place` end at `end`.
@@ -542,7 +564,7 @@ impl Kernel {
         while at > 0 {
             at = self.before(at);
             match self.character(at).map(|of| of.class) {
-                Some(Class::Joined | Class::Mark | Class::Composing) => {}
+                Some(Class::Joined | Class::Joiner | Class::Mark | Class::Composing) => {}
                 class => return class == Some(Class::Hebrew),
             }
         }
