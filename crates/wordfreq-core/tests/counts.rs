@@ -90,3 +90,26 @@ fn ties_rank_in_code_point_order() {
     let words: Vec<&str> = counts.ranked().into_iter().map(|row| row.word).collect();
     assert_eq!(words, ["z", "", "B", "a", "ab", "b", "é", "\u{FF5E}", "\u{10000}"]);
 }
+
+/// More words than are looked through at a time, in orders that let the best come late, and with many as frequent as others.
+#[test]
+fn the_best_of_many_are_found_whatever_comes_first() {
+    let counts_of: [fn(u64) -> u64; 4] =
+        [|_| 1, |number| number, |number| 20_000 - number, |number| 1 + number * 2_654_435_761 % 7];
+    for count_of in counts_of {
+        let mut counts = Counts::new();
+        for number in 0..5_000 {
+            // Some are too long to stand in a slot.
+            let word =
+                if number % 9 == 0 { format!("a rather long word, {number}") } else { format!("w{number}") };
+            counts.add(&word, count_of(number).max(1));
+        }
+        let ranked: Vec<(&str, u64)> = counts.ranked().iter().map(|row| (row.word, row.count)).collect();
+        assert_eq!(ranked.len(), 5_000);
+        assert!(ranked.is_sorted_by(|a, b| (b.1, a.0) < (a.1, b.0)));
+        for n in [0, 1, 2, 1_023, 1_024, 1_025, 2_047, 2_048, 2_500, 4_999, 5_000, 5_001] {
+            let top: Vec<(&str, u64)> = counts.top(n).iter().map(|row| (row.word, row.count)).collect();
+            assert_eq!(top, ranked[..n.min(5_000)], "{n}");
+        }
+    }
+}
