@@ -57,6 +57,7 @@ pub(crate) enum Class {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(align(8))]
 pub(crate) struct Character {
     pub(crate) class: Class,
     /// Its lower case in UTF-8, of the same length; zeros if it is itself, or longer than this.
@@ -172,9 +173,7 @@ impl Characters {
         if let Some(plain) = self.plain.get(page) {
             for (at, of) in made.iter().enumerate().filter(|(_, of)| of.lower[0] == 0) {
                 let kind = match of.class {
-                    Class::Letter => 0,
-                    // Whether a quote follows is seen of those of two bytes only.
-                    Class::Hebrew if page < 0x800 / PAGE => 0,
+                    Class::Letter | Class::Hebrew => 0,
                     Class::Joined => 1,
                     Class::Mark => 2,
                     Class::Alone => 3,

@@ -140,11 +140,12 @@ impl Counts {
 
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
+        let Some(last) = n.checked_sub(1) else { return Vec::new() };
+        // The order of UTF-8 bytes is that of code points.
+        let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
         // The best so far and some more, of which the best are kept whenever there are that many: most words are rare, or come later
         // in the order, and need not be looked at again.
         let most = n.saturating_add(n.max(SPARE));
-        // The order of UTF-8 bytes is that of code points.
-        let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
         let (mut ranked, mut worst, least) = (Vec::new(), None, Cell::new(0));
         // Each by itself takes longer: the table has several parts.
         self.table.iter_from(&least).for_each(|entry| {
@@ -152,17 +153,19 @@ impl Counts {
                 return;
             }
             ranked.push(entry);
-            if ranked.len() >= most
-                && let Some(last) = n.checked_sub(1)
-            {
+            if ranked.len() >= most {
                 let found = *ranked.select_nth_unstable_by(last, order).1;
                 ranked.truncate(n);
                 least.set(found.1);
                 worst = Some(found);
             }
         });
+        if n < ranked.len() {
+            // Selection first: sorting more than is wanted costs more.
+            ranked.select_nth_unstable_by(last, order);
+            ranked.truncate(n);
+        }
         ranked.sort_unstable_by(order);
-        ranked.truncate(n);
         ranked.into_iter().map(|(word, count)| WordCount { word: as_str(word), count }).collect()
     }
 

@@ -3,9 +3,9 @@
 //!
 //! An *atom* is a maximal run of bytes other than ASCII white space. What `unicode` and `whitespace` find in an atom that begins
 //! with ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. Characters beyond ASCII
-//! are looked up one by one, and put into the same masks with all their bytes; what composing leaves over of them is a gap, which
-//! is closed once it is known in which word it is. An atom with one that needs more than that
-//! goes to the tokenizer, or what of it is between two certain boundaries, together with the blanks around it where a mark could join
+//! are put into the same masks with all their bytes: plain letters and what joins them many at a time (`simd::plain`), where there are
+//! many; all others are looked up one by one. What composing leaves over of them is a gap, which is closed once it is known in which
+//! word it is. An atom with a character that needs more than that goes to the tokenizer, or what of it is between two certain boundaries, together with the blanks around it where a mark could join
 //! one (WB4); and so does the atom that a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do
 //! (`characters`), and how words are counted (`table`, `simd::lines`).
 
@@ -38,6 +38,7 @@ pub(crate) struct Kernel {
     batch: Batch,
     /// Where plain characters beyond ASCII begin.
     leads: [Leads; simd::BLOCKS],
+    pause: u8,
     /// Words that touch others, so that no mask can show them.
     alone: Vec<[u16; 2]>,
     /// Characters beyond ASCII that may join what is around them.
@@ -61,6 +62,7 @@ impl Kernel {
             edges: [0; PLACES],
             batch: Batch::new(),
             leads: [Leads::NONE; simd::BLOCKS],
+            pause: 0,
             alone: Vec::new(),
             mids: Vec::new(),
             gaps: Vec::new(),
@@ -187,9 +189,14 @@ impl Kernel {
         self.alone.clear();
         self.mids.clear();
         self.gaps.clear();
-        let number: u32 = self.masks.non_ascii[..cut.div_ceil(64)].iter().map(|bits| bits.count_ones()).sum();
-        if number as usize * FEW > cut {
-            self.take_plain(cut);
+        if self.pause > 0 {
+            self.pause -= 1;
+        } else {
+            let others = self.masks.non_ascii[..cut.div_ceil(64)].iter();
+            let number: usize = others.map(|bits| bits.count_ones() as usize).sum();
+            if number * FEW > cut && !self.take_plain(cut) {
+                self.pause = PAUSE;
+            }
         }
         let (mut from, mut taken) = (0, 0);
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
@@ -240,8 +247,13 @@ impl Kernel {
                 return Err(Slow(place));
             }
             if of.lower[0] != 0 {
-                let len = len.min(3);
-                self.lowered[place..place + len].copy_from_slice(&of.lower[..len]);
+                // Not by a length that the compiler does not know, which would be a call.
+                let [a, b, c] = of.lower;
+                match &mut self.lowered[place..end] {
+                    [first, second] => (*first, *second) = (a, b),
+                    [first, second, third, ..] => (*first, *second, *third) = (a, b, c),
+                    _ => {}
+                }
             }
             let next = self.lowered[end];
             let (mut is_composed, mut is_moved) = (false, false);
@@ -364,13 +376,14 @@ impl Kernel {
         }
     }
 
-    /// Puts what is plain beyond ASCII before `cut` into the masks, and has it looked up no more.
-    fn take_plain(&mut self, cut: usize) {
+    /// Puts what is plain beyond ASCII before `cut` into the masks, and has it looked up no more: `non_ascii` is then what is left.
+    /// Returns whether there was any.
+    fn take_plain(&mut self, cut: usize) -> bool {
         let (blocks, characters) = (cut.div_ceil(64), self.characters);
         let plain = |page| characters.plain(page);
         let (text, others) = (&self.lowered, &self.masks.non_ascii);
         if !simd::plain::find(self.level, text, others, blocks, plain, &mut self.leads) {
-            return;
+            return false;
         }
         // None that ends behind `cut`.
         for (block, leads) in self.leads[..blocks].iter_mut().enumerate().skip((cut.max(64) - 64) / 64) {
@@ -406,6 +419,7 @@ impl Kernel {
                 masks.letter[block] |= taken;
             }
         }
+        true
     }
 
     /// Where the words by themselves end, a character of three bytes each, that begin at `from`.
@@ -708,6 +722,9 @@ fn below(block: usize, end: usize) -> u64 {
 
 /// Of less than a byte in so many, characters beyond ASCII are looked up one by one.
 const FEW: usize = 16;
+
+/// For so many windows nothing plain is looked for after one that had none, as in capitals or ideographs.
+const PAUSE: u8 = 4;
 
 /// Marks are put in order among so many bytes of others.
 const MOST_MARKS_BYTES: usize = 32;

@@ -456,7 +456,7 @@ impl Batch {
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
     unsafe fn count_avx512(&mut self, number: usize, lines: &mut [Line]) -> usize {
         use std::arch::x86_64::*;
-        // The fourth part of a key is no part of any slot, so that what is behind the slots is never the same.
+        // What is behind the slots does not matter: of the sixteen, the bits of twelve are taken.
         let turns = _mm512_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 3, 3, 3);
         self.count_by(number, lines, |key, line| {
             // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.

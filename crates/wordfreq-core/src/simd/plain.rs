@@ -83,6 +83,10 @@ fn find_scalar(
             let Some(&[a, b, c, d]) = text[block * 64 + at as usize..].first_chunk() else { break };
             let is_long = a >= 0xE0;
             let (last, next) = if is_long { (c, d) } else { (b, c) };
+            if follows(b) && matches!(a, 0xC0..=0xEF) {
+                // Whatever it is, the bytes it goes on with begin none.
+                rest &= !(if is_long && follows(c) { 6 } else { 2 } << at);
+            }
             let is_taken = follows(b) && follows(last) && !matches!(next, b'\'' | b'"');
             let Some(page) = page_of(a, b).filter(|_| is_taken) else { continue };
             let Plain { letters, joined, marks } = plain(page);
@@ -109,7 +113,7 @@ static BITS: [u8; 32] = {
 /// # Safety
 /// The processor has the features.
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+#[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
 unsafe fn find_avx512(
     text: &[u8; WINDOW + 64],
     others: &[u64],
