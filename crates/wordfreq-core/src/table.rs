@@ -562,12 +562,36 @@ impl Table {
 
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
+        let old_len = self.narrow.len();
+        if len == 2 * old_len && self.narrow.extend(len) {
+            return self.spread_narrow(old_len);
+        }
         let old = std::mem::replace(&mut self.narrow, Lines::free(len));
         let (keys, shift, mut used) = (self.keys, shift(&self.narrow), 0);
         for (slot, count) in old.iter().flat_map(Line::used) {
             let key = key_in(slot);
             let first = (keys.narrow(key) >> shift) as usize;
             add_narrow(&mut self.narrow, first, key, count, &mut used);
+        }
+    }
+
+    /// Puts the words of the first `old_len` lines where they belong, now that there are twice as many. The last line goes first: as
+    /// lines are by the first bits of a hash, its words belong to twice as late a line, behind all lines that have yet to go, and so
+    /// in their turn do nearly all others. Those that do not are put in at the end.
+    fn spread_narrow(&mut self, old_len: usize) {
+        let (keys, shift, mut used, mut left) = (self.keys, shift(&self.narrow), 0, Vec::new());
+        let first = |key| (keys.narrow(key) >> shift) as usize;
+        for at in (0..old_len).rev() {
+            let line = std::mem::take(&mut self.narrow[at]);
+            for (slot, count) in line.used() {
+                let (key, first) = (key_in(slot), first(key_in(slot)));
+                if first < at || add_to(&mut self.narrow[first..], key, count, &mut used).is_none() {
+                    left.push((key, count));
+                }
+            }
+        }
+        for (key, count) in left {
+            add_narrow(&mut self.narrow, first(key), key, count, &mut used);
         }
     }
 

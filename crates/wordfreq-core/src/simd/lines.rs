@@ -88,6 +88,23 @@ impl Lines {
     }
 }
 
+impl Lines {
+    /// Makes them that many, of which those that are more are free, if that takes no copy of them; else they stay as they are. Returns
+    /// whether it does.
+    pub(crate) fn extend(&mut self, number: usize) -> bool {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Mapped(map) => {
+                let options = memmap2::RemapOptions::new().may_move(true);
+                // SAFETY: what is mapped is memory of this process alone, and none of it is borrowed while the map is borrowed to be
+                // changed; what is new is zeros, which are lines.
+                unsafe { map.remap(number * size_of::<Line>(), options) }.is_ok()
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Deref for Lines {
     type Target = [Line];
 

@@ -102,6 +102,37 @@ fn grows_and_merges_large_tables() {
     assert!(c.looks < 3 * 150_000, "{} looks", c.looks);
 }
 
+/// Tables that grow where they are, with more words in their first and last lines than these have room for, so that some stand far
+/// from where they belong, and some of the last lines' in the first ones.
+#[test]
+fn words_far_from_their_lines_stay_when_a_table_grows() {
+    for hash in [Hash::Quick, Hash::Sip] {
+        let mut table = Table { keys: random(hash), ..Table::default() };
+        let keys = table.keys;
+        let line = |word: &String| key_of(word.as_bytes()).map_or(1 << 10, |key| keys.narrow(key) >> 47);
+        let crowd: Vec<String> = (0..)
+            .map(|number| format!("{number:x}"))
+            .filter(|word| matches!(line(word), 0..4 | 0x1FFFC..))
+            .take(60)
+            .collect();
+        for (number, word) in crowd.iter().enumerate() {
+            table.add(word, 1 + number as u64);
+        }
+        let mut lines = vec![];
+        for number in 0..300_000_u64 {
+            table.add(&format!("w{number}"), 1 + number % 5);
+            if lines.last() != Some(&table.narrow.len()) {
+                lines.push(table.narrow.len());
+                let all = crowd.iter().enumerate().all(|(at, word)| table.get(word) == 1 + at as u64);
+                assert!(all, "{} lines, {hash:?}", table.narrow.len());
+            }
+        }
+        assert_eq!(lines.last(), Some(&(1 << 17)));
+        assert!((0..300_000).all(|number| table.get(&format!("w{number}")) == 1 + number % 5), "{hash:?}");
+        assert_eq!((table.len(), table.keys.hash), (300_060, hash));
+    }
+}
+
 /// Counts that do not fit a slot: by many small steps, as batches make them.
 #[test]
 fn narrow_counts_beyond_32_bits_are_exact() {
