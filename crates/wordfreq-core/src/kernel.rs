@@ -39,6 +39,8 @@ pub(crate) struct Kernel {
     /// Where plain characters beyond ASCII begin.
     leads: [Leads; simd::BLOCKS],
     pause: u8,
+    /// The pairs that were composed last, by their bytes.
+    pairs: [Pair; PAIRS],
     /// Words that touch others, so that no mask can show them.
     alone: Vec<[u16; 2]>,
     /// Characters beyond ASCII that may join what is around them.
@@ -63,6 +65,7 @@ impl Kernel {
             batch: Batch::new(),
             leads: [Leads::NONE; simd::BLOCKS],
             pause: 0,
+            pairs: [Pair::NONE; PAIRS],
             alone: Vec::new(),
             mids: Vec::new(),
             gaps: Vec::new(),
@@ -483,28 +486,50 @@ impl Kernel {
     /// Puts what the character from `base` on and that from `mark` to `end` are as one, which must be of this class, in place of both,
     /// at the end of these bytes. Returns where that starts; `None` if they stay two.
     fn compose(&mut self, base: usize, mark: usize, end: usize, class: Class) -> Result<Option<usize>, Slow> {
-        let character = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.chars().next();
-        let (Some(first), Some(second)) =
-            (character(&self.lowered[base..mark]), character(&self.lowered[mark..end]))
-        else {
-            return Err(Slow(mark));
-        };
-        let Some(composed) = compose(first, second) else { return Ok(None) };
-        let mut bytes = [0; 4];
-        let len = composed.encode_utf8(&mut bytes).len();
-        let of = characters::place(bytes).map(|place| self.characters.at(place));
+        let pair = self.pair(base, mark, end).ok_or(Slow(mark))?;
+        if pair.len == 0 {
+            return Ok(None);
+        }
         // Nothing that would have to be looked at again.
-        if !of.is_some_and(|of| of.class == class && of.lower[0] == 0) || len > end - base {
+        if pair.class != class || pair.len > end - base {
             return Err(Slow(mark));
         }
-        let start = end - len;
-        self.lowered[start..end].copy_from_slice(&bytes[..len]);
+        let start = end - pair.len;
+        match (&mut self.lowered[start..end], pair.composed) {
+            ([first, second], [a, b, ..]) => (*first, *second) = (a, b),
+            ([first, second, third], [a, b, c, _]) => (*first, *second, *third) = (a, b, c),
+            (bytes, composed) => bytes.copy_from_slice(&composed[..pair.len]),
+        }
         match self.gaps.last_mut() {
             Some([_, to]) if usize::from(*to) == base => *to = start as u16,
             _ if start > base => self.gaps.push([base as u16, start as u16]),
             _ => {}
         }
         Ok(Some(start))
+    }
+
+    /// What is known of the characters from `base` and from `mark` on, the latter to `end`; `None` if these bytes are no characters.
+    fn pair(&mut self, base: usize, mark: usize, end: usize) -> Option<Pair> {
+        let bytes = |from: usize, to: usize| {
+            let bytes = u32::from_le_bytes(*self.lowered[from..].first_chunk()?);
+            (1..=4).contains(&(to - from)).then(|| bytes & u32::MAX >> (8 * (4 - (to - from))))
+        };
+        let of = [bytes(base, mark)?, bytes(mark, end)?];
+        let at = (of[0].wrapping_mul(0x9E37_79B1) ^ of[1].wrapping_mul(0x85EB_CA77)) >> 24;
+        let known = self.pairs[at as usize % PAIRS];
+        if known.of == of {
+            return Some(known);
+        }
+        let character =
+            |from: usize, to: usize| std::str::from_utf8(&self.lowered[from..to]).ok()?.chars().next();
+        let mut pair = Pair { of, ..Pair::NONE };
+        if let Some(composed) = compose(character(base, mark)?, character(mark, end)?) {
+            pair.len = composed.encode_utf8(&mut pair.composed).len();
+            let of = characters::place(pair.composed).map(|place| self.characters.at(place));
+            pair.class = of.filter(|of| of.lower[0] == 0).map_or(Class::Slow, |of| of.class);
+        }
+        self.pairs[at as usize % PAIRS] = pair;
+        Some(pair)
     }
 
     /// The character at this place, if it is in the tables.
@@ -728,6 +753,25 @@ const PAUSE: u8 = 4;
 
 /// Marks are put in order among so many bytes of others.
 const MOST_MARKS_BYTES: usize = 32;
+
+/// So many pairs of characters are remembered.
+const PAIRS: usize = 256;
+
+/// What two characters are as one.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    /// The bytes of both.
+    of: [u32; 2],
+    composed: [u8; 4],
+    /// In bytes; 0 if they stay two.
+    len: usize,
+    /// Of what is composed; `Slow` if it had to be looked at again.
+    class: Class,
+}
+
+impl Pair {
+    const NONE: Self = Self { of: [0; 2], composed: [0; 4], len: 0, class: Class::Slow };
+}
 
 /// The tokenizer has to be asked about the character at this place.
 struct Slow(usize);
