@@ -10,7 +10,7 @@ use crate::document::{DocumentEvent, EventKind, Record};
 use crate::error::{BackendError, ErrorKind};
 use crate::failpoint;
 use crate::object::{Content, Object, Opened};
-use crate::reading::{LARGE_BYTES, ReadError, count_file, count_pieces, count_reader};
+use crate::reading::{LARGE_BYTES, ReadError, count_and_hash_file, count_pieces, count_reader};
 use crate::results::Effect;
 
 /// How long a document rests first before it is tried again; the time doubles with every try.
@@ -176,27 +176,17 @@ fn count_content(
             return count_pieces(&mut pieces, profile, threads, |_| held()).map(Some);
         }
     };
-    let mut hasher = blake3::Hasher::new();
-    let counts = if threads > 1 {
-        let file = &file;
-        std::thread::scope(|scope| {
-            let hashing = scope.spawn(|| {
-                let mut hasher = blake3::Hasher::new();
-                hasher.update_reader(file)?;
-                Ok::<_, std::io::Error>(hasher)
-            });
-            let counted = count_file(file, bytes, profile, threads, None, &|_| held());
-            let hashed = hashing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            hasher = hashed.map_err(|source| ReadError::Io { offset: 0, source })?;
-            counted
-        })?
+    let (counts, hash) = if threads > 1 {
+        count_and_hash_file(&file, bytes, profile, threads, &|_| held())?
     } else {
-        count_reader(&mut file, profile, None, |piece| {
+        let mut hasher = blake3::Hasher::new();
+        let counts = count_reader(&mut file, profile, None, |piece| {
             hasher.update(piece);
             held()
-        })?
+        })?;
+        (counts, hasher.finalize())
     };
-    Ok((hasher.finalize().as_bytes() == &digest).then_some(counts))
+    Ok((hash.as_bytes() == &digest).then_some(counts))
 }
 
 /// The one place that decides what becomes of a message: the worst of its records decides, the best of them are stored

@@ -1,21 +1,23 @@
 //! Bytes from a file or stream into the counter, in constant memory: the one way in for `count` and for the worker.
-//! A large file is cut at certain boundaries and counted by several threads. Not here: which files, and what a
-//! failure means for a document.
+//! A large file is cut at certain boundaries and counted by several threads, which hash it too if they are asked to, so that it is
+//! read once. Not here: which files, and what a failure means for a document.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
+use blake3::hazmat::{self, ChainingValue, HasherExt as _, Mode};
 use bytes::Bytes;
 use wordfreq_core::{CountError, Counter, Counts, Profile, certain_boundary};
 
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bounds of a part's length. Long parts cost nothing but balance at the end; short ones cost a seek and a scan.
+/// Bounds of a part's length, which is a power of two, as is that of any whole subtree of BLAKE3. Long parts cost nothing but balance at the end; short ones cost a seek and a scan.
 const SHORTEST_PART_BYTES: u64 = 1024 * 1024;
 const LONGEST_PART_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -127,18 +129,66 @@ pub fn count_file(
     budget: Option<&Budget<'_>>,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Counts, ReadError> {
-    let part_bytes = bytes / (threads as u64 * PARTS_PER_THREAD).max(1);
-    let part_bytes = part_bytes.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES);
-    count_in_parts(file, bytes, part_bytes, profile, threads, budget, observe)
+    count_in_parts(file, Cut::new(bytes, threads), profile, budget, None, observe)
+}
+
+/// As [`count_file`], of more than [`LARGE_BYTES`], with the BLAKE3 of what was counted.
+pub fn count_and_hash_file(
+    file: &File,
+    bytes: u64,
+    profile: &Profile,
+    threads: usize,
+    observe: &(dyn Fn(u64) -> bool + Sync),
+) -> Result<(Counts, blake3::Hash), ReadError> {
+    let (cut, hashes) = (Cut::new(bytes, threads), Mutex::new(BTreeMap::new()));
+    let counts = count_in_parts(file, cut, profile, None, Some(&hashes), observe)?;
+    let hashes: Vec<_> = hashes.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    Ok((counts, hash_of_parts(&hashes, bytes, cut.part_bytes)))
+}
+
+/// How the first `bytes` of a file are cut into parts, and how many threads count them at most.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    bytes: u64,
+    part_bytes: u64,
+    threads: usize,
+}
+
+impl Cut {
+    fn new(bytes: u64, threads: usize) -> Self {
+        let share = bytes / (threads as u64 * PARTS_PER_THREAD).max(1);
+        let part_bytes = share.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES).next_power_of_two();
+        Self { bytes, part_bytes, threads }
+    }
+}
+
+/// What parts hash to, by their numbers.
+type PartHashes = Mutex<BTreeMap<u64, ChainingValue>>;
+
+/// The hash of `bytes` bytes by those of their parts, of which there are two at least; all but the last have `part_bytes`.
+fn hash_of_parts(parts: &[ChainingValue], bytes: u64, part_bytes: u64) -> blake3::Hash {
+    fn subtree(parts: &[ChainingValue], bytes: u64, part_bytes: u64) -> ChainingValue {
+        if let [part] = parts {
+            return *part;
+        }
+        let (left, right) = halves(parts, bytes, part_bytes);
+        hazmat::merge_subtrees_non_root(&left, &right, Mode::Hash)
+    }
+    fn halves(parts: &[ChainingValue], bytes: u64, part_bytes: u64) -> (ChainingValue, ChainingValue) {
+        let left = hazmat::left_subtree_len(bytes);
+        let (first, second) = parts.split_at((left / part_bytes) as usize);
+        (subtree(first, left, part_bytes), subtree(second, bytes - left, part_bytes))
+    }
+    let (left, right) = halves(parts, bytes, part_bytes);
+    hazmat::merge_subtrees_root(&left, &right, Mode::Hash)
 }
 
 fn count_in_parts(
     file: &File,
-    bytes: u64,
-    part_bytes: u64,
+    Cut { bytes, part_bytes, threads }: Cut,
     profile: &Profile,
-    threads: usize,
     budget: Option<&Budget<'_>>,
+    hashes: Option<&PartHashes>,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<Counts, ReadError> {
     let parts = bytes.div_ceil(part_bytes).max(1);
@@ -154,13 +204,24 @@ fn count_in_parts(
                 break Ok(());
             }
             let nominal = Part { start: part * part_bytes, end: ((part + 1) * part_bytes).min(bytes), bytes };
-            let read = read_part(file, nominal, &mut buffer, |offset, piece| {
+            let mut hash = hashes.map(|_| PartHash::new(nominal));
+            let see = |offset, window: &[u8]| {
+                if let Some(hash) = &mut hash {
+                    hash.take(offset, window);
+                }
+            };
+            let mut read = read_part(file, nominal, &mut buffer, see, |offset, piece| {
                 if let Some(budget) = budget {
                     budget.make_room(&mut share.counter, piece.len())?;
                 }
                 share.feed(offset, piece);
                 if observe(piece.len() as u64) { Ok(()) } else { Err(ReadError::Stopped) }
             });
+            if let (Ok(()), Some(hash), Some(hashes)) = (&read, hash, hashes) {
+                read = hash.finish(file, &mut buffer).map(|hash| {
+                    hashes.lock().unwrap_or_else(PoisonError::into_inner).insert(part, hash);
+                });
+            }
             if let Err(error) = read {
                 break Err(error);
             }
@@ -340,11 +401,49 @@ struct Part {
     bytes: u64,
 }
 
-/// Passes on the text a part owns, in order, each piece with its position in the file.
+/// Hashes a part while it is read, with whatever else is read with it.
+struct PartHash {
+    hasher: blake3::Hasher,
+    /// Where in the file the next byte is.
+    next: u64,
+    end: u64,
+}
+
+impl PartHash {
+    fn new(part: Part) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(part.start);
+        Self { hasher, next: part.start, end: part.end }
+    }
+
+    /// Takes what comes next of `window`, which is at `position` in the file: not behind that, unless all of the part was taken.
+    fn take(&mut self, position: u64, window: &[u8]) {
+        debug_assert!(position <= self.next || self.next == self.end, "{position} {}", self.next);
+        let within = |at: u64| {
+            usize::try_from(at.saturating_sub(position)).map_or(window.len(), |at| at.min(window.len()))
+        };
+        let bytes = &window[within(self.next)..within(self.end).max(within(self.next))];
+        self.hasher.update(bytes);
+        self.next += bytes.len() as u64;
+    }
+
+    /// Reads what was not read of the part.
+    fn finish(mut self, file: &File, buffer: &mut [u8]) -> Result<ChainingValue, ReadError> {
+        while self.next < self.end {
+            let position = self.next;
+            self.take(position, read_window(file, buffer, position, self.end)?);
+        }
+        Ok(self.hasher.finalize_non_root())
+    }
+}
+
+/// Passes on the text a part owns, in order, each piece with its position in the file. `see` has all that is read for it, some of it
+/// twice.
 fn read_part(
     file: &File,
     part: Part,
     buffer: &mut [u8],
+    mut see: impl FnMut(u64, &[u8]),
     mut feed: impl FnMut(u64, &[u8]) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     let is_last = part.end == part.bytes;
@@ -353,6 +452,7 @@ fn read_part(
     if part.start > 0 {
         loop {
             let window = read_window(file, buffer, position, part.end - 1)?;
+            see(position, window);
             if window.is_empty() {
                 return Ok(());
             }
@@ -368,6 +468,7 @@ fn read_part(
     loop {
         let limit = if position < own_until { own_until } else { part.bytes };
         let mut window = read_window(file, buffer, position, limit)?;
+        see(position, window);
         let boundary = if position >= own_until { certain_boundary(window) } else { None };
         window = boundary.map_or(window, |boundary| &window[..boundary]);
         if window.is_empty() {
@@ -388,7 +489,9 @@ fn read_window<'a>(
     position: u64,
     limit: u64,
 ) -> Result<&'a [u8], ReadError> {
-    let wanted = buffer.len().min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
+    // To a multiple of the buffer's length, so that all but the first are of whole pages, and of whole chunks of BLAKE3.
+    let aligned = buffer.len() - (position % buffer.len() as u64) as usize;
+    let wanted = aligned.min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
     if wanted == 0 {
         return Ok(&[]);
     }
@@ -428,15 +531,58 @@ mod tests {
                 let part =
                     Part { start: part * part_bytes, end: ((part + 1) * part_bytes).min(len), bytes: len };
                 let mut text = Vec::new();
-                read_part(&file, part, &mut buffer, |position, piece| {
-                    assert_eq!(&bytes[position as usize..][..piece.len()], piece, "{part:?}");
-                    text.extend(piece);
-                    Ok(())
-                })
+                read_part(
+                    &file,
+                    part,
+                    &mut buffer,
+                    |_, _| (),
+                    |position, piece| {
+                        assert_eq!(&bytes[position as usize..][..piece.len()], piece, "{part:?}");
+                        text.extend(piece);
+                        Ok(())
+                    },
+                )
                 .unwrap();
                 text
             })
             .collect()
+    }
+
+    /// Lines of any length, and none; parts that end within a line, at its end and before it; a last part of one byte.
+    #[test]
+    fn parts_hash_to_what_the_whole_does() {
+        let profile = Profile::new(ProfileName::Whitespace);
+        for line in [1, 2, 63, 1000, 1024, 5000, 1 << 20] {
+            let text: Vec<u8> = (0..70_000)
+                .map(|at| if at % line == line - 1 { b'\n' } else { b'a' + (at % 23) as u8 })
+                .collect();
+            for len in [1025, 2048, 2049, 3072, 4096, 5001, 65_536, 65_537, 70_000] {
+                let (text, file) = (&text[..len], file_of(&text[..len]));
+                for part_bytes in [1024, 4096, 32_768] {
+                    let parts = (len as u64).div_ceil(part_bytes) as usize;
+                    for threads in [1, 2, 3] {
+                        let cut = Cut { bytes: len as u64, part_bytes, threads };
+                        let hashes = Mutex::new(BTreeMap::new());
+                        let counts =
+                            count_in_parts(&file, cut, &profile, None, Some(&hashes), &|_| true).unwrap();
+                        assert_eq!(counts, count(&profile, text).unwrap());
+                        let hashes: Vec<_> = hashes.into_inner().unwrap().into_values().collect();
+                        assert_eq!(hashes.len(), parts);
+                        if parts > 1 {
+                            let hash = hash_of_parts(&hashes, len as u64, part_bytes);
+                            assert_eq!(hash, blake3::hash(text), "{line} {len} {part_bytes} {threads}");
+                        }
+                    }
+                }
+            }
+        }
+        let text = b"some text\n".repeat(250_000);
+        for threads in [2, 7] {
+            let (counts, hash) =
+                count_and_hash_file(&file_of(&text), text.len() as u64, &profile, threads, &|_| true)
+                    .unwrap();
+            assert_eq!((counts, hash), (count(&profile, &text).unwrap(), blake3::hash(&text)));
+        }
     }
 
     #[test]
@@ -482,16 +628,8 @@ mod tests {
             let expected = count(&profile, text.as_bytes()).unwrap();
             for part_bytes in [1, 7, 64, 1000, 1 << 20] {
                 for threads in [1, 2, 5] {
-                    let counts = count_in_parts(
-                        &file,
-                        text.len() as u64,
-                        part_bytes,
-                        &profile,
-                        threads,
-                        None,
-                        &|_| true,
-                    )
-                    .unwrap();
+                    let cut = Cut { bytes: text.len() as u64, part_bytes, threads };
+                    let counts = count_in_parts(&file, cut, &profile, None, None, &|_| true).unwrap();
                     assert_eq!(counts, expected, "{name} {part_bytes} {threads}");
                 }
             }
@@ -511,7 +649,15 @@ mod tests {
             let expected = count(&profile, text.as_bytes()).unwrap();
             let len = text.len() as u64;
             for threads in [1, 2, 7] {
-                let counts = count_in_parts(&file, len, 100_000, &profile, threads, None, &|_| true).unwrap();
+                let counts = count_in_parts(
+                    &file,
+                    Cut { bytes: len, part_bytes: 100_000, threads },
+                    &profile,
+                    None,
+                    None,
+                    &|_| true,
+                )
+                .unwrap();
                 assert_eq!(counts, expected, "{name} {threads}");
                 assert_eq!(counts.top(10), expected.top(10), "{name} {threads}");
             }
@@ -570,8 +716,15 @@ mod tests {
         let profile = Profile::new(ProfileName::GoSample);
         let file = file_of(&text);
         for threads in [1, 2, 4] {
-            let error = count_in_parts(&file, text.len() as u64, 40_000, &profile, threads, None, &|_| true)
-                .unwrap_err();
+            let error = count_in_parts(
+                &file,
+                Cut { bytes: text.len() as u64, part_bytes: 40_000, threads },
+                &profile,
+                None,
+                None,
+                &|_| true,
+            )
+            .unwrap_err();
             assert!(
                 matches!(error, ReadError::Count(CountError::TokenTooLong { offset }) if offset == first),
                 "{threads}: {error}"
