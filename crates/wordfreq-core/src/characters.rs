@@ -46,7 +46,7 @@ pub(crate) enum Class {
     Katakana,
     /// Joins what is before it, and the rules do not see it.
     Joined,
-    /// The same, and a `Break` right behind may join it (WB3c).
+    /// The same, and a symbol right behind joins it (WB3c): some that are `Break`, and some with letters in them, which are `Slow`.
     Joiner,
     /// The same, and among those it stands with it has a place, by its combining class.
     Mark,

@@ -5,9 +5,9 @@
 //! with ASCII depends on nothing outside it, and neither does what they find elsewhere depend on it. Characters beyond ASCII
 //! are put into the same masks with all their bytes: plain letters and what joins them many at a time (`simd::plain`), where there are
 //! many; all others are looked up one by one. What composing leaves over of them is a gap, which is closed once it is known in which
-//! word it is. An atom with a character that needs more than that goes to the tokenizer, or what of it is between two certain boundaries, together with the blanks around it where a mark could join
-//! one (WB4); and so does the atom that a chunk leaves open. Not here: how bytes are classified (`simd`), what characters do
-//! (`characters`), and how words are counted (`table`, `simd::lines`).
+//! word it is. An atom with a character that needs more than that goes to the tokenizer, or what of it is between two certain
+//! boundaries, together with the blanks around it where a mark could join one (WB4); and so does the atom that a chunk leaves open.
+//! Not here: how bytes are classified (`simd`), what characters do (`characters`), and how words are counted (`table`, `simd::lines`).
 
 use unicode_normalization::char::compose;
 
@@ -443,9 +443,10 @@ impl Kernel {
         end
     }
 
-    /// Whether what is at `place` does what it does also right behind a joiner: there, symbols join what is before that (WB3c).
-    fn ignores_joiner(&self, place: usize, cut: usize, symbols: bool) -> bool {
-        let ignores = |of: Character| of.class != Class::Slow && (symbols || of.class != Class::Break);
+    /// Whether what is at `place` does right behind a joiner what it does elsewhere. There, symbols join what is before it (WB3c), which
+    /// makes no difference if that is a symbol too.
+    fn ignores_joiner(&self, place: usize, cut: usize, after_symbol: bool) -> bool {
+        let ignores = |of: Character| of.class != Class::Slow && (after_symbol || of.class != Class::Break);
         place < cut && (self.lowered[place].is_ascii() || self.character(place).is_some_and(ignores))
     }
 

@@ -563,7 +563,7 @@ impl Table {
     #[cold]
     fn resize_narrow(&mut self, len: usize) {
         let old_len = self.narrow.len();
-        if len == 2 * old_len && self.narrow.extend(len) {
+        if len == 2 * old_len && self.narrow.extend(old_len) {
             return self.spread_narrow(old_len);
         }
         let old = std::mem::replace(&mut self.narrow, Lines::free(len));
@@ -593,6 +593,7 @@ impl Table {
         for (key, count) in left {
             add_narrow(&mut self.narrow, first(key), key, count, &mut used);
         }
+        debug_assert_eq!(used, self.narrow_used);
     }
 
     #[cold]

@@ -17,11 +17,12 @@ use wordfreq_core::{CountError, Counter, Counts, Profile, certain_boundary};
 /// Small enough for the allocator to keep, so that a small document does not pay for fresh pages.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bounds of a part's length, which is a power of two, as is that of any whole subtree of BLAKE3. Long parts cost nothing but balance at the end; short ones cost a seek and a scan.
+/// Bounds of a part's length, which is a power of two, as is that of any whole subtree of BLAKE3. Long parts cost nothing but balance
+/// at the end; short ones cost a seek and a scan.
 const SHORTEST_PART_BYTES: u64 = 1024 * 1024;
 const LONGEST_PART_BYTES: u64 = 16 * 1024 * 1024;
 
-/// How many parts of a file each thread should get, so that the others make up for a slow one.
+/// How many parts of a file each thread should get at least, so that the others make up for a slow one.
 const PARTS_PER_THREAD: u64 = 4;
 
 /// A smaller file is not worth a second thread.
@@ -132,7 +133,10 @@ pub fn count_file(
     count_in_parts(file, Cut::new(bytes, threads), profile, budget, None, observe)
 }
 
-/// As [`count_file`], of more than [`LARGE_BYTES`], with the BLAKE3 of what was counted.
+/// As [`count_file`], with the BLAKE3 of those bytes as they were read: each once, though text at the bounds of parts is read twice.
+///
+/// # Panics
+/// If there are not more than [`LARGE_BYTES`].
 pub fn count_and_hash_file(
     file: &File,
     bytes: u64,
@@ -140,6 +144,7 @@ pub fn count_and_hash_file(
     threads: usize,
     observe: &(dyn Fn(u64) -> bool + Sync),
 ) -> Result<(Counts, blake3::Hash), ReadError> {
+    assert!(bytes > LARGE_BYTES, "{bytes} bytes are no large file");
     let (cut, hashes) = (Cut::new(bytes, threads), Mutex::new(BTreeMap::new()));
     let counts = count_in_parts(file, cut, profile, None, Some(&hashes), observe)?;
     let hashes: Vec<_> = hashes.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
@@ -156,8 +161,8 @@ struct Cut {
 
 impl Cut {
     fn new(bytes: u64, threads: usize) -> Self {
-        let share = bytes / (threads as u64 * PARTS_PER_THREAD).max(1);
-        let part_bytes = share.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES).next_power_of_two();
+        let share = bytes / (threads.max(1) as u64 * PARTS_PER_THREAD);
+        let part_bytes = 1 << share.clamp(SHORTEST_PART_BYTES, LONGEST_PART_BYTES).ilog2();
         Self { bytes, part_bytes, threads }
     }
 }
@@ -418,7 +423,7 @@ impl PartHash {
 
     /// Takes what comes next of `window`, which is at `position` in the file: not behind that, unless all of the part was taken.
     fn take(&mut self, position: u64, window: &[u8]) {
-        debug_assert!(position <= self.next || self.next == self.end, "{position} {}", self.next);
+        assert!(position <= self.next || self.next == self.end, "a gap before {position}");
         let within = |at: u64| {
             usize::try_from(at.saturating_sub(position)).map_or(window.len(), |at| at.min(window.len()))
         };
@@ -489,7 +494,7 @@ fn read_window<'a>(
     position: u64,
     limit: u64,
 ) -> Result<&'a [u8], ReadError> {
-    // To a multiple of the buffer's length, so that all but the first are of whole pages, and of whole chunks of BLAKE3.
+    // To a multiple of the buffer's length, so that within a part whole pages are copied and whole chunks of BLAKE3 hashed.
     let aligned = buffer.len() - (position % buffer.len() as u64) as usize;
     let wanted = aligned.min(usize::try_from(limit.saturating_sub(position)).unwrap_or(usize::MAX));
     if wanted == 0 {

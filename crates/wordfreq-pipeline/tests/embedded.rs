@@ -42,9 +42,13 @@ fn put(embedded: &Embedded, key: &str, text: &[u8]) -> Sequence {
 
 /// Works in this process until the queue is idle.
 fn work_until_idle(embedded: &Arc<Embedded>) -> worker::Tally {
+    work_by_threads(embedded, 1)
+}
+
+fn work_by_threads(embedded: &Arc<Embedded>, threads: usize) -> worker::Tally {
     let drain = Drain::new();
     let backend = Backend::embedded(embedded.clone());
-    let options = WorkerOptions::embedded(Duration::from_secs(5), 8, 1, 5);
+    let options = WorkerOptions::embedded(Duration::from_secs(5), 8, threads, 5);
     std::thread::scope(|scope| {
         let working = scope.spawn(|| worker::run(&backend, &options, &drain));
         let mut seen = embedded.settled_so_far();
@@ -209,6 +213,34 @@ fn damaged_bytes_become_a_dead_letter_not_a_count() {
     put(&embedded, "a", b"good words");
     work_until_idle(&embedded);
     assert_eq!(embedded.results.totals(None).unwrap().documents, 2);
+}
+
+/// One byte of a document that several threads count: in the first part, at the start and within what the part before counts, at the
+/// end of a part, and the last.
+#[test]
+fn a_damaged_byte_anywhere_in_a_large_document_makes_a_dead_letter() {
+    const PART: usize = 1 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = with_profile(directory.path(), ProfileName::Unicode);
+    let text = |name: &str| {
+        [name, " ", &"words of a line of a large document\n".repeat(75_000)].concat().into_bytes()
+    };
+    put(&embedded, "good", &text("good"));
+    let len = text("0").len();
+    assert!(len > 2 * PART && len < 3 * PART);
+    for (number, at) in [0, PART, PART + 3, 2 * PART - 1, 2 * PART, len - 1].into_iter().enumerate() {
+        let mut text = text(&number.to_string());
+        put(&embedded, &format!("bad-{number}"), &text);
+        let object = directory.path().join("objects").join(blake3::hash(&text).to_hex().as_str());
+        text[at] ^= 1;
+        fs::write(object, text).unwrap();
+    }
+    let tally = work_by_threads(&embedded, 2);
+    assert_eq!((tally.committed, tally.dead_letters), (1, 6));
+    for letter in embedded.queue.dead_letters(10).unwrap() {
+        assert!(letter.reason.contains("do not match their digest"), "{}", letter.reason);
+    }
+    assert_eq!(embedded.results.totals(None).unwrap().words, 1 + 8 * 75_000);
 }
 
 #[test]

@@ -89,19 +89,21 @@ impl Lines {
 }
 
 impl Lines {
-    /// Makes them that many, of which those that are more are free, if that takes no copy of them; else they stay as they are. Returns
+    /// Makes them that many more lines, which are free, if that takes no copy of those there are; else they stay as they are. Returns
     /// whether it does.
-    pub(crate) fn extend(&mut self, number: usize) -> bool {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Mapped(map) => {
-                let options = memmap2::RemapOptions::new().may_move(true);
-                // SAFETY: what is mapped is memory of this process alone, and none of it is borrowed while the map is borrowed to be
-                // changed; what is new is zeros, which are lines.
-                unsafe { map.remap(number * size_of::<Line>(), options) }.is_ok()
-            }
-            _ => false,
-        }
+    #[cfg(target_os = "linux")]
+    pub(crate) fn extend(&mut self, more: usize) -> bool {
+        let Self::Mapped(map) = self else { return false };
+        let options = memmap2::RemapOptions::new().may_move(true);
+        // SAFETY: what is mapped is memory of this process alone, and none of it is borrowed while the map is borrowed to be changed;
+        // what is new is zeros, which are lines; how many there are then, the map says.
+        unsafe { map.remap(map.len() + more * size_of::<Line>(), options) }.is_ok()
+    }
+
+    /// Elsewhere there is no such call.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn extend(&mut self, _: usize) -> bool {
+        false
     }
 }
 
