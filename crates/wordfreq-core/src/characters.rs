@@ -158,9 +158,9 @@ impl Characters {
     /// Whether these bytes are a character that is known to be [`Class::Alone`], and its own lower case.
     #[inline(always)]
     pub(crate) fn is_alone(&self, [a, b, c]: [u8; 3]) -> bool {
-        place([a, b, c, 0]).is_some_and(|place| {
-            self.plain[place.page % PAGES][3].load(Ordering::Relaxed) >> place.at & (place.len == 3) as u64
-                == 1
+        place([a, b, c, 0]).filter(|place| place.len == 3).is_some_and(|place| {
+            let [.., alone] = &self.plain[place.page % PAGES];
+            alone.load(Ordering::Relaxed) >> place.at & 1 == 1
         })
     }
 

@@ -2,12 +2,11 @@
 //!
 //! Not here: what a word is. Any string can be a word of a table, the empty one too (`go-sample` makes it).
 
-use std::cell::Cell;
-
 use crate::simd::Level;
 use crate::simd::lines::Batch;
 pub use crate::table::Task as MergeTask;
 use crate::table::{Table, as_str};
+use crate::top::rank;
 
 /// How often each word occurs in some bytes, and how many bytes and over-long words those were.
 ///
@@ -141,23 +140,20 @@ impl Counts {
     /// The `n` most frequent words, most frequent first, ties in code-point order of the word.
     pub fn top(&self, n: usize) -> Vec<WordCount<'_>> {
         let Some(last) = n.checked_sub(1) else { return Vec::new() };
-        // The order of UTF-8 bytes is that of code points.
-        let order = |a: &(&[u8], u64), b: &(&[u8], u64)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
+        let order = |a: &(&[u8], u64), b: &(&[u8], u64)| rank(*a, *b);
         // The best so far and some more, of which the best are kept whenever there are that many: most words are rare, or come later
         // in the order, and need not be looked at again.
         let most = n.saturating_add(n.max(SPARE));
-        let (mut ranked, mut worst, least) = (Vec::new(), None, Cell::new(0));
+        let (mut ranked, mut worst) = (Vec::new(), None);
         // Each by itself takes longer: the table has several parts.
-        self.table.iter_from(&least).for_each(|entry| {
-            if worst.is_some_and(|worst| order(&entry, &worst).is_ge()) {
+        self.table.iter_bytes().for_each(|entry| {
+            if worst.is_some_and(|worst| rank(entry, worst).is_ge()) {
                 return;
             }
             ranked.push(entry);
             if ranked.len() >= most {
-                let found = *ranked.select_nth_unstable_by(last, order).1;
+                worst = Some(*ranked.select_nth_unstable_by(last, order).1);
                 ranked.truncate(n);
-                least.set(found.1);
-                worst = Some(found);
             }
         });
         if n < ranked.len() {

@@ -38,6 +38,7 @@ pub(crate) struct Kernel {
     batch: Batch,
     /// Where plain characters beyond ASCII begin.
     leads: [Leads; simd::BLOCKS],
+    /// For how many windows they are not looked for.
     pause: u8,
     /// The pairs that were composed last, by their bytes.
     pairs: [Pair; PAIRS],

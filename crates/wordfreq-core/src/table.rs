@@ -13,7 +13,6 @@
 
 mod parts;
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::OnceLock;
@@ -427,20 +426,14 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.iter_bytes().map(|(word, count)| (as_str(word), count))
+    }
+
+    /// As [`iter`](Self::iter), for who looks at few of the words: their bytes, of which [`as_str`] makes a string.
+    pub(crate) fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let narrow = narrow_words(&self.narrow);
         let narrow = narrow.map(|(slot, count)| (word_in(slot), self.with_swept(slot, u64::from(count))));
         let wide = self.wide.iter().filter(|slot| slot.count > 0);
-        let words = narrow.chain(wide.map(|slot| (slot.word(&self.arena), slot.count)));
-        words.map(|(word, count)| (as_str(word), count))
-    }
-
-    /// The bytes and counts of the words that occur `least` times or more, which may change meanwhile.
-    pub(crate) fn iter_from(&self, least: &Cell<u64>) -> impl Iterator<Item = (&[u8], u64)> {
-        let narrow = self.narrow.iter().flat_map(Line::used);
-        let narrow = narrow.map(|(slot, count)| (slot, self.with_swept(slot, u64::from(count))));
-        let narrow = narrow.filter(|(slot, count)| *count >= least.get() && **slot != slot_of(SINK));
-        let narrow = narrow.map(|(slot, count)| (word_in(slot), count));
-        let wide = self.wide.iter().filter(|slot| slot.count > 0 && slot.count >= least.get());
         narrow.chain(wide.map(|slot| (slot.word(&self.arena), slot.count)))
     }
 

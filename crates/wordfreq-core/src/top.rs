@@ -5,10 +5,11 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// The order of a listing; the better of the two is less.
+/// The order of a listing, of words by their bytes; the better of the two is less.
 ///
-/// Code-point order is the order of UTF-8 bytes, which is how `str` compares.
-pub(crate) fn rank(a: (&str, u64), b: (&str, u64)) -> Ordering {
+/// Code-point order is the order of UTF-8 bytes.
+#[inline]
+pub(crate) fn rank(a: (&[u8], u64), b: (&[u8], u64)) -> Ordering {
     b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0))
 }
 
@@ -27,8 +28,8 @@ struct Row {
 }
 
 impl Row {
-    fn key(&self) -> (&str, u64) {
-        (&self.word, self.count)
+    fn key(&self) -> (&[u8], u64) {
+        (self.word.as_bytes(), self.count)
     }
 }
 
@@ -60,7 +61,7 @@ impl Top {
         if self.kept.len() < self.n {
             self.kept.push(Row { word: word.to_owned(), count });
         } else if let Some(mut worst) = self.kept.peek_mut()
-            && rank((word, count), worst.key()).is_lt()
+            && rank((word.as_bytes(), count), worst.key()).is_lt()
         {
             word.clone_into(&mut worst.word);
             worst.count = count;

@@ -86,9 +86,7 @@ impl Lines {
         }
         Self::Heap(vec![Line::default(); number])
     }
-}
 
-impl Lines {
     /// Makes them that many more lines, which are free, if that takes no copy of those there are; else they stay as they are. Returns
     /// whether it does.
     #[cfg(target_os = "linux")]
