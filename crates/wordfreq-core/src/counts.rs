@@ -49,7 +49,7 @@ impl Counts {
 
     /// Makes room for that many different words, as a guess.
     pub(crate) fn expect_words(&mut self, words: usize) {
-        self.table.reserve_narrow(words);
+        self.table.reserve(words);
     }
 
     /// Adds one occurrence of each word of `text` that starts and ends there, none of which is empty.

@@ -1,9 +1,9 @@
 //! The table of words behind [`Counts`](crate::Counts): open addressing, and nearly every word inside its slot.
 //!
-//! A word of up to 12 bytes is in the *narrow* part: its bytes, then bytes that no UTF-8 has, and a count of 32 bits. Four words
-//! with their counts are a cache line, which is looked through at once; a word whose line is full goes to the next. Any other word
-//! has a slot of 32 bytes in the *wide* part, with a count of 64 bits: up to 16 bytes inside it, a longer one in an arena. A
-//! narrow count never overflows, since all of them are moved aside before any can.
+//! A word of up to 8 bytes is a *short* one, and five of them with their counts of 32 bits are a cache line, which is looked through at
+//! once; one of up to 12 is *medium*, and four of those are. Any other word is *long*, and has a slot of 32 bytes with a count of 64
+//! bits: up to 16 bytes inside it, a longer one in an arena. A count of 32 bits never overflows, since all of them are moved aside
+//! before any can.
 //!
 //! Slots are taken by a quick keyed hash, and the keys are random. Who finds words that collide all the same gets a table with
 //! other keys, and then one that is keyed by SipHash: no table goes on for long with more than [`PROBES`] extra looks a word.
@@ -11,6 +11,7 @@
 //! Not here: what a word is, totals, the loops over words of a text that are in their first line (`simd::lines`), and merging at
 //! the same time (`parts`).
 
+mod buckets;
 mod parts;
 
 use std::collections::HashMap;
@@ -18,10 +19,11 @@ use std::hash::BuildHasher;
 use std::sync::OnceLock;
 
 use crate::simd::lines::{
-    BATCH, Batch, Key, Line, Lines, NARROW, SINK, SLOTS, Slot, Spread, key_in, narrow_key, shift, slot_of,
+    BATCH, Batch, Key, Line, MEDIUM, SHORT, Spread, key_in, medium_key, shift, short_key,
 };
 use crate::simd::{self, Level};
 
+use buckets::{Buckets, word_in, words};
 pub use parts::Task;
 
 /// The longest word that stands in a slot, in bytes.
@@ -37,15 +39,23 @@ const PROBES: u64 = 4;
 /// The looks beyond that mean which are forgiven: what an attack can cost at a time.
 const FORGIVEN: u64 = 1 << 16;
 
-/// A narrow count stays below twice this, which is below 2^32.
+/// A count of 32 bits stays below twice this.
 const SWEEP: u64 = 1 << 31;
 
-/// The key that a free slot has.
-const NULS: Key = !0 << (8 * NARROW);
-
-/// The key of a word, if it is narrow.
+/// The key of a word, if it is short or medium.
+#[inline]
 fn key_of(word: &[u8]) -> Option<Key> {
-    (!word.is_empty() && word.len() <= NARROW).then(|| narrow_key(padded(word), word.len()))
+    match word.len() {
+        len @ 1..=SHORT => Some(short_key(number(word) as u64, len).into()),
+        len @ ..=MEDIUM if len > 0 => Some(medium_key(number(word), len)),
+        _ => None,
+    }
+}
+
+/// Whether a key is that of a short word.
+#[inline]
+fn is_short(key: Key) -> bool {
+    key <= u64::MAX.into()
 }
 
 #[inline]
@@ -108,9 +118,9 @@ fn fold(a: u64, b: u64) -> u64 {
 }
 
 impl Keys {
-    /// The hash of a narrow key, or of 16 bytes.
+    /// The hash of a key, or of 16 bytes.
     #[inline]
-    fn narrow(self, key: Key) -> u64 {
+    fn hash(self, key: Key) -> u64 {
         if self.hash == Hash::Sip { self.sip(key) } else { self.spread.hash(key) }
     }
 
@@ -119,10 +129,10 @@ impl Keys {
         sip13(self.low, self.high, [key as u64, (key >> 64) as u64])
     }
 
-    /// The hash of a word of the wide part.
-    fn wide(self, word: &[u8]) -> u64 {
+    /// The hash of a long word.
+    fn hash_long(self, word: &[u8]) -> u64 {
         let Some(last) = word.last_chunk::<INLINE>().filter(|_| word.len() > INLINE) else {
-            return self.narrow(number(word));
+            return self.hash(number(word));
         };
         // The last piece overlaps the one before.
         let pieces = word.as_chunks().0.iter().chain([last]).map(|piece| u128::from_le_bytes(*piece));
@@ -180,12 +190,6 @@ fn sip13(low: u64, high: u64, words: impl IntoIterator<Item = u64>) -> u64 {
     v[0] ^ v[1] ^ v[2] ^ v[3]
 }
 
-/// The word of a slot.
-#[inline]
-fn word_in(slot: &Slot) -> &[u8] {
-    &slot[..INLINE - key_in(slot).leading_ones() as usize / 8]
-}
-
 /// A word of a table. Only UTF-8 was put in. To say so to the compiler would be `unsafe`; to check it is cheap.
 #[inline]
 pub(crate) fn as_str(word: &[u8]) -> &str {
@@ -194,7 +198,7 @@ pub(crate) fn as_str(word: &[u8]) -> &str {
 
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
-struct Wide {
+struct Long {
     /// A word of up to 16 bytes; or the offset in the arena, and the hash.
     key: [u8; INLINE],
     /// 0 in a free slot, and never otherwise.
@@ -203,7 +207,7 @@ struct Wide {
     len: u64,
 }
 
-impl Wide {
+impl Long {
     fn halves(&self) -> (u64, u64) {
         let key = u128::from_le_bytes(self.key);
         (key as u64, (key >> 64) as u64)
@@ -221,22 +225,22 @@ impl Wide {
 
     /// The hash under the keys that it was put in with.
     fn hash(&self, keys: Keys) -> u64 {
-        if self.len as usize <= INLINE { keys.narrow(u128::from_le_bytes(self.key)) } else { self.halves().1 }
+        if self.len as usize <= INLINE { keys.hash(u128::from_le_bytes(self.key)) } else { self.halves().1 }
     }
 }
 
 /// Words and how often each occurs.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
-    /// Each of the two has no line or slot, or a power of two of them.
-    narrow: Lines,
-    wide: Vec<Wide>,
+    short: Buckets<SHORT, 5>,
+    medium: Buckets<MEDIUM, 4>,
+    /// No slot, or a power of two of them.
+    long: Vec<Long>,
     arena: Vec<u8>,
-    narrow_used: usize,
-    wide_used: usize,
-    /// What narrow counts were before they were swept.
-    swept: HashMap<Slot, u64>,
-    /// What was added to narrow counts since.
+    long_used: usize,
+    /// What counts of 32 bits were before they were swept.
+    swept: HashMap<Key, u64>,
+    /// What was added to such counts since.
     unswept: u64,
     keys: Keys,
     /// The looks beyond the mean that is allowed, so far.
@@ -248,11 +252,11 @@ pub(crate) struct Table {
 impl Default for Table {
     fn default() -> Self {
         Self {
-            narrow: Lines::free(0),
-            wide: Vec::new(),
+            short: Buckets::default(),
+            medium: Buckets::default(),
+            long: Vec::new(),
             arena: Vec::new(),
-            narrow_used: 0,
-            wide_used: 0,
+            long_used: 0,
             swept: HashMap::new(),
             unswept: 0,
             keys: first_keys(),
@@ -265,22 +269,16 @@ impl Default for Table {
 
 impl Table {
     pub(crate) fn len(&self) -> usize {
-        // The word of twelve NULs has the key of a free slot, and so is never taken for a new one.
-        let nuls = usize::from(self.narrow_count(NULS) > 0);
-        self.narrow_used + nuls - usize::from(self.narrow_count(SINK) > 0) + self.wide_used
+        self.short.len(self.keys) + self.medium.len(self.keys) + self.long_used
     }
 
     /// The bytes of memory in use, at most, while that many more words are added.
     pub(crate) fn memory_with(&self, more: usize) -> usize {
-        let of = |len: usize, grown: Option<usize>, slot: usize| {
-            len.saturating_add(grown.unwrap_or(0)).saturating_mul(slot)
-        };
-        let slots = self.narrow.len() * SLOTS;
-        let narrow = grown_narrow(slots, self.narrow_used.saturating_add(more));
-        let narrow = of(slots, narrow, size_of::<Line>() / SLOTS);
-        let wide = grown_wide(self.wide.len(), self.wide_used.saturating_add(more));
-        let wide = of(self.wide.len(), wide, size_of::<Wide>());
-        narrow.saturating_add(wide).saturating_add(self.arena.capacity())
+        let long = grown(self.long.len(), self.long_used.saturating_add(more)).unwrap_or(0);
+        let long = self.long.len().saturating_add(long).saturating_mul(size_of::<Long>());
+        [self.short.memory_with(more), self.medium.memory_with(more), long, self.arena.capacity()]
+            .into_iter()
+            .fold(0, usize::saturating_add)
     }
 
     /// Adds `count`, which is not 0, occurrences of `word`.
@@ -293,8 +291,8 @@ impl Table {
         if let Some(key) = key_of(word) {
             self.add_key(key, count);
         } else {
-            self.reserve_wide(1);
-            let looks = self.add_wide(word, self.keys.wide(word), count);
+            self.reserve_long(1);
+            let looks = self.add_long(word, self.keys.hash_long(word), count);
             self.account(looks, 1);
         }
     }
@@ -320,67 +318,71 @@ impl Table {
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
-        let len = words.len();
-        self.reserve_narrow(len);
-        self.sweep_before(len as u64);
+        self.sweep_before(words.len() as u64);
         let keys = self.keys;
-        let num_others = batch.find_keys(level, text, words);
+        batch.find_keys(level, text, words);
+        let Batch { short, medium, .. } = batch;
+        self.short.reserve(short.len(), keys);
+        self.medium.reserve(medium.len(), keys);
         if keys.hash == Hash::Sip {
-            let shift = shift(&self.narrow);
-            batch.find_lines_by(len, &self.narrow, |key| keys.sip(key) >> shift);
+            short.find_lines_by(&self.short.lines, |key| keys.sip(key));
+            medium.find_lines_by(&self.medium.lines, |key| keys.sip(key));
         } else {
-            batch.find_lines(level, len, &self.narrow, &keys.spread);
+            short.find_lines(level, &self.short.lines, &keys.spread);
+            medium.find_lines(level, &self.medium.lines, &keys.spread);
         }
-        let num_missed = batch.count(level, len, &mut self.narrow);
-        let mut looks = 0;
-        for &at in batch.missed(num_missed) {
-            let (key, first) = batch.word(at as usize);
-            looks += add_narrow(&mut self.narrow, first, key, 1, &mut self.narrow_used);
-        }
-        self.account(looks, len as u64);
-        if num_others > 0 {
-            self.add_others(batch, num_others, |at| {
+        let left = short.count(level, &mut self.short.lines, &mut self.short.used);
+        let mut looks = self.short.add_left(short, left);
+        let left = medium.count(level, &mut self.medium.lines, &mut self.medium.used);
+        looks += self.medium.add_left(medium, left);
+        self.account(looks, words.len() as u64);
+        if !batch.long().is_empty() {
+            self.add_long_words(batch.long(), |at| {
                 let [start, end] = words[at];
                 &text[usize::from(start)..usize::from(end)]
             });
         }
     }
 
-    /// Adds those words of a batch that are not narrow.
-    fn add_others<'a>(&mut self, batch: &mut Batch, number: usize, word: impl Fn(usize) -> &'a [u8]) {
-        self.reserve_wide(number);
-        let (keys, shift) = (self.keys, shift(&self.wide));
+    /// Adds those words of a batch, each by its place.
+    fn add_long_words<'a>(&mut self, those: &[u32], word: impl Fn(usize) -> &'a [u8]) {
+        self.reserve_long(those.len());
+        let (keys, shift) = (self.keys, shift(&self.long));
         let mut hashes = [0; BATCH];
-        let others = batch.others(number);
-        for (hash, &at) in hashes.iter_mut().zip(others) {
-            *hash = keys.wide(word(at as usize));
-            simd::prefetch(&self.wide, (*hash >> shift) as usize);
+        for (hash, &at) in hashes.iter_mut().zip(those) {
+            *hash = keys.hash_long(word(at as usize));
+            simd::prefetch(&self.long, (*hash >> shift) as usize);
         }
         let mut looks = 0;
-        for (&hash, &at) in hashes.iter().zip(others) {
-            looks += self.add_wide(word(at as usize), hash, 1);
+        for (&hash, &at) in hashes.iter().zip(those) {
+            looks += self.add_long(word(at as usize), hash, 1);
         }
-        self.account(looks, number as u64);
+        self.account(looks, those.len() as u64);
     }
 
     /// Adds all of `other`.
     pub(crate) fn merge(&mut self, other: &Table) {
+        self.merge_lines(&other.short.lines);
+        self.merge_lines(&other.medium.lines);
+        self.merge_long(other);
+        self.merge_swept(other);
+    }
+
+    fn merge_lines<const LEN: usize, const SLOTS: usize>(&mut self, other: &[Line<LEN, SLOTS>]) {
         // Every sixteenth block of lines, then every sixteenth but one: words that come in the order of their hashes would crowd the
         // first lines of a table that has yet to grow.
         for turn in 0..16 {
-            for lines in other.narrow.chunks(16).skip(turn).step_by(16) {
-                for (slot, count) in narrow_words(lines) {
+            for lines in other.chunks(16).skip(turn).step_by(16) {
+                for (slot, count) in words(lines) {
                     self.add_key(key_in(slot), u64::from(count));
                 }
             }
         }
-        self.merge_wide(other);
-        self.merge_swept(other);
     }
 
-    fn merge_wide(&mut self, other: &Table) {
+    fn merge_long(&mut self, other: &Table) {
         for turn in 0..16 {
-            for slots in other.wide.chunks(64).skip(turn).step_by(16) {
+            for slots in other.long.chunks(64).skip(turn).step_by(16) {
                 for slot in slots.iter().filter(|slot| slot.count > 0) {
                     self.add_bytes(slot.word(&other.arena), slot.count);
                 }
@@ -389,8 +391,8 @@ impl Table {
     }
 
     fn merge_swept(&mut self, other: &Table) {
-        for (&slot, &count) in &other.swept {
-            let swept = self.swept.entry(slot).or_insert(0);
+        for (&key, &count) in &other.swept {
+            let swept = self.swept.entry(key).or_insert(0);
             *swept = swept.saturating_add(count);
         }
     }
@@ -398,31 +400,22 @@ impl Table {
     pub(crate) fn get(&self, word: &str) -> u64 {
         let word = word.as_bytes();
         if let Some(key) = key_of(word) {
-            return self.with_swept(&slot_of(key), self.narrow_count(key));
+            let (short, medium) = (&self.short, &self.medium);
+            let count =
+                if is_short(key) { short.count(key, self.keys) } else { medium.count(key, self.keys) };
+            return self.with_swept(key, count);
         }
-        if self.wide.is_empty() {
+        if self.long.is_empty() {
             return 0;
         }
-        let mut at = (self.keys.wide(word) >> shift(&self.wide)) as usize;
+        let mut at = (self.keys.hash_long(word) >> shift(&self.long)) as usize;
         loop {
-            let slot = &self.wide[at & (self.wide.len() - 1)];
+            let slot = &self.long[at & (self.long.len() - 1)];
             if slot.count == 0 || slot.len == word.len() as u64 && slot.word(&self.arena) == word {
                 return slot.count;
             }
             at += 1;
         }
-    }
-
-    /// What is counted of a key, and has not been moved aside.
-    fn narrow_count(&self, key: Key) -> u64 {
-        if self.narrow.is_empty() {
-            return 0;
-        }
-        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        let lines = self.narrow[first..].iter().chain(&self.narrow[..first]);
-        let mut slots = lines.flat_map(|line| line.slots.iter().zip(line.counts));
-        let found = slots.find(|(slot, count)| *count == 0 || **slot == slot_of(key));
-        found.map_or(0, |(_, count)| u64::from(count))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
@@ -431,50 +424,61 @@ impl Table {
 
     /// As [`iter`](Self::iter), for who looks at few of the words: their bytes, of which [`as_str`] makes a string.
     pub(crate) fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], u64)> {
-        let narrow = narrow_words(&self.narrow);
-        let narrow = narrow.map(|(slot, count)| (word_in(slot), self.with_swept(slot, u64::from(count))));
-        let wide = self.wide.iter().filter(|slot| slot.count > 0);
-        narrow.chain(wide.map(|slot| (slot.word(&self.arena), slot.count)))
+        let short = words(&self.short.lines).map(|(slot, count)| self.word_of(slot, count));
+        let medium = words(&self.medium.lines).map(|(slot, count)| self.word_of(slot, count));
+        let long = self.long.iter().filter(|slot| slot.count > 0);
+        short.chain(medium).chain(long.map(|slot| (slot.word(&self.arena), slot.count)))
     }
 
-    /// The count of a word, with what has been moved aside.
-    fn with_swept(&self, slot: &Slot, count: u64) -> u64 {
-        let swept = if self.swept.is_empty() { None } else { self.swept.get(slot) };
+    #[inline]
+    fn word_of<'a, const LEN: usize>(&self, slot: &'a [u8; LEN], count: u32) -> (&'a [u8], u64) {
+        (word_in(slot), self.with_swept(key_in(slot), u64::from(count)))
+    }
+
+    /// The count of a key, with what has been moved aside.
+    #[inline]
+    fn with_swept(&self, key: Key, count: u64) -> u64 {
+        let swept = if self.swept.is_empty() { None } else { self.swept.get(&key) };
         swept.map_or(count, |swept| swept.saturating_add(count))
     }
 
-    /// Adds to a narrow word.
+    /// Adds to a key.
     fn add_key(&mut self, key: Key, count: u64) {
-        self.reserve_narrow(1);
         let mut now = count;
         if count >= SWEEP {
             now = 1;
-            let swept = self.swept.entry(slot_of(key)).or_insert(0);
+            let swept = self.swept.entry(key).or_insert(0);
             *swept = swept.saturating_add(count - 1);
         }
         self.sweep_before(now);
-        let first = (self.keys.narrow(key) >> shift(&self.narrow)) as usize;
-        let looks = add_narrow(&mut self.narrow, first, key, now as u32, &mut self.narrow_used);
+        let keys = self.keys;
+        let looks = if is_short(key) {
+            self.short.reserve(1, keys);
+            self.short.add(key, now as u32, keys)
+        } else {
+            self.medium.reserve(1, keys);
+            self.medium.add(key, now as u32, keys)
+        };
         self.account(looks, 1);
     }
 
-    /// Adds to a wide word, for which there is a free slot; returns how many looks beyond the first it took.
-    fn add_wide(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
-        let first = (hash >> shift(&self.wide)) as usize;
-        let mask = self.wide.len() - 1;
+    /// Adds to a long word, for which there is a free slot; returns how many looks beyond the first it took.
+    fn add_long(&mut self, word: &[u8], hash: u64, count: u64) -> u64 {
+        let first = (hash >> shift(&self.long)) as usize;
+        let mask = self.long.len() - 1;
         let inline = if word.len() <= INLINE { number(word) } else { 0 };
         let mut looks = 0;
         loop {
             let at = (first + looks) & mask;
-            let slot = self.wide[at];
+            let slot = self.long[at];
             if slot.count == 0 {
                 let mut key = inline;
                 if word.len() > INLINE {
                     key = u128::from(hash) << 64 | self.arena.len() as u128;
                     self.arena.extend_from_slice(word);
                 }
-                self.wide[at] = Wide { key: key.to_le_bytes(), count, len: word.len() as u64 };
-                self.wide_used += 1;
+                self.long[at] = Long { key: key.to_le_bytes(), count, len: word.len() as u64 };
+                self.long_used += 1;
                 return looks as u64;
             }
             let same = slot.len == word.len() as u64
@@ -484,14 +488,14 @@ impl Table {
                     slot.halves().1 == hash && slot.word(&self.arena) == word
                 };
             if same {
-                self.wide[at].count = slot.count.saturating_add(count);
+                self.long[at].count = slot.count.saturating_add(count);
                 return looks as u64;
             }
             looks += 1;
         }
     }
 
-    /// Before that many occurrences are added to narrow words: moves the counts aside that could overflow.
+    /// Before that many occurrences are added to short and medium words: moves the counts aside that could overflow.
     #[inline]
     fn sweep_before(&mut self, more: u64) {
         self.unswept += more;
@@ -503,13 +507,8 @@ impl Table {
 
     #[cold]
     fn sweep(&mut self) {
-        for line in &mut *self.narrow {
-            for (slot, count) in line.slots.iter().zip(&mut line.counts).filter(|(_, count)| **count > 1) {
-                let swept = self.swept.entry(*slot).or_insert(0);
-                *swept = swept.saturating_add(u64::from(*count - 1));
-                *count = 1;
-            }
-        }
+        self.short.sweep(&mut self.swept);
+        self.medium.sweep(&mut self.swept);
     }
 
     /// Takes note of how many looks beyond the first some words took. Returns whether the keys are others now.
@@ -528,132 +527,49 @@ impl Table {
         self.debt = 0;
         let Some(keys) = self.keys.next() else { return false };
         self.keys = keys;
-        for slot in self.wide.iter_mut().filter(|slot| slot.len as usize > INLINE) {
+        for slot in self.long.iter_mut().filter(|slot| slot.len as usize > INLINE) {
             let from = slot.halves().0;
-            let hash = keys.wide(slot.word(&self.arena));
+            let hash = keys.hash_long(slot.word(&self.arena));
             slot.key = (u128::from(hash) << 64 | u128::from(from)).to_le_bytes();
         }
-        self.resize_narrow(self.narrow.len());
-        self.resize_wide(self.wide.len());
+        self.short.resize(self.short.lines.len(), keys);
+        self.medium.resize(self.medium.lines.len(), keys);
+        self.resize_long(self.long.len());
         true
     }
 
-    /// Makes room for `more` new narrow words.
-    #[inline]
-    pub(crate) fn reserve_narrow(&mut self, more: usize) {
-        if let Some(slots) = grown_narrow(self.narrow.len() * SLOTS, self.narrow_used + more) {
-            self.resize_narrow(slots / SLOTS);
-        }
+    /// Makes room for that many new words of up to 12 bytes.
+    pub(crate) fn reserve(&mut self, words: usize) {
+        self.short.reserve(words, self.keys);
+        self.medium.reserve(words, self.keys);
     }
 
     #[inline]
-    fn reserve_wide(&mut self, more: usize) {
-        if let Some(len) = grown_wide(self.wide.len(), self.wide_used + more) {
-            self.resize_wide(len);
+    fn reserve_long(&mut self, more: usize) {
+        if let Some(len) = grown(self.long.len(), self.long_used + more) {
+            self.resize_long(len);
         }
     }
 
     #[cold]
-    fn resize_narrow(&mut self, len: usize) {
-        let old_len = self.narrow.len();
-        if len == 2 * old_len && self.narrow.extend(old_len) {
-            return self.spread_narrow(old_len);
-        }
-        let old = std::mem::replace(&mut self.narrow, Lines::free(len));
-        let (keys, shift, mut used) = (self.keys, shift(&self.narrow), 0);
-        for (slot, count) in old.iter().flat_map(Line::used) {
-            let key = key_in(slot);
-            let first = (keys.narrow(key) >> shift) as usize;
-            add_narrow(&mut self.narrow, first, key, count, &mut used);
-        }
-    }
-
-    /// Puts the words of the first `old_len` lines where they belong, now that there are twice as many. The last line goes first: as
-    /// lines are by the first bits of a hash, its words belong to twice as late a line, behind all lines that have yet to go, and so
-    /// in their turn do nearly all others. Those that do not are put in at the end.
-    fn spread_narrow(&mut self, old_len: usize) {
-        let (keys, shift, mut used, mut left) = (self.keys, shift(&self.narrow), 0, Vec::new());
-        let first = |key| (keys.narrow(key) >> shift) as usize;
-        for at in (0..old_len).rev() {
-            let line = std::mem::take(&mut self.narrow[at]);
-            for (slot, count) in line.used() {
-                let (key, first) = (key_in(slot), first(key_in(slot)));
-                if first < at || add_to(&mut self.narrow[first..], key, count, &mut used).is_none() {
-                    left.push((key, count));
-                }
-            }
-        }
-        for (key, count) in left {
-            add_narrow(&mut self.narrow, first(key), key, count, &mut used);
-        }
-        debug_assert_eq!(used, self.narrow_used);
-    }
-
-    #[cold]
-    fn resize_wide(&mut self, len: usize) {
-        let old = std::mem::replace(&mut self.wide, vec![Wide::default(); len]);
-        let shift = shift(&self.wide);
+    fn resize_long(&mut self, len: usize) {
+        let old = std::mem::replace(&mut self.long, vec![Long::default(); len]);
+        let shift = shift(&self.long);
         for slot in old.into_iter().filter(|slot| slot.count > 0) {
             let mut at = (slot.hash(self.keys) >> shift) as usize;
-            while self.wide[at & (len - 1)].count > 0 {
+            while self.long[at & (len - 1)].count > 0 {
                 at += 1;
             }
-            self.wide[at & (len - 1)] = slot;
+            self.long[at & (len - 1)] = slot;
         }
     }
 }
 
-/// The narrow slots for `words` words if `len` are too few: three quarters of them are in use at most, which four in a line allow.
+/// The slots for that many long words if `len` are too few: one is looked at at a time, so that a half of them are in use at most.
 #[inline(always)]
-fn grown_narrow(len: usize, words: usize) -> Option<usize> {
-    grown(len, words.saturating_add(words / 3))
-}
-
-/// The wide slots, one of which is looked at at a time: a half of them are in use at most.
-#[inline(always)]
-fn grown_wide(len: usize, words: usize) -> Option<usize> {
-    grown(len, words.saturating_mul(2))
-}
-
-#[inline(always)]
-fn grown(len: usize, wanted: usize) -> Option<usize> {
+fn grown(len: usize, words: usize) -> Option<usize> {
+    let wanted = words.saturating_mul(2);
     (wanted > len).then(|| wanted.checked_next_power_of_two().unwrap_or(usize::MAX).max(FEWEST))
-}
-
-/// The words of some lines, and their counts.
-fn narrow_words(lines: &[Line]) -> impl Iterator<Item = (&Slot, u32)> {
-    lines.iter().flat_map(Line::used).filter(|(slot, _)| **slot != slot_of(SINK))
-}
-
-/// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
-#[inline]
-fn add_narrow(lines: &mut [Line], first: usize, key: Key, more: u32, used: &mut usize) -> u64 {
-    let behind = lines.len() - first;
-    match add_to(&mut lines[first..], key, more, used) {
-        Some(looks) => looks as u64,
-        None => add_to(&mut lines[..first], key, more, used).map_or(0, |looks| (behind + looks) as u64),
-    }
-}
-
-/// Adds to a key that is looked for from the first of these lines on. Returns how many lines beyond that it took; `None` if it is
-/// not there, and no room.
-#[inline]
-fn add_to(lines: &mut [Line], key: Key, more: u32, used: &mut usize) -> Option<usize> {
-    let wanted = slot_of(key);
-    for (looks, line) in lines.iter_mut().enumerate() {
-        // All four without a branch between them: which it is cannot be foretold.
-        let is_it = |slot: usize| (line.counts[slot] == 0) | (line.slots[slot] == wanted);
-        let these = (0..SLOTS).fold(0, |these, slot| these | u32::from(is_it(slot)) << slot);
-        if these != 0 {
-            let slot = these.trailing_zeros() as usize % SLOTS;
-            // Twelve NULs are what a free slot has, so that they are never new.
-            *used += usize::from(line.slots[slot] != wanted);
-            line.slots[slot] = wanted;
-            line.counts[slot] += more;
-            return Some(looks);
-        }
-    }
-    None
 }
 
 /// The same words with the same counts, wherever they stand.

@@ -1,7 +1,9 @@
-//! Cache lines of four words, and counting many words in them at once: the hot loops of `table`.
+//! Cache lines of words, and counting many words in them at once: the hot loops of `table`.
 //!
-//! In three steps, each over a whole batch and with hardly a branch that depends on the words: their keys; the lines where they are
-//! to be looked for; and adding to those that are there, with lines asked for long before they are used. Not here: whatever is not in its first line (`table`).
+//! A word of up to 8 bytes is *short*, and five are a line with their counts; one of up to 12 is *medium*, and four are. In three
+//! steps, each over a whole batch and with hardly a branch that depends on the words: their keys, those of short words and of medium ones
+//! apart; the lines where they are to be looked for; and adding to those that are there, with lines asked for long before they
+//! are used. Not here: whatever is not in its first line, and longer words (`table`).
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,11 +14,11 @@ use super::{Level, prefetch};
 /// From how many bytes on lines are in large pages.
 const LARGE: usize = 2 << 20;
 
-/// The longest word of a line, in bytes.
-pub(crate) const NARROW: usize = 12;
+/// The longest short word, in bytes.
+pub(crate) const SHORT: usize = 8;
 
-/// How many words a line has room for.
-pub(crate) const SLOTS: usize = 4;
+/// The longest medium word, in bytes.
+pub(crate) const MEDIUM: usize = 12;
 
 /// How many words are looked up together.
 pub(crate) const BATCH: usize = 512;
@@ -25,41 +27,54 @@ pub(crate) const BATCH: usize = 512;
 /// cache.
 const AHEAD: usize = 64;
 
-/// A word of up to 12 bytes as a number, little-endian: its bytes, then bytes that no UTF-8 has, so that it tells the length.
+/// A short or medium word as a number, little-endian: its bytes, then bytes that no UTF-8 has up to the 8th or the 16th, so that it
+/// tells the length; after the 8th of a short one, zeros.
 pub(crate) type Key = u128;
 
-/// The key of no word: where what is not narrow is counted, so that nobody need branch on it.
-pub(crate) const SINK: Key = Key::MAX;
-
-/// The first bytes of a key, in order; all others are the same in all keys.
-pub(crate) type Slot = [u8; NARROW];
-
+/// The bytes of a key that its slot has, in order; all others are the same in all such keys.
 #[inline(always)]
-pub(crate) fn slot_of(key: Key) -> Slot {
-    let [slot @ .., _, _, _, _] = key.to_le_bytes();
-    slot
+pub(crate) fn slot_of<const LEN: usize>(key: Key) -> [u8; LEN] {
+    key.to_le_bytes().first_chunk().copied().unwrap_or([0; LEN])
 }
 
 #[inline(always)]
-pub(crate) fn key_in(slot: &Slot) -> Key {
-    let mut bytes = [0xFF; 16];
-    bytes[..NARROW].copy_from_slice(slot);
+pub(crate) fn key_in<const LEN: usize>(slot: &[u8; LEN]) -> Key {
+    let mut bytes = [if LEN == SHORT { 0 } else { 0xFF }; 16];
+    bytes[..LEN].copy_from_slice(slot);
     Key::from_le_bytes(bytes)
 }
 
 /// Words that are looked through at once, and their counts. These are apart, as who reads what another has just written a part of
 /// has to wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
-pub(crate) struct Line {
-    pub(crate) slots: [Slot; SLOTS],
+pub(crate) struct Line<const LEN: usize, const SLOTS: usize> {
+    pub(crate) slots: [[u8; LEN]; SLOTS],
     /// 0 of a free slot, and never otherwise.
     pub(crate) counts: [u32; SLOTS],
 }
 
-impl Line {
-    /// What is in use, with the sink.
-    pub(crate) fn used(&self) -> impl Iterator<Item = (&Slot, u32)> {
+pub(crate) type ShortLine = Line<SHORT, 5>;
+pub(crate) type MediumLine = Line<MEDIUM, 4>;
+
+const _: () = assert!(size_of::<ShortLine>() == 64 && size_of::<MediumLine>() == 64);
+
+impl<const LEN: usize, const SLOTS: usize> Line<LEN, SLOTS> {
+    pub(crate) const FREE: Self = Self { slots: [[0; LEN]; SLOTS], counts: [0; SLOTS] };
+
+    /// Puts a word there that is in no line yet, once, if there is room. Returns whether there is.
+    #[cold]
+    #[inline(never)]
+    fn put<K: Copy + Into<Key>>(&mut self, key: &K) -> bool {
+        let free = self.counts.iter().filter(|count| **count > 0).count();
+        if free < SLOTS {
+            (self.slots[free], self.counts[free]) = (slot_of((*key).into()), 1);
+        }
+        free < SLOTS
+    }
+
+    /// What is in use, which are the first slots.
+    pub(crate) fn used(&self) -> impl Iterator<Item = (&[u8; LEN], u32)> {
         self.slots.iter().zip(self.counts).filter(|(_, count)| *count > 0)
     }
 }
@@ -67,15 +82,15 @@ impl Line {
 /// Lines in pages of 2 MB, where they are many and the system has such: a table is read all over, and each small page would be
 /// asked for and looked up by itself.
 #[derive(Debug)]
-pub(crate) enum Lines {
-    Heap(Vec<Line>),
+pub(crate) enum Lines<const LEN: usize, const SLOTS: usize> {
+    Heap(Vec<Line<LEN, SLOTS>>),
     Mapped(MmapMut),
 }
 
-impl Lines {
+impl<const LEN: usize, const SLOTS: usize> Lines<LEN, SLOTS> {
     /// That many, a power of two or none, without any word.
     pub(crate) fn free(number: usize) -> Self {
-        let bytes = number * size_of::<Line>();
+        let bytes = number * size_of::<Line<LEN, SLOTS>>();
         if bytes >= LARGE
             && let Ok(map) = MmapMut::map_anon(bytes)
         {
@@ -84,7 +99,7 @@ impl Lines {
             map.advise(memmap2::Advice::HugePage).ok();
             return Self::Mapped(map);
         }
-        Self::Heap(vec![Line::default(); number])
+        Self::Heap(vec![Line::FREE; number])
     }
 
     /// Makes them that many more lines, which are free, if that takes no copy of those there are; else they stay as they are. Returns
@@ -95,7 +110,7 @@ impl Lines {
         let options = memmap2::RemapOptions::new().may_move(true);
         // SAFETY: what is mapped is memory of this process alone, and none of it is borrowed while the map is borrowed to be changed;
         // what is new is zeros, which are lines; how many there are then, the map says.
-        unsafe { map.remap(map.len() + more * size_of::<Line>(), options) }.is_ok()
+        unsafe { map.remap(map.len() + more * size_of::<Line<LEN, SLOTS>>(), options) }.is_ok()
     }
 
     /// Elsewhere there is no such call.
@@ -105,22 +120,22 @@ impl Lines {
     }
 }
 
-impl Deref for Lines {
-    type Target = [Line];
+impl<const LEN: usize, const SLOTS: usize> Deref for Lines<LEN, SLOTS> {
+    type Target = [Line<LEN, SLOTS>];
 
     #[inline]
-    fn deref(&self) -> &[Line] {
+    fn deref(&self) -> &Self::Target {
         match self {
             Self::Heap(lines) => lines,
-            // SAFETY: a line is 64 bytes without others between them, and any 64 bytes are one.
+            // SAFETY: a line is 64 bytes without others between them that matter, and any 64 bytes are one.
             Self::Mapped(map) => unsafe { map.align_to().1 },
         }
     }
 }
 
-impl DerefMut for Lines {
+impl<const LEN: usize, const SLOTS: usize> DerefMut for Lines<LEN, SLOTS> {
     #[inline]
-    fn deref_mut(&mut self) -> &mut [Line] {
+    fn deref_mut(&mut self) -> &mut Self::Target {
         match self {
             Self::Heap(lines) => lines,
             // SAFETY: as above.
@@ -129,7 +144,7 @@ impl DerefMut for Lines {
     }
 }
 
-impl Clone for Lines {
+impl<const LEN: usize, const SLOTS: usize> Clone for Lines<LEN, SLOTS> {
     fn clone(&self) -> Self {
         let mut lines = Self::free(self.len());
         lines.copy_from_slice(self);
@@ -175,51 +190,38 @@ pub(crate) fn shift<T>(lines: &[T]) -> u32 {
 /// Room for what is found out about words that are looked up together.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    keys: [Key; BATCH],
-    /// Where the words start, and what to put over the 16 bytes from there on, as a place in [`PADDING`].
+    /// A short key without the zeros after its 8th byte.
+    pub(crate) short: Group<u64>,
+    pub(crate) medium: Group<Key>,
+    /// Which words are neither, and room for what is written past the last.
+    long: [u32; BATCH + 16],
+    num_long: usize,
+}
+
+/// The words of one kind of a batch.
+#[derive(Debug)]
+pub(crate) struct Group<K> {
+    number: usize,
+    keys: [K; BATCH],
+    /// Where the words start, and their lengths.
     #[cfg(target_arch = "x86_64")]
-    starts: [[u16; 2]; BATCH],
+    places: [[u16; 2]; BATCH + 16],
     firsts: [u32; BATCH + AHEAD],
-    others: [u32; BATCH + 16],
-    missed: [u32; BATCH],
+    left: [u32; BATCH],
 }
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self {
-            keys: [SINK; BATCH],
-            #[cfg(target_arch = "x86_64")]
-            starts: [[0; 2]; BATCH],
-            firsts: [0; BATCH + AHEAD],
-            others: [0; BATCH + 16],
-            missed: [0; BATCH],
-        }
+        Self { short: Group::new(0), medium: Group::new(0), long: [0; BATCH + 16], num_long: 0 }
     }
 
-    /// The key of a word, and its first line.
-    #[inline(always)]
-    pub(crate) fn word(&self, at: usize) -> (Key, usize) {
-        (self.keys[at], self.firsts[at] as usize)
+    /// Which words of the batch are neither short nor medium.
+    pub(crate) fn long(&self) -> &[u32] {
+        &self.long[..self.num_long]
     }
 
-    /// The words of the batch that are not narrow, of which there are this many.
-    pub(crate) fn others(&self, number: usize) -> &[u32] {
-        &self.others[..number]
-    }
-
-    /// The words of the batch that were not found, of which there are this many.
-    pub(crate) fn missed(&self, number: usize) -> &[u32] {
-        &self.missed[..number]
-    }
-
-    /// Finds the keys of `words`, a batch at most, that start and end there in `text`; of those that are not narrow, the sink.
-    /// Returns how many these are.
-    pub(crate) fn find_keys<const N: usize>(
-        &mut self,
-        level: Level,
-        text: &[u8; N],
-        words: &[[u16; 2]],
-    ) -> usize {
+    /// Finds the keys of `words`, a batch at most, that start and end there in `text`.
+    pub(crate) fn find_keys<const N: usize>(&mut self, level: Level, text: &[u8; N], words: &[[u16; 2]]) {
         assert!(words.len() <= BATCH);
         match level {
             Level::Portable => self.find_keys_scalar(text, words),
@@ -232,69 +234,163 @@ impl Batch {
         }
     }
 
-    /// Finds the first line of each of the first `number` words among `lines`.
-    pub(crate) fn find_lines(&mut self, level: Level, number: usize, lines: &[Line], spread: &Spread) {
-        match level {
-            Level::Portable => {
-                let shift = shift(lines);
-                self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
-            }
-            // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
+    #[inline(always)]
+    fn find_keys_scalar<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) {
+        let (mut short, mut medium, mut long) = (0, 0, 0);
+        for (at, &[start, end]) in words.iter().enumerate() {
+            let len = usize::from(end.wrapping_sub(start));
+            let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
+            let bytes = u128::from_le_bytes(*bytes);
+            // Written for each, and kept of one: which it is cannot be foretold.
+            self.short.keys[short] = short_key(bytes as u64, len);
+            self.medium.keys[medium] = medium_key(bytes, len);
+            self.long[long] = at as u32;
+            short += usize::from(len <= SHORT);
+            medium += usize::from(len > SHORT && len <= MEDIUM);
+            long += usize::from(len > MEDIUM);
+        }
+        (self.short.number, self.medium.number, self.num_long) = (short, medium, long);
+    }
+}
+
+impl<K: Copy + Into<Key>> Group<K> {
+    fn new(key: K) -> Self {
+        Self {
+            number: 0,
+            keys: [key; BATCH],
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.find_lines_avx2(number, lines, spread) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.find_lines_avx512(number, lines, spread) },
+            places: [[0; 2]; BATCH + 16],
+            firsts: [0; BATCH + AHEAD],
+            left: [0; BATCH],
         }
     }
 
-    /// As [`find_lines`](Self::find_lines), by any function from keys to lines.
+    pub(crate) fn len(&self) -> usize {
+        self.number
+    }
+
+    /// The words that are left, of which there are this many: their keys, and their first lines.
+    pub(crate) fn left(&self, number: usize) -> impl Iterator<Item = (Key, usize)> {
+        let left = self.left[..number].iter();
+        left.map(|&at| (self.keys[at as usize].into(), self.firsts[at as usize] as usize))
+    }
+
+    /// Finds the first line of each word among `lines`, by any function from keys to hashes.
     #[inline(always)]
-    pub(crate) fn find_lines_by(&mut self, number: usize, lines: &[Line], line: impl Fn(Key) -> u64) {
-        for (first, &key) in self.firsts.iter_mut().zip(&self.keys).take(number) {
-            *first = line(key) as u32;
+    pub(crate) fn find_lines_by<T>(&mut self, lines: &[T], hash: impl Fn(Key) -> u64) {
+        let shift = shift(lines);
+        for (first, &key) in self.firsts.iter_mut().zip(&self.keys[..self.number]) {
+            *first = (hash(key.into()) >> shift) as u32;
         }
         self.prefetch_near(lines);
     }
 
     /// Asks for the lines that are used before others can be asked for.
     #[inline(always)]
-    fn prefetch_near(&self, lines: &[Line]) {
-        for &first in &self.firsts[..AHEAD] {
+    fn prefetch_near<T>(&self, lines: &[T]) {
+        for &first in &self.firsts[..self.number.min(AHEAD)] {
             prefetch(lines, first as usize);
         }
     }
 
-    /// Adds 1 to each of the first `number` words that is in its first line. Returns how many are not. What is asked for behind the last
-    /// are lines of other batches, which does no harm.
-    pub(crate) fn count(&mut self, level: Level, number: usize, lines: &mut [Line]) -> usize {
+    /// Adds 1 to each word that is in its first line or, if that is not full, is put there; by a function that says in which slots of a
+    /// line a key is, a bit for each. `used` counts those that are new. Returns how many words are left, whose lines are full. What is
+    /// asked for behind the last are lines of other batches, which does no harm.
+    #[inline(always)]
+    fn count_by<const LEN: usize, const SLOTS: usize>(
+        &mut self,
+        lines: &mut [Line<LEN, SLOTS>],
+        used: &mut usize,
+        found: impl Fn(&K, &Line<LEN, SLOTS>) -> u32,
+    ) -> usize {
+        let (mut num_left, mut new) = (0, 0);
+        let (keys, firsts) = (&self.keys[..self.number], &self.firsts[..self.number]);
+        let ahead = &self.firsts[AHEAD..][..self.number];
+        for at in 0..self.number {
+            prefetch(lines, ahead[at] as usize);
+            let line = &mut lines[firsts[at] as usize];
+            // Beyond the last, if there is none.
+            let slot = found(&keys[at], line).trailing_zeros() as usize;
+            if let Some(count) = line.counts.get_mut(slot) {
+                *count += 1;
+            } else if line.put(&keys[at]) {
+                new += 1;
+            } else {
+                prefetch(lines, firsts[at] as usize + 1);
+                self.left[num_left] = at as u32;
+                num_left += 1;
+            }
+        }
+        *used += new;
+        num_left
+    }
+
+    #[inline(always)]
+    fn count_scalar<const LEN: usize, const SLOTS: usize>(
+        &mut self,
+        lines: &mut [Line<LEN, SLOTS>],
+        used: &mut usize,
+    ) -> usize {
+        self.count_by(lines, used, |&key, line| {
+            let wanted = slot_of(key.into());
+            (0..SLOTS).fold(0, |found, slot| found | u32::from(line.slots[slot] == wanted) << slot)
+        })
+    }
+}
+
+impl Group<u64> {
+    /// Finds the first line of each word among `lines`.
+    pub(crate) fn find_lines(&mut self, level: Level, lines: &[ShortLine], spread: &Spread) {
         match level {
-            Level::Portable => self.count_by(number, lines, |key, line| {
-                let mut same = 0;
-                for (slot, bytes) in line.slots.iter().enumerate() {
-                    same |= u32::from(*bytes == slot_of(*key)) << (4 * slot + 3);
-                }
-                same
-            }),
+            Level::Portable => self.find_lines_by(lines, |key| spread.hash(key)),
             // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { self.count_avx2(number, lines) },
+            Level::Avx2 => unsafe { self.find_lines_avx2(lines, spread) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { self.count_avx512(number, lines) },
+            Level::Avx512 => unsafe { self.find_lines_avx512(lines, spread) },
         }
     }
 
-    fn find_keys_scalar<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) -> usize {
-        let mut num_others = 0;
-        for (at, (&[start, end], to)) in words.iter().zip(&mut self.keys).enumerate() {
-            let len = end.wrapping_sub(start);
-            let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
-            *to = narrow_key(*bytes, usize::from(len));
-            self.others[num_others] = at as u32;
-            num_others += usize::from(usize::from(len) > NARROW);
+    /// Adds 1 to each word whose first line it is in or has room for it, and to `used` each that is new. Returns how many are left.
+    pub(crate) fn count(&mut self, level: Level, lines: &mut [ShortLine], used: &mut usize) -> usize {
+        match level {
+            Level::Portable => self.count_scalar(lines, used),
+            // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.count_avx2(lines, used) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.count_avx512(lines, used) },
         }
-        num_others
+    }
+}
+
+impl Group<Key> {
+    /// Finds the first line of each word among `lines`.
+    pub(crate) fn find_lines(&mut self, level: Level, lines: &[MediumLine], spread: &Spread) {
+        match level {
+            Level::Portable => self.find_lines_by(lines, |key| spread.hash(key)),
+            // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.find_lines_avx2(lines, spread) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.find_lines_avx512(lines, spread) },
+        }
+    }
+
+    /// Adds 1 to each word whose first line it is in or has room for it, and to `used` each that is new. Returns how many are left.
+    pub(crate) fn count(&mut self, level: Level, lines: &mut [MediumLine], used: &mut usize) -> usize {
+        match level {
+            Level::Portable => self.count_scalar(lines, used),
+            // SAFETY: a level other than Portable comes from `available` only, which has seen the features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { self.count_avx2(lines, used) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { self.count_avx512(lines, used) },
+        }
     }
 }
 
@@ -304,109 +400,220 @@ fn place<const N: usize>(start: u16) -> usize {
     usize::from(start) % (1 << (N - 16).ilog2())
 }
 
-/// The key of a word by its length and the 16 bytes it begins with; of one that is not narrow, the sink.
+/// What to put over the bytes that a word begins with, by its length.
+static AFTER: [u128; 16] = {
+    let mut after = [0; 16];
+    let mut len = 0;
+    while len < 16 {
+        after[len] = u128::MAX << (8 * len);
+        len += 1;
+    }
+    after
+};
+
+/// The key of a short word by its length and the 8 bytes it begins with.
 #[inline(always)]
-pub(crate) fn narrow_key(bytes: [u8; 16], len: usize) -> Key {
-    u128::from_le_bytes(bytes) | if len <= NARROW { u128::MAX << (8 * len) } else { SINK }
+pub(crate) fn short_key(bytes: u64, len: usize) -> u64 {
+    bytes | AFTER[len % 16] as u64
 }
 
-/// What to put over 16 bytes to have a key: from 12 - n on, for a word of n; for one that is not narrow, as for an
-/// empty one.
-#[cfg(target_arch = "x86_64")]
-#[repr(align(32))]
-struct Padding([u8; NARROW + 16]);
-
-#[cfg(target_arch = "x86_64")]
-static PADDING: Padding = {
-    let mut padding = [0xFF; NARROW + 16];
-    let mut at = 0;
-    while at < NARROW {
-        padding[at] = 0;
-        at += 1;
-    }
-    Padding(padding)
-};
+/// The key of a medium word by its length and the 16 bytes it begins with.
+#[inline(always)]
+pub(crate) fn medium_key(bytes: u128, len: usize) -> Key {
+    bytes | AFTER[len % 16]
+}
 
 #[cfg(target_arch = "x86_64")]
 impl Batch {
-    /// The keys, when it is known where the words start and what to put over them.
-    #[inline(always)]
-    fn cut_keys<const N: usize>(&mut self, text: &[u8; N], number: usize) {
-        use std::arch::x86_64::*;
-        for (&[start, padding], to) in self.starts.iter().zip(&mut self.keys).take(number) {
-            let bytes = &text[place::<N>(start)..][..16];
-            // SAFETY: `bytes` is a slice of 16; `padding` is at most 12, and 16 bytes are behind that; a key has 16. SSE2 is part
-            // of x86-64; the loads and the store need no alignment.
-            unsafe {
-                let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
-                let padding = _mm_loadu_si128(PADDING.0.as_ptr().add(usize::from(padding)).cast());
-                _mm_storeu_si128(std::ptr::from_mut(to).cast(), _mm_or_si128(bytes, padding));
-            }
-        }
-    }
-
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_keys_avx2<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) -> usize {
-        let mut num_others = 0;
-        for (at, (&[start, end], to)) in words.iter().zip(&mut self.starts).enumerate() {
-            let len = end.wrapping_sub(start);
-            let is_other = usize::from(len) > NARROW;
-            *to = [start, NARROW as u16 - if is_other { 0 } else { len }];
-            self.others[num_others] = at as u32;
-            num_others += usize::from(is_other);
-        }
-        self.cut_keys(text, words.len());
-        num_others
+    unsafe fn find_keys_avx2<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) {
+        self.find_keys_scalar(text, words);
     }
 
     /// # Safety
     /// The processor has the features.
-    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn find_keys_avx512<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) -> usize {
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    unsafe fn find_keys_avx512<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) {
         use std::arch::x86_64::*;
         let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        // A number in the half of each element where the end of a word is, or what is made of it.
-        let above = |number: usize| _mm512_set1_epi32((number as i32) << 16);
-        let mut num_others = 0;
-        for (at, (words, to)) in words.chunks(16).zip(self.starts.chunks_exact_mut(16)).enumerate() {
+        // The first number that is no such length, where the lengths are.
+        let beyond = |len: usize| _mm512_set1_epi32((len as i32 + 1) << 16);
+        let (mut short, mut medium, mut long) = (0, 0, 0);
+        for (at, words) in words.chunks(16).enumerate() {
             let there = u16::MAX >> (16 - words.len());
             // SAFETY: the load touches only the elements that `there` names, `words.len()` of them, 1 to 16; no alignment needed.
             let ends = unsafe { _mm512_maskz_loadu_epi32(there, words.as_ptr().cast()) };
-            let starts = _mm512_slli_epi32::<16>(ends);
-            // Where a word starts is below, and above what to leave of twelve bytes.
-            let left = _mm512_sub_epi16(starts, _mm512_sub_epi16(ends, above(NARROW)));
-            let left = _mm512_mask_blend_epi16(0xAAAA_AAAA, ends, left);
-            let is_other = _mm512_cmpgt_epu16_mask(left, above(NARROW)) & 0xAAAA_AAAA;
-            let left = _mm512_mask_mov_epi16(left, is_other, above(NARROW));
-            let is_other = _pext_u32(is_other, 0xAAAA_AAAA) as u16;
+            // Where a word starts is below, and above how long it is.
+            let places = _mm512_sub_epi16(ends, _mm512_slli_epi32::<16>(ends));
+            let is_short = _mm512_mask_cmplt_epu32_mask(there, places, beyond(SHORT));
+            let is_long = _mm512_mask_cmpge_epu32_mask(there, places, beyond(MEDIUM));
+            let is_medium = there & !is_short & !is_long;
             let which = _mm512_add_epi32(numbers, _mm512_set1_epi32(16 * at as i32));
-            let Some(others) = self.others[num_others..].first_chunk_mut::<16>() else { break };
+            let (Some(shorts), Some(mediums), Some(longs)) = (
+                self.short.places[short..].first_chunk_mut::<16>(),
+                self.medium.places[medium..].first_chunk_mut::<16>(),
+                self.long[long..].first_chunk_mut::<16>(),
+            ) else {
+                break;
+            };
             // SAFETY: arrays of 16 elements of 32 bits; no alignment needed.
             unsafe {
-                _mm512_storeu_si512(to.as_mut_ptr().cast(), left);
-                let which = _mm512_maskz_compress_epi32(is_other, which);
-                _mm512_storeu_si512(others.as_mut_ptr().cast(), which);
+                let store = |to, those, what| {
+                    _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(those, what));
+                };
+                store(shorts.as_mut_ptr().cast(), is_short, places);
+                store(mediums.as_mut_ptr().cast(), is_medium, places);
+                store(longs.as_mut_ptr().cast(), is_long, which);
             }
-            num_others += is_other.count_ones() as usize;
+            short += is_short.count_ones() as usize;
+            medium += is_medium.count_ones() as usize;
+            long += is_long.count_ones() as usize;
         }
-        self.cut_keys(text, words.len());
-        num_others
+        (self.short.number, self.medium.number, self.num_long) = (short, medium, long);
+        for (&[start, _], to) in self.short.places.iter().zip(&mut self.short.keys).take(short) {
+            let bytes = &text[place::<N>(start)..][..8];
+            // SAFETY: 8 bytes, which need no alignment. As volatile, or else the compiler gathers many at a time, which takes
+            // some processors long.
+            *to = unsafe { bytes.as_ptr().cast::<Unaligned>().read_volatile().0 };
+        }
+        let places = self.short.places.as_chunks::<8>().0;
+        let keys = self.short.keys.as_chunks_mut::<8>().0;
+        for (keys, places) in keys.iter_mut().zip(places).take(short.div_ceil(8)) {
+            // SAFETY: arrays of 64 bytes and of 32; no alignment needed.
+            let (bytes, places) = unsafe {
+                (_mm512_loadu_si512(keys.as_ptr().cast()), _mm256_loadu_si256(places.as_ptr().cast()))
+            };
+            // All bits of eight bytes, shifted by eight times the length: by 64, none are left.
+            let bits = _mm256_slli_epi32::<3>(_mm256_srli_epi32::<16>(places));
+            let after = _mm512_sllv_epi64(_mm512_set1_epi64(-1), _mm512_cvtepu32_epi64(bits));
+            // SAFETY: as above.
+            unsafe { _mm512_storeu_si512(keys.as_mut_ptr().cast(), _mm512_or_si512(bytes, after)) };
+        }
+        for (&[start, len], to) in self.medium.places.iter().zip(&mut self.medium.keys).take(medium) {
+            let (bytes, after) = (&text[place::<N>(start)..][..16], &AFTER[usize::from(len) % 16]);
+            // SAFETY: 16 bytes each; no alignment needed.
+            unsafe {
+                let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+                let after = _mm_loadu_si128(std::ptr::from_ref(after).cast());
+                _mm_storeu_si128(std::ptr::from_mut(to).cast(), _mm_or_si128(bytes, after));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Group<u64> {
+    /// # Safety
+    /// The processor has the features.
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    unsafe fn find_lines_avx2(&mut self, lines: &[ShortLine], spread: &Spread) {
+        self.find_lines_by(lines, |key| spread.hash(key));
+    }
+
+    /// # Safety
+    /// The processor has the features.
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    unsafe fn find_lines_avx512(&mut self, lines: &[ShortLine], spread: &Spread) {
+        use std::arch::x86_64::*;
+        let [a, b, c, d] = spread.add;
+        let add = _mm512_set1_epi64((u64::from(b) << 32 | u64::from(a)) as i64);
+        // What the zeros after the 8th byte come to.
+        let zeros = _mm512_set1_epi64(u64::from(c).wrapping_mul(u64::from(d)) as i64);
+        let times = spread.times.map(|times| _mm512_set1_epi64(times as i64));
+        let shift = _mm_cvtsi32_si128(shift(lines) as i32);
+        for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(self.number.div_ceil(8)) {
+            // SAFETY: an array of 64 bytes; no alignment needed.
+            let keys = unsafe { _mm512_loadu_si512(keys.as_ptr().cast()) };
+            let sums = _mm512_add_epi32(keys, add);
+            let sum = _mm512_add_epi64(_mm512_mul_epu32(sums, _mm512_srli_epi64::<32>(sums)), zeros);
+            let hash = mix(sum, &times);
+            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
+            // SAFETY: an array of 32 bytes; no alignment needed.
+            unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
+            if at == AHEAD / 8 {
+                self.prefetch_near(lines);
+            }
+        }
+        if self.number <= AHEAD {
+            self.prefetch_near(lines);
+        }
     }
 
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_lines_avx2(&mut self, number: usize, lines: &[Line], spread: &Spread) {
-        let shift = shift(lines);
-        self.find_lines_by(number, lines, |key| spread.hash(key) >> shift);
+    unsafe fn count_avx2(&mut self, lines: &mut [ShortLine], used: &mut usize) -> usize {
+        use std::arch::x86_64::*;
+        self.count_by(lines, used, |&key, line| {
+            let key = _mm256_set1_epi64x(key as i64);
+            // SAFETY: 32 bytes, and the 16 up to the 40th, of the 40 of the slots; no alignment needed.
+            let (low, high) = unsafe {
+                let slots: *const u8 = line.slots.as_ptr().cast();
+                (_mm256_loadu_si256(slots.cast()), _mm_loadu_si128(slots.add(24).cast()))
+            };
+            let low = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(key, low)));
+            let high = _mm_cmpeq_epi64(_mm256_castsi256_si128(key), high);
+            (low | _mm_movemask_pd(_mm_castsi128_pd(high)) << 3) as u32
+        })
     }
 
     /// # Safety
     /// The processor has the features.
-    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn find_lines_avx512(&mut self, number: usize, lines: &[Line], spread: &Spread) {
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    unsafe fn count_avx512(&mut self, lines: &mut [ShortLine], used: &mut usize) -> usize {
+        use std::arch::x86_64::*;
+        self.count_by(lines, used, |&key, line| {
+            // SAFETY: 32 bytes, and the 16 up to the 40th, of the 40 of the slots; no alignment needed.
+            let (low, high) = unsafe {
+                let slots: *const u8 = line.slots.as_ptr().cast();
+                (_mm256_loadu_si256(slots.cast()), _mm_loadu_si128(slots.add(24).cast()))
+            };
+            let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
+            let same = _mm512_cmpeq_epi64_mask(_mm512_set1_epi64(key as i64), slots);
+            // The fourth is there twice.
+            _pext_u32(same.into(), 0b10_1111)
+        })
+    }
+}
+
+/// A number at any place.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Unaligned(u64);
+
+/// Mixes sums with their upper halves and multiplies them.
+///
+/// # Safety
+/// The processor has the features.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+#[inline]
+fn mix(
+    sums: std::arch::x86_64::__m512i,
+    times: &[std::arch::x86_64::__m512i; 2],
+) -> std::arch::x86_64::__m512i {
+    use std::arch::x86_64::*;
+    times.iter().fold(sums, |hash, times| {
+        _mm512_mullo_epi64(_mm512_xor_si512(hash, _mm512_srli_epi64::<32>(hash)), *times)
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Group<Key> {
+    /// # Safety
+    /// The processor has the features.
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    unsafe fn find_lines_avx2(&mut self, lines: &[MediumLine], spread: &Spread) {
+        self.find_lines_by(lines, |key| spread.hash(key));
+    }
+
+    /// # Safety
+    /// The processor has the features.
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    unsafe fn find_lines_avx512(&mut self, lines: &[MediumLine], spread: &Spread) {
         use std::arch::x86_64::*;
         let [a, b, c, d] = spread.add.map(|add| add as i32);
         let add = _mm512_setr_epi32(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d);
@@ -414,7 +621,7 @@ impl Batch {
         let shift = _mm_cvtsi32_si128(shift(lines) as i32);
         let (even, odd) =
             (_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15));
-        for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(number.div_ceil(8)) {
+        for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(self.number.div_ceil(8)) {
             // SAFETY: an array of twice 64 bytes; no alignment needed.
             let halves = unsafe {
                 [_mm512_loadu_si512(keys.as_ptr().cast()), _mm512_loadu_si512(keys[4..].as_ptr().cast())]
@@ -427,17 +634,14 @@ impl Batch {
                 _mm512_permutex2var_epi64(one, even, two),
                 _mm512_permutex2var_epi64(one, odd, two),
             );
-            let hash = times.iter().fold(sum, |hash, times| {
-                _mm512_mullo_epi64(_mm512_xor_si512(hash, _mm512_srli_epi64::<32>(hash)), *times)
-            });
-            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
+            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(mix(sum, &times), shift));
             // SAFETY: an array of 32 bytes; no alignment needed.
             unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
                 self.prefetch_near(lines);
             }
         }
-        if number <= AHEAD {
+        if self.number <= AHEAD {
             self.prefetch_near(lines);
         }
     }
@@ -445,10 +649,10 @@ impl Batch {
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn count_avx2(&mut self, number: usize, lines: &mut [Line]) -> usize {
+    unsafe fn count_avx2(&mut self, lines: &mut [MediumLine], used: &mut usize) -> usize {
         use std::arch::x86_64::*;
         let turns = _mm256_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1);
-        self.count_by(number, lines, |key, line| {
+        self.count_by(lines, used, |key, line| {
             // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.
             let (key, low, high) = unsafe {
                 let slots: *const u8 = line.slots.as_ptr().cast();
@@ -464,18 +668,18 @@ impl Batch {
             let high = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(keys, high))) as u32;
             let same = high << 8 | low;
             let all = same & same >> 1 & same >> 2;
-            all << 3 & 1 << 3 | all << 4 & 1 << 7 | all << 5 & 1 << 11 | all << 6 & 1 << 15
+            all & 1 | all >> 2 & 2 | all >> 4 & 4 | all >> 6 & 8
         })
     }
 
     /// # Safety
     /// The processor has the features.
-    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi2,popcnt")]
-    unsafe fn count_avx512(&mut self, number: usize, lines: &mut [Line]) -> usize {
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    unsafe fn count_avx512(&mut self, lines: &mut [MediumLine], used: &mut usize) -> usize {
         use std::arch::x86_64::*;
         // What is behind the slots does not matter: of the sixteen, the bits of twelve are taken.
         let turns = _mm512_setr_epi32(0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 3, 3, 3, 3);
-        self.count_by(number, lines, |key, line| {
+        self.count_by(lines, used, |key, line| {
             // SAFETY: 16 bytes, 32, and 16 behind those, of the 48 of the slots; no alignment needed.
             let (key, low, high) = unsafe {
                 let slots: *const u8 = line.slots.as_ptr().cast();
@@ -489,32 +693,8 @@ impl Batch {
             let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
             let same = _mm512_cmpeq_epi32_mask(keys, slots);
             // Three bits for each slot, and a fourth into which adding carries if all of them are set.
-            (_pdep_u32(same.into(), 0x7777) + 0x1111) & 0x8888
+            _pext_u32(_pdep_u32(same.into(), 0x7777) + 0x1111, 0x8888)
         })
-    }
-}
-
-impl Batch {
-    /// Counts, by a function that says which slots of a line are of a key: by the last of four bits for each.
-    #[inline(always)]
-    fn count_by(&mut self, number: usize, lines: &mut [Line], found: impl Fn(&Key, &Line) -> u32) -> usize {
-        let mut num_missed = 0;
-        let (keys, firsts) = (&self.keys[..number], &self.firsts[..number]);
-        let ahead = &self.firsts[AHEAD..][..number];
-        for at in 0..number {
-            prefetch(lines, ahead[at] as usize);
-            let line = &mut lines[firsts[at] as usize];
-            let found = found(&keys[at], line);
-            if found == 0 {
-                // It is looked for in the next one too, more often than not.
-                prefetch(lines, firsts[at] as usize + 1);
-                self.missed[num_missed] = at as u32;
-                num_missed += 1;
-                continue;
-            }
-            line.counts[found.trailing_zeros() as usize / SLOTS % SLOTS] += 1;
-        }
-        num_missed
     }
 }
 
@@ -537,41 +717,65 @@ mod tests {
         (text, places)
     }
 
+    /// What is known beforehand, seven times each.
+    fn lines_of<const LEN: usize, const SLOTS: usize>(
+        number: usize,
+        spread: &Spread,
+        known: impl Iterator<Item = Key>,
+    ) -> Lines<LEN, SLOTS> {
+        let mut lines = Lines::free(number);
+        for key in known {
+            let first = (spread.hash(key) >> shift(&lines)) as usize;
+            let line = &mut lines[first];
+            if let Some(slot) = line.counts.iter().position(|count| *count == 0) {
+                (line.slots[slot], line.counts[slot]) = (slot_of(key), 7);
+            }
+        }
+        lines
+    }
+
     proptest! {
-        /// Keys, lines and counts: what is found, what is missed, and what the lines hold afterwards, by each level as by the scalar twin.
+        /// Keys, lines and counts: which words are of which kind, what is left, and what the lines hold afterwards, by each level as by
+        /// the scalar twin, whose keys are what is meant.
         #[test]
         fn all_levels_count_as_the_scalar_twin(
             words in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'a'), Just(0), any::<u8>()], 1..24), 0..=BATCH),
             known in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
             spread in any::<[[u64; 2]; 2]>(),
-            log_lines in 2..8_u32,
+            log_lines in 1..8_u32,
         ) {
             let (text, places) = text_of(&words);
             let spread = Spread::new(spread[0], spread[1]);
-            let mut lines = Lines::free(1 << log_lines);
-            for known in known {
-                if words.is_empty() {
-                    break;
-                }
-                let word = &words[known.index(words.len())];
-                let mut bytes = [0; 16];
-                bytes[..word.len().min(16)].copy_from_slice(&word[..word.len().min(16)]);
-                let key = narrow_key(bytes, word.len());
-                let first = (spread.hash(key) >> shift(&lines)) as usize;
-                let line = &mut lines[first];
-                if let Some(slot) = line.counts.iter().position(|count| *count == 0) {
-                    (line.slots[slot], line.counts[slot]) = (slot_of(key), 7);
-                }
-            }
+            let key = |word: &Vec<u8>| {
+                let mut bytes = [0xFF; 16];
+                bytes[..word.len()].copy_from_slice(word);
+                if word.len() <= SHORT { Key::from_le_bytes(bytes) & Key::from(u64::MAX) } else { Key::from_le_bytes(bytes) }
+            };
+            let of = |lens: std::ops::RangeInclusive<usize>| words.iter().filter(move |word| lens.contains(&word.len()));
+            let known = |lens| {
+                let those: Vec<_> = of(lens).map(key).collect();
+                let known = if those.is_empty() { &[] } else { &known[..] };
+                known.iter().map(|known| *known.get(&those)).collect::<Vec<_>>().into_iter()
+            };
+            let short: Lines<SHORT, 5> = lines_of(1 << log_lines, &spread, known(1..=SHORT));
+            let medium: Lines<MEDIUM, 4> = lines_of(1 << log_lines, &spread, known(SHORT + 1..=MEDIUM));
             let with = |level: Level| {
-                let (mut batch, mut lines) = (Batch::new(), lines.clone());
-                let others = batch.find_keys(level, &text, &places);
-                batch.find_lines(level, places.len(), &lines, &spread);
-                let missed = batch.count(level, places.len(), &mut lines);
-                let found: Vec<_> = (0..places.len()).map(|at| batch.word(at)).collect();
-                (found, batch.others(others).to_vec(), batch.missed(missed).to_vec(), lines.to_vec())
+                let (mut batch, mut short, mut medium, mut used) = (Batch::new(), short.clone(), medium.clone(), [0, 0]);
+                batch.find_keys(level, &text, &places);
+                let keys: Vec<Key> = batch.short.keys[..batch.short.len()].iter().map(|&key| key.into()).collect();
+                let keys = (keys, batch.medium.keys[..batch.medium.len()].to_vec());
+                batch.short.find_lines(level, &short, &spread);
+                batch.medium.find_lines(level, &medium, &spread);
+                let left = batch.short.count(level, &mut short, &mut used[0]);
+                let mut left: Vec<_> = batch.short.left(left).collect();
+                let left_medium = batch.medium.count(level, &mut medium, &mut used[1]);
+                left.extend(batch.medium.left(left_medium));
+                (keys, batch.long().to_vec(), left, short.to_vec(), medium.to_vec(), used)
             };
             let expected = with(Level::Portable);
+            prop_assert_eq!(&expected.0.0, &of(1..=SHORT).map(key).collect::<Vec<_>>());
+            prop_assert_eq!(&expected.0.1, &of(SHORT + 1..=MEDIUM).map(key).collect::<Vec<_>>());
+            prop_assert_eq!(expected.1.len(), of(MEDIUM + 1..=24).count());
             for level in Level::available() {
                 prop_assert_eq!(with(level), expected.clone());
             }

@@ -1,10 +1,11 @@
-//! Several tables into one, by tasks that share nothing they write to: each has some lines of the narrow part, and one has the wide
-//! part. No lock, and no word is looked at by two.
+//! Several tables into one, by tasks that share nothing they write to: each has some lines of short words or of medium ones, and one
+//! has the long words. No lock, and no word is looked at by two.
 //!
 //! As lines are by the first bits of a hash, the words of some lines are in the same lines of another table with the same keys, or
 //! in those right behind. Not here: in which threads tasks run, which is up to the caller.
 
-use super::{FEWEST, Key, Line, SLOTS, SWEEP, Table, add_to, key_in, narrow_words, shift};
+use super::buckets::{Buckets, add_to, lines_for, words};
+use super::{Key, Keys, Line, SWEEP, Table, key_in, shift};
 
 /// Something to do, at the same time as others or not.
 pub type Task<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -18,7 +19,7 @@ struct Done {
 }
 
 impl Table {
-    /// Adds all of `others` by about so many tasks, all of which `run` must run.
+    /// Adds all of `others` by about so many tasks for each kind of word, all of which `run` must run.
     pub(crate) fn merge_in_parts(
         &mut self,
         others: &[&Table],
@@ -30,75 +31,98 @@ impl Table {
         if unswept >= SWEEP || others.iter().any(|other| other.keys != self.keys) {
             return others.iter().for_each(|other| self.merge(other));
         }
-        // Each task only knows whether there is room in its own lines: some more of it. The same words in all of them are the rule.
-        let used: usize = tables().map(|table| table.narrow_used).sum();
-        let slots = (used + used / 2).next_power_of_two().max(FEWEST);
-        let lines = tables().map(|table| table.narrow.len()).fold(slots / SLOTS, usize::max);
-        if self.narrow.len() < lines {
-            self.resize_narrow(lines);
-        }
         self.unswept = unswept;
-        let mut wide = Table {
-            wide: std::mem::take(&mut self.wide),
-            wide_used: std::mem::take(&mut self.wide_used),
+        let keys = self.keys;
+        let mut long = Table {
+            long: std::mem::take(&mut self.long),
+            long_used: std::mem::take(&mut self.long_used),
             arena: std::mem::take(&mut self.arena),
-            keys: self.keys,
+            keys,
             debt: self.debt,
             ..Table::default()
         };
-        let mut done: Vec<Done> = Vec::new();
+        let short: Vec<_> = others.iter().map(|other| &other.short).collect();
+        let medium: Vec<_> = others.iter().map(|other| &other.medium).collect();
+        let mut short_done = self.short.make_room(&short, parts, keys);
+        let mut medium_done = self.medium.make_room(&medium, parts, keys);
+        let mut tasks: Vec<Task<'_>> =
+            vec![Box::new(|| others.iter().for_each(|other| long.merge_long(other)))];
+        self.short.merge_tasks(&short, keys, &mut short_done, &mut tasks);
+        self.medium.merge_tasks(&medium, keys, &mut medium_done, &mut tasks);
+        run(tasks);
+        self.short.used += short_done.iter().map(|done| done.used).sum::<usize>();
+        self.medium.used += medium_done.iter().map(|done| done.used).sum::<usize>();
+        (self.long, self.long_used, self.arena) = (long.long, long.long_used, long.arena);
+        if long.keys != keys {
+            // Long words collided.
+            self.keys = long.keys;
+            self.short.resize(self.short.lines.len(), self.keys);
+            self.medium.resize(self.medium.lines.len(), self.keys);
+        }
+        self.debt = long.debt;
+        for (key, count) in short_done.into_iter().chain(medium_done).flat_map(|done| done.left) {
+            self.add_key(key, u64::from(count));
+        }
+        others.iter().for_each(|other| self.merge_swept(other));
+        self.reserve(0);
+    }
+}
+
+impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
+    /// Makes room for the words of all of `others`, of which some may be the same. Returns what that many parts have done: nothing.
+    fn make_room(&mut self, others: &[&Self], parts: usize, keys: Keys) -> Vec<Done> {
+        let used = others.iter().map(|other| other.used).sum::<usize>() + self.used;
+        let most = others.iter().map(|other| other.lines.len()).fold(self.lines.len(), usize::max);
+        // Each task only knows whether there is room in its own lines: some more of it. The same words in all of them are the rule.
+        let lines = lines_for::<SLOTS>(used + used / 2).max(most);
+        if self.lines.len() < lines {
+            self.resize(lines, keys);
+        }
+        let mut done = Vec::new();
         done.resize_with(parts.clamp(1, lines), Done::default);
-        let parts = done.len();
-        let mut tasks: Vec<Task<'_>> = Vec::with_capacity(1 + parts);
-        tasks.push(Box::new(|| others.iter().for_each(|other| wide.merge_wide(other))));
-        let (keys, shift) = (self.keys, shift(&self.narrow));
-        let (mut rest, mut start) = (&mut self.narrow[..], 0);
+        done
+    }
+
+    /// Makes a task for each part that adds what `others` have for the lines of that part.
+    fn merge_tasks<'a>(
+        &'a mut self,
+        others: &'a [&'a Self],
+        keys: Keys,
+        done: &'a mut [Done],
+        tasks: &mut Vec<Task<'a>>,
+    ) {
+        let (lines, parts, shift) = (self.lines.len(), done.len(), shift(&self.lines));
+        let (mut rest, mut start) = (&mut self.lines[..], 0);
         for (part, done) in done.iter_mut().enumerate() {
             let end = (part + 1) * lines / parts;
             let own;
             (own, rest) = rest.split_at_mut(end - start);
             tasks.push(Box::new(move || {
-                for other in others.iter().map(|other| &other.narrow[..]).filter(|lines| !lines.is_empty()) {
-                    let first = |key| (keys.narrow(key) >> shift) as usize;
+                for other in others.iter().map(|other| &other.lines[..]).filter(|lines| !lines.is_empty()) {
+                    let first = |key| (keys.hash(key) >> shift) as usize;
                     done.merge(own, start, lines / other.len(), first, other);
                 }
             }));
             start = end;
         }
-        run(tasks);
-        self.narrow_used += done.iter().map(|done| done.used).sum::<usize>();
-        (self.wide, self.wide_used, self.arena) = (wide.wide, wide.wide_used, wide.arena);
-        if wide.keys != self.keys {
-            // Long words collided.
-            self.keys = wide.keys;
-            self.resize_narrow(lines);
-        }
-        self.debt = wide.debt;
-        for (key, count) in done.into_iter().flat_map(|done| done.left) {
-            self.add_key(key, u64::from(count));
-        }
-        others.iter().for_each(|other| self.merge_swept(other));
-        self.reserve_narrow(0);
     }
 }
 
 impl Done {
     /// Adds the words of another table that belong to `own` lines, of which the first is `start`. `first` tells the line of a key;
     /// there are `ratio` lines for each of the other table.
-    fn merge(
+    fn merge<const LEN: usize, const SLOTS: usize>(
         &mut self,
-        own: &mut [Line],
+        own: &mut [Line<LEN, SLOTS>],
         start: usize,
         ratio: usize,
         first: impl Fn(Key) -> usize,
-        other: &[Line],
+        other: &[Line<LEN, SLOTS>],
     ) {
         let end = start + own.len();
         let (from, to) = (start / ratio, (end - 1) / ratio);
         for (at, line) in (from..).zip(other[from..].iter().chain(&other[..from])) {
-            for (key, count) in
-                narrow_words(std::slice::from_ref(line)).map(|(slot, count)| (key_in(slot), count))
-            {
+            for (key, count) in words(std::slice::from_ref(line)).map(|(slot, count)| (key_in(slot), count)) {
                 let first = first(key);
                 if (start..end).contains(&first)
                     && add_to(&mut own[first - start..], key, count, &mut self.used).is_none()
