@@ -102,7 +102,7 @@ fn random(hash: Hash) -> Keys {
     // The standard library's way to random bits; it asks the system.
     let random = std::hash::RandomState::new();
     let [low, high, last, times] = [1_u8, 2, 3, 4].map(|number| random.hash_one(number));
-    Keys { low, high, last: last | 1, spread: Spread::new([low, high], [last, times]), hash }
+    Keys { low, high, last: last | 1, spread: Spread::new([low, high], times), hash }
 }
 
 /// The keys that tables begin with, new for each process.

@@ -154,22 +154,19 @@ impl<const LEN: usize, const SLOTS: usize> Clone for Lines<LEN, SLOTS> {
 
 /// What spreads keys over lines: random numbers.
 ///
-/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then, twice, mixed with
-/// its upper half and multiplied by an odd number. The highest bits of the last product are taken (by Dietzfelbinger and others, two
-/// collide with a chance of two in the number of lines); the one before makes that regular words spread as others do.
+/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then mixed with its upper
+/// half and multiplied by an odd number, of which the highest bits are taken (by Dietzfelbinger and others, two collide with a chance
+/// of two in the number of lines).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spread {
     add: [u32; 4],
-    times: [u64; 2],
+    times: u64,
 }
 
 impl Spread {
-    pub(crate) fn new(add: [u64; 2], times: [u64; 2]) -> Self {
+    pub(crate) fn new(add: [u64; 2], times: u64) -> Self {
         let [low, high] = add;
-        Self {
-            add: [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32],
-            times: times.map(|times| times | 1),
-        }
+        Self { add: [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32], times: times | 1 }
     }
 
     /// The hash of 16 bytes.
@@ -177,7 +174,7 @@ impl Spread {
     pub(crate) fn hash(&self, bytes: u128) -> u64 {
         let part = |at: usize| u64::from(((bytes >> (32 * at)) as u32).wrapping_add(self.add[at]));
         let sum = (part(0) * part(1)).wrapping_add(part(2) * part(3));
-        self.times.iter().fold(sum, |hash, times| (hash ^ hash >> 32).wrapping_mul(*times))
+        (sum ^ sum >> 32).wrapping_mul(self.times)
     }
 }
 
@@ -521,14 +518,14 @@ impl Group<u64> {
         let add = _mm512_set1_epi64((u64::from(b) << 32 | u64::from(a)) as i64);
         // What the zeros after the 8th byte come to.
         let zeros = _mm512_set1_epi64(u64::from(c).wrapping_mul(u64::from(d)) as i64);
-        let times = spread.times.map(|times| _mm512_set1_epi64(times as i64));
+        let times = _mm512_set1_epi64(spread.times as i64);
         let shift = _mm_cvtsi32_si128(shift(lines) as i32);
         for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(self.number.div_ceil(8)) {
             // SAFETY: an array of 64 bytes; no alignment needed.
             let keys = unsafe { _mm512_loadu_si512(keys.as_ptr().cast()) };
             let sums = _mm512_add_epi32(keys, add);
             let sum = _mm512_add_epi64(_mm512_mul_epu32(sums, _mm512_srli_epi64::<32>(sums)), zeros);
-            let hash = mix(sum, &times);
+            let hash = mix(sum, times);
             let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
             // SAFETY: an array of 32 bytes; no alignment needed.
             unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
@@ -584,21 +581,13 @@ impl Group<u64> {
 #[repr(C, packed)]
 struct Unaligned(u64);
 
-/// Mixes sums with their upper halves and multiplies them.
-///
-/// # Safety
-/// The processor has the features.
+/// Sums mixed with their upper halves and multiplied.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
 #[inline]
-fn mix(
-    sums: std::arch::x86_64::__m512i,
-    times: &[std::arch::x86_64::__m512i; 2],
-) -> std::arch::x86_64::__m512i {
+fn mix(sums: std::arch::x86_64::__m512i, times: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512i {
     use std::arch::x86_64::*;
-    times.iter().fold(sums, |hash, times| {
-        _mm512_mullo_epi64(_mm512_xor_si512(hash, _mm512_srli_epi64::<32>(hash)), *times)
-    })
+    _mm512_mullo_epi64(_mm512_xor_si512(sums, _mm512_srli_epi64::<32>(sums)), times)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -617,7 +606,7 @@ impl Group<Key> {
         use std::arch::x86_64::*;
         let [a, b, c, d] = spread.add.map(|add| add as i32);
         let add = _mm512_setr_epi32(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d);
-        let times = spread.times.map(|times| _mm512_set1_epi64(times as i64));
+        let times = _mm512_set1_epi64(spread.times as i64);
         let shift = _mm_cvtsi32_si128(shift(lines) as i32);
         let (even, odd) =
             (_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15));
@@ -634,7 +623,7 @@ impl Group<Key> {
                 _mm512_permutex2var_epi64(one, even, two),
                 _mm512_permutex2var_epi64(one, odd, two),
             );
-            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(mix(sum, &times), shift));
+            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(mix(sum, times), shift));
             // SAFETY: an array of 32 bytes; no alignment needed.
             unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
@@ -741,11 +730,11 @@ mod tests {
         fn all_levels_count_as_the_scalar_twin(
             words in prop::collection::vec(prop::collection::vec(prop_oneof![Just(b'a'), Just(0), any::<u8>()], 1..24), 0..=BATCH),
             known in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
-            spread in any::<[[u64; 2]; 2]>(),
+            spread in any::<[u64; 3]>(),
             log_lines in 1..8_u32,
         ) {
             let (text, places) = text_of(&words);
-            let spread = Spread::new(spread[0], spread[1]);
+            let spread = Spread::new([spread[0], spread[1]], spread[2]);
             let key = |word: &Vec<u8>| {
                 let mut bytes = [0xFF; 16];
                 bytes[..word.len()].copy_from_slice(word);

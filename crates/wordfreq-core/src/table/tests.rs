@@ -196,8 +196,11 @@ fn chosen_words_do_not_slow_a_table_down() {
 /// Sums, strides, bit patterns, what people write to fill a table: no more looks than random words take.
 #[test]
 fn regular_words_spread_as_random_ones() {
-    let families: [&dyn Fn(u64) -> String; 6] = [
+    let families: [&dyn Fn(u64) -> String; 9] = [
         &|number| format!("{number}"),
+        &|number| format!("w{number:07}"),
+        &|number| format!("{:08}", number << 3),
+        &|number| format!("{}", number * number),
         &|number| format!("{number:012b}"),
         &|number| format!("k{:08}", number * 1000),
         &|number| format!("{number:x}{number:x}"),
