@@ -145,16 +145,15 @@ impl Counts {
         // in the order, and need not be looked at again.
         let most = n.saturating_add(n.max(SPARE));
         let (mut ranked, mut worst) = (Vec::new(), None);
-        // Each by itself takes longer: the table has several parts.
-        self.table.iter_bytes().for_each(|entry| {
-            if worst.is_some_and(|worst| rank(entry, worst).is_ge()) {
-                return;
+        self.table.for_each_frequent(|word, count| {
+            if worst.is_none_or(|worst| rank((word, count), worst).is_lt()) {
+                ranked.push((word, count));
+                if ranked.len() >= most {
+                    worst = Some(*ranked.select_nth_unstable_by(last, order).1);
+                    ranked.truncate(n);
+                }
             }
-            ranked.push(entry);
-            if ranked.len() >= most {
-                worst = Some(*ranked.select_nth_unstable_by(last, order).1);
-                ranked.truncate(n);
-            }
+            worst.map_or(0, |(_, count)| count)
         });
         if n < ranked.len() {
             // Selection first: sorting more than is wanted costs more.

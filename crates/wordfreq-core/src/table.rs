@@ -419,15 +419,44 @@ impl Table {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.iter_bytes().map(|(word, count)| (as_str(word), count))
-    }
-
-    /// As [`iter`](Self::iter), for who looks at few of the words: their bytes, of which [`as_str`] makes a string.
-    pub(crate) fn iter_bytes(&self) -> impl Iterator<Item = (&[u8], u64)> {
         let short = words(&self.short.lines).map(|(slot, count)| self.word_of(slot, count));
         let medium = words(&self.medium.lines).map(|(slot, count)| self.word_of(slot, count));
-        let long = self.long.iter().filter(|slot| slot.count > 0);
-        short.chain(medium).chain(long.map(|slot| (slot.word(&self.arena), slot.count)))
+        let words = short.chain(medium).chain(self.long_words());
+        words.map(|(word, count)| (as_str(word), count))
+    }
+
+    fn long_words(&self) -> impl Iterator<Item = (&[u8], u64)> {
+        let used = self.long.iter().filter(|slot| slot.count > 0);
+        used.map(|slot| (slot.word(&self.arena), slot.count))
+    }
+
+    /// Gives `take` the words, as bytes of which [`as_str`] makes a string, and their counts, but for some that are counted less often
+    /// than it said last it would look at.
+    pub(crate) fn for_each_frequent<'a>(&'a self, mut take: impl FnMut(&'a [u8], u64) -> u64) {
+        let least = self.for_each_in(&self.short.lines, 0, &mut take);
+        self.for_each_in(&self.medium.lines, least, &mut take);
+        for (word, count) in self.long_words() {
+            take(word, count);
+        }
+    }
+
+    fn for_each_in<'a, const LEN: usize, const SLOTS: usize>(
+        &self,
+        lines: &'a [Line<LEN, SLOTS>],
+        mut least: u64,
+        take: &mut impl FnMut(&'a [u8], u64) -> u64,
+    ) -> u64 {
+        for line in lines {
+            // Nearly all words are rare. What has been moved aside, no line tells.
+            let most = line.counts.iter().fold(0, |most, &count| most.max(count));
+            if u64::from(most) >= least || !self.swept.is_empty() {
+                for (slot, count) in line.used() {
+                    let (word, count) = self.word_of(slot, count);
+                    least = take(word, count);
+                }
+            }
+        }
+        least
     }
 
     #[inline]

@@ -66,16 +66,23 @@ impl<const LEN: usize, const SLOTS: usize> Line<LEN, SLOTS> {
     #[cold]
     #[inline(never)]
     fn put<K: Copy + Into<Key>>(&mut self, key: &K) -> bool {
-        let free = self.counts.iter().filter(|count| **count > 0).count();
+        let free = self.num_used();
         if free < SLOTS {
             (self.slots[free], self.counts[free]) = (slot_of((*key).into()), 1);
         }
         free < SLOTS
     }
 
-    /// What is in use, which are the first slots.
+    /// How many slots are in use: the first.
+    #[inline]
+    pub(crate) fn num_used(&self) -> usize {
+        self.counts.iter().map(|&count| usize::from(count > 0)).sum()
+    }
+
+    /// What is in use.
+    #[inline]
     pub(crate) fn used(&self) -> impl Iterator<Item = (&[u8; LEN], u32)> {
-        self.slots.iter().zip(self.counts).filter(|(_, count)| *count > 0)
+        self.slots.iter().zip(self.counts).take(self.num_used())
     }
 }
 
@@ -298,7 +305,7 @@ impl<K: Copy + Into<Key>> Group<K> {
         &mut self,
         lines: &mut [Line<LEN, SLOTS>],
         used: &mut usize,
-        found: impl Fn(&K, &Line<LEN, SLOTS>) -> u32,
+        found: impl Fn(&K, &Line<LEN, SLOTS>) -> u64,
     ) -> usize {
         let (mut num_left, mut new) = (0, 0);
         let (keys, firsts) = (&self.keys[..self.number], &self.firsts[..self.number]);
@@ -330,7 +337,7 @@ impl<K: Copy + Into<Key>> Group<K> {
     ) -> usize {
         self.count_by(lines, used, |&key, line| {
             let wanted = slot_of(key.into());
-            (0..SLOTS).fold(0, |found, slot| found | u32::from(line.slots[slot] == wanted) << slot)
+            (0..SLOTS).fold(0, |found, slot| found | u64::from(line.slots[slot] == wanted) << slot)
         })
     }
 }
@@ -552,7 +559,7 @@ impl Group<u64> {
             };
             let low = _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(key, low)));
             let high = _mm_cmpeq_epi64(_mm256_castsi256_si128(key), high);
-            (low | _mm_movemask_pd(_mm_castsi128_pd(high)) << 3) as u32
+            (low | _mm_movemask_pd(_mm_castsi128_pd(high)) << 3) as u64
         })
     }
 
@@ -570,7 +577,7 @@ impl Group<u64> {
             let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
             let same = _mm512_cmpeq_epi64_mask(_mm512_set1_epi64(key as i64), slots);
             // The fourth is there twice.
-            _pext_u32(same.into(), 0b10_1111)
+            _pext_u64(same.into(), 0b10_1111)
         })
     }
 }
@@ -657,7 +664,7 @@ impl Group<Key> {
             let high = _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(keys, high))) as u32;
             let same = high << 8 | low;
             let all = same & same >> 1 & same >> 2;
-            all & 1 | all >> 2 & 2 | all >> 4 & 4 | all >> 6 & 8
+            u64::from(all & 1 | all >> 2 & 2 | all >> 4 & 4 | all >> 6 & 8)
         })
     }
 
@@ -682,7 +689,7 @@ impl Group<Key> {
             let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
             let same = _mm512_cmpeq_epi32_mask(keys, slots);
             // Three bits for each slot, and a fourth into which adding carries if all of them are set.
-            _pext_u32(_pdep_u32(same.into(), 0x7777) + 0x1111, 0x8888)
+            _pext_u64(_pdep_u64(same.into(), 0x7777) + 0x1111, 0x8888)
         })
     }
 }

@@ -97,9 +97,14 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
             return self.spread(old_lines, keys);
         }
         let old = std::mem::replace(&mut self.lines, Lines::free(lines));
-        self.used = 0;
-        for (slot, count) in old.iter().flat_map(Line::used) {
-            self.add(key_in(slot), count, keys);
+        let shift = shift(&self.lines);
+        for line in old.iter() {
+            for (slot, count) in line.used() {
+                let first = (keys.hash(key_in(slot)) >> shift) as usize;
+                let is_put =
+                    put(&mut self.lines[first..], slot, count) || put(&mut self.lines[..first], slot, count);
+                debug_assert!(is_put);
+            }
         }
     }
 
@@ -107,21 +112,23 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
     /// are by the first bits of a hash, its words belong to twice as late a line, behind all lines that have yet to go, and so in
     /// their turn do nearly all others. Those that do not are put in at the end.
     fn spread(&mut self, old: usize, keys: Keys) {
-        let (shift, mut used, mut left) = (shift(&self.lines), 0, Vec::new());
-        let first = |key| (keys.hash(key) >> shift) as usize;
+        let (shift, mut left) = (shift(&self.lines), Vec::new());
+        let first = |slot: &[u8; LEN]| (keys.hash(key_in(slot)) >> shift) as usize;
         for at in (0..old).rev() {
             let line = std::mem::replace(&mut self.lines[at], Line::FREE);
             for (slot, count) in line.used() {
-                let (key, first) = (key_in(slot), first(key_in(slot)));
-                if first < at || add_to(&mut self.lines[first..], key, count, &mut used).is_none() {
-                    left.push((key, count));
+                let place = first(slot);
+                if place < at || !put(&mut self.lines[place..], slot, count) {
+                    left.push((*slot, count));
                 }
             }
         }
-        for (key, count) in left {
-            add(&mut self.lines, first(key), key, count, &mut used);
+        for (slot, count) in left {
+            let place = first(&slot);
+            let is_put =
+                put(&mut self.lines[place..], &slot, count) || put(&mut self.lines[..place], &slot, count);
+            debug_assert!(is_put);
         }
-        debug_assert_eq!(used, self.used);
     }
 }
 
@@ -142,6 +149,23 @@ pub(super) fn words<const LEN: usize, const SLOTS: usize>(
 pub(super) fn word_in<const LEN: usize>(slot: &[u8; LEN]) -> &[u8] {
     let after = (key_in(slot) << (8 * (INLINE - LEN))).leading_ones() as usize / 8;
     &slot[..LEN - after]
+}
+
+/// Puts a word that is in none of these lines into the first that has room. Returns whether one has.
+#[inline]
+fn put<const LEN: usize, const SLOTS: usize>(
+    lines: &mut [Line<LEN, SLOTS>],
+    slot: &[u8; LEN],
+    count: u32,
+) -> bool {
+    for line in lines {
+        let free = line.num_used();
+        if free < SLOTS {
+            (line.slots[free], line.counts[free]) = (*slot, count);
+            return true;
+        }
+    }
+    false
 }
 
 /// Adds to a key that is looked for from line `first` on. There is a free slot. Returns how many lines beyond the first it took.
