@@ -42,6 +42,9 @@ const FORGIVEN: u64 = 1 << 16;
 /// A count of 32 bits stays below twice this.
 const SWEEP: u64 = 1 << 31;
 
+/// How many long words are looked up together.
+const LONG_BATCH: usize = 64;
+
 /// The key of a word, if it is short or medium.
 #[inline]
 fn key_of(word: &[u8]) -> Option<Key> {
@@ -347,15 +350,17 @@ impl Table {
     /// Adds those words of a batch, each by its place.
     fn add_long_words<'a>(&mut self, those: &[u32], word: impl Fn(usize) -> &'a [u8]) {
         self.reserve_long(those.len());
-        let (keys, shift) = (self.keys, shift(&self.long));
-        let mut hashes = [0; BATCH];
-        for (hash, &at) in hashes.iter_mut().zip(those) {
-            *hash = keys.hash_long(word(at as usize));
-            simd::prefetch(&self.long, (*hash >> shift) as usize);
-        }
         let mut looks = 0;
-        for (&hash, &at) in hashes.iter().zip(those) {
-            looks += self.add_long(word(at as usize), hash, 1);
+        for few in those.chunks(LONG_BATCH) {
+            let (keys, shift) = (self.keys, shift(&self.long));
+            let mut hashes = [0; LONG_BATCH];
+            for (hash, &at) in hashes.iter_mut().zip(few) {
+                *hash = keys.hash_long(word(at as usize));
+                simd::prefetch(&self.long, (*hash >> shift) as usize);
+            }
+            for (&hash, &at) in hashes.iter().zip(few) {
+                looks += self.add_long(word(at as usize), hash, 1);
+            }
         }
         self.account(looks, those.len() as u64);
     }

@@ -21,7 +21,7 @@ pub(crate) const SHORT: usize = 8;
 pub(crate) const MEDIUM: usize = 12;
 
 /// How many words are looked up together.
-pub(crate) const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 1024;
 
 /// How many words ahead lines are asked for: enough to hide that memory is slow, and few enough for them to stay in the first-level
 /// cache.
