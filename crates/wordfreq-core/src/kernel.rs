@@ -23,21 +23,23 @@ use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 use crate::counter::Tally;
 use composing::{PAIRS, Pair, close_gaps};
 
+/// What is written many bytes at a time comes first, in this order, so that it starts with a cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Kernel {
+    batch: Batch,
+    /// The window in lower case.
+    lowered: [u8; WINDOW + 64],
+    /// Where words start and end, in turn.
+    edges: [u16; PLACES],
+    masks: Masks,
+    words: Mask,
     unicode: bool,
     level: Level,
     characters: &'static Characters,
     tokenizer: Tokenizer,
     /// Whether the tokenizer has had the bytes up to here; else a certain boundary is here.
     open: bool,
-    masks: Masks,
-    words: Mask,
-    /// The window in lower case.
-    lowered: [u8; WINDOW + 64],
-    /// Where words start and end, in turn.
-    edges: [u16; PLACES],
-    batch: Batch,
     /// Where plain characters beyond ASCII begin.
     leads: [Leads; simd::BLOCKS],
     /// For how many windows they are not looked for.
@@ -56,16 +58,16 @@ impl Kernel {
     /// For `unicode` or `whitespace`.
     pub(crate) fn new(rule: ProfileName, level: Level) -> Self {
         Self {
+            batch: Batch::new(),
+            lowered: [0; WINDOW + 64],
+            edges: [0; PLACES],
+            masks: Masks::new(),
+            words: [0; simd::BLOCKS + 2],
             unicode: rule == ProfileName::Unicode,
             level,
             characters: Characters::of(rule),
             tokenizer: Tokenizer::new(rule),
             open: false,
-            masks: Masks::new(),
-            words: [0; simd::BLOCKS + 2],
-            lowered: [0; WINDOW + 64],
-            edges: [0; PLACES],
-            batch: Batch::new(),
             leads: [Leads::NONE; simd::BLOCKS],
             pause: 0,
             pairs: [Pair::NONE; PAIRS],

@@ -193,6 +193,7 @@ pub(crate) fn shift<T>(lines: &[T]) -> u32 {
 
 /// Room for what is found out about words that are looked up together.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Batch {
     /// A short key without the zeros after its 8th byte.
     pub(crate) short: Group<u64>,
@@ -202,14 +203,16 @@ pub(crate) struct Batch {
     num_long: usize,
 }
 
-/// The words of one kind of a batch.
+/// The words of one kind of a batch. It begins a page, and with what is written many at a time and for few of them: what goes over the
+/// end of a page takes several times as long, and where the system puts things is not for us to say.
 #[derive(Debug)]
+#[repr(C, align(4096))]
 pub(crate) struct Group<K> {
-    number: usize,
-    keys: [K; BATCH],
     /// Where the words start, and their lengths.
     #[cfg(target_arch = "x86_64")]
     places: [[u16; 2]; BATCH + 16],
+    number: usize,
+    keys: [K; BATCH],
     firsts: [u32; BATCH + AHEAD],
     left: [u32; BATCH],
 }
