@@ -208,7 +208,7 @@ impl Kernel {
         }
         let (mut from, mut taken) = (0, 0);
         while let Some(other) = next_bit(&self.masks.non_ascii, from, cut) {
-            from = match self.look_up_run(other, cut) {
+            from = match self.compose_letter(other, cut).map_or_else(|| self.look_up_run(other, cut), Ok) {
                 Ok(end) => end,
                 Err(Slow(place)) => {
                     let space = last_bit(&self.masks.space, other).map_or(0, |space| space + 1);

@@ -5,7 +5,7 @@
 
 use unicode_normalization::char::compose;
 
-use super::{Kernel, Slow};
+use super::{Kernel, Run, Slow, has};
 use crate::characters::{self, Class};
 use crate::tokenize::MAX_WORD_BYTES;
 
@@ -20,7 +20,8 @@ pub(super) const PAIRS: usize = 256;
 pub(super) struct Pair {
     /// The bytes of both.
     of: [u32; 2],
-    composed: [u8; 4],
+    /// In UTF-8, little-endian.
+    composed: u32,
     /// In bytes; 0 if they stay two.
     len: usize,
     /// Of what is composed; `Slow` if it had to be looked at again.
@@ -28,7 +29,13 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) const NONE: Self = Self { of: [0; 2], composed: [0; 4], len: 0, class: Class::Slow };
+    pub(super) const NONE: Self = Self { of: [0; 2], composed: 0, len: 0, class: Class::Slow };
+
+    /// Where the pair of these bytes is remembered.
+    #[inline]
+    fn place([base, mark]: [u32; 2]) -> usize {
+        (base.wrapping_mul(0x9E37_79B1) ^ mark.wrapping_mul(0x85EB_CA77)) as usize >> 24 & (PAIRS - 1)
+    }
 }
 
 impl Kernel {
@@ -78,8 +85,58 @@ impl Kernel {
         if pair.class != class || pair.len > end - base {
             return Err(Slow(mark));
         }
+        Ok(Some(self.put_pair(pair, base, end)))
+    }
+
+    /// Composes the ASCII letter before `place` with the marks that are there, of those that go with letters (U+0300 to U+036F), as long as
+    /// it is known that each becomes a letter with what is before it. Returns where what is next is, if there was any such.
+    #[inline]
+    pub(super) fn compose_letter(&mut self, place: usize, cut: usize) -> Option<usize> {
+        let base = place.checked_sub(1)?;
+        let letter = self.lowered[base];
+        let is_in_word =
+            if self.unicode { has(&self.masks.letter, base) } else { !has(&self.masks.space, base) };
+        if !is_in_word || !letter.is_ascii_lowercase() {
+            return None;
+        }
+        let mut composed = Pair { composed: letter.into(), len: 1, ..Pair::NONE };
+        let mut end = place;
+        while end + 2 <= cut {
+            let &mark = self.lowered[end..].first_chunk()?;
+            if !matches!(mark, [0xCC | 0xCD, _]) {
+                break;
+            }
+            let of = [composed.composed, u32::from(u16::from_le_bytes(mark))];
+            let pair = self.pairs[Pair::place(of)];
+            // Two marks are in order if there is such a letter.
+            if pair.of != of || pair.class != Class::Letter || pair.len > composed.len + 2 {
+                break;
+            }
+            composed = pair;
+            end += 2;
+        }
+        if end == place {
+            return None;
+        }
+        let start = end - composed.len;
+        // With no branch on how long it is, which cannot be foretold.
+        if let Some(four) = self.lowered[..end].last_chunk_mut() {
+            let over = 8 * (4 - composed.len);
+            let before = u32::from_le_bytes(*four) & !(u32::MAX << over);
+            *four = (before | composed.composed << over).to_le_bytes();
+        } else {
+            self.lowered[start..end].copy_from_slice(&composed.composed.to_le_bytes()[..composed.len]);
+        }
+        self.gaps.push([base as u16, start as u16]);
+        self.put(Run::Letter, place, end);
+        Some(end)
+    }
+
+    /// Puts what a pair is as one at the end of the bytes from `base` to `end` that were both. Returns where it starts.
+    #[inline]
+    fn put_pair(&mut self, pair: Pair, base: usize, end: usize) -> usize {
         let start = end - pair.len;
-        match (&mut self.lowered[start..end], pair.composed) {
+        match (&mut self.lowered[start..end], pair.composed.to_le_bytes()) {
             ([first, second], [a, b, ..]) => (*first, *second) = (a, b),
             ([first, second, third], [a, b, c, _]) => (*first, *second, *third) = (a, b, c),
             (bytes, composed) => bytes.copy_from_slice(&composed[..pair.len]),
@@ -89,7 +146,7 @@ impl Kernel {
             _ if start > base => self.gaps.push([base as u16, start as u16]),
             _ => {}
         }
-        Ok(Some(start))
+        start
     }
 
     /// What is known of the characters from `base` and from `mark` on, the latter to `end`; `None` if these bytes are no characters.
@@ -99,8 +156,8 @@ impl Kernel {
             (1..=4).contains(&(to - from)).then(|| bytes & u32::MAX >> (8 * (4 - (to - from))))
         };
         let of = [bytes(base, mark)?, bytes(mark, end)?];
-        let at = (of[0].wrapping_mul(0x9E37_79B1) ^ of[1].wrapping_mul(0x85EB_CA77)) >> 24;
-        let known = self.pairs[at as usize % PAIRS];
+        let at = Pair::place(of);
+        let known = self.pairs[at];
         if known.of == of {
             return Some(known);
         }
@@ -108,11 +165,13 @@ impl Kernel {
             |from: usize, to: usize| std::str::from_utf8(&self.lowered[from..to]).ok()?.chars().next();
         let mut pair = Pair { of, ..Pair::NONE };
         if let Some(composed) = compose(character(base, mark)?, character(mark, end)?) {
-            pair.len = composed.encode_utf8(&mut pair.composed).len();
-            let of = characters::place(pair.composed).map(|place| self.characters.at(place));
+            let mut bytes = [0; 4];
+            pair.len = composed.encode_utf8(&mut bytes).len();
+            pair.composed = u32::from_le_bytes(bytes);
+            let of = characters::place(bytes).map(|place| self.characters.at(place));
             pair.class = of.filter(|of| of.lower[0] == 0).map_or(Class::Slow, |of| of.class);
         }
-        self.pairs[at as usize % PAIRS] = pair;
+        self.pairs[at] = pair;
         Some(pair)
     }
 }
@@ -126,9 +185,23 @@ pub(super) fn close_gaps(words: &mut [[u16; 2]], gaps: &[[u16; 2]], text: &mut [
         while let Some([from, to]) = gaps.next_if(|[_, to]| to <= end) {
             if from >= start && !is_over_long {
                 let moved = *start + (to - from);
-                text.copy_within(usize::from(*start)..usize::from(*from), usize::from(moved));
+                move_up(text, usize::from(*start), usize::from(from - *start), usize::from(moved));
                 *start = moved;
             }
         }
+    }
+}
+
+/// Moves `len` bytes from `from` to `to`, which is behind it.
+#[inline]
+fn move_up(text: &mut [u8], from: usize, len: usize, to: usize) {
+    let eight = |at: usize| text[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    // Nearly all are short, and a call takes longer than that.
+    match (len, eight(from), eight(to)) {
+        (0..=7, Some(bytes), Some(behind)) => {
+            let moved = !(u64::MAX << (8 * len));
+            text[to..to + 8].copy_from_slice(&(bytes & moved | behind & !moved).to_le_bytes());
+        }
+        _ => text.copy_within(from..from + len, to),
     }
 }
