@@ -10,6 +10,9 @@ use super::{Key, Keys, Line, SWEEP, Table, key_in, shift};
 /// Something to do, at the same time as others or not.
 pub type Task<'a> = Box<dyn FnOnce() + Send + 'a>;
 
+/// So many lines tell how much two tables have in common.
+const LOOKED_AT: usize = 1024;
+
 /// What a task has done to some lines.
 #[derive(Default)]
 struct Done {
@@ -69,11 +72,12 @@ impl Table {
 }
 
 impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
-    /// Makes room for the words of all of `others`, of which some may be the same. Returns what that many parts have done: nothing.
+    /// Makes room for the words of all of `others`. Returns what that many parts have done: nothing.
     fn make_room(&mut self, others: &[&Self], parts: usize, keys: Keys) -> Vec<Done> {
-        let used = others.iter().map(|other| other.used).sum::<usize>() + self.used;
+        let new: usize = others.iter().map(|other| self.new_of(other, keys)).sum();
         let most = others.iter().map(|other| other.lines.len()).fold(self.lines.len(), usize::max);
-        // Each task only knows whether there is room in its own lines: some more of it. The same words in all of them are the rule.
+        // Each task only knows whether there is room in its own lines: some more of it.
+        let used = self.used + new;
         let lines = lines_for::<SLOTS>(used + used / 2).max(most);
         if self.lines.len() < lines {
             self.resize(lines, keys);
@@ -81,6 +85,19 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         let mut done = Vec::new();
         done.resize_with(parts.clamp(1, lines), Done::default);
         done
+    }
+
+    /// About how many of the words of `other` are not here, by some of them: tables of the same text have most in common, and those of
+    /// different ones nothing.
+    fn new_of(&self, other: &Self, keys: Keys) -> usize {
+        let step = other.lines.len().div_ceil(LOOKED_AT).max(1);
+        let some = other.lines.iter().step_by(step).flat_map(Line::used);
+        let (mut all, mut new) = (0, 0);
+        for (slot, _) in some {
+            all += 1;
+            new += usize::from(self.count(key_in(slot), keys) == 0);
+        }
+        (other.used * new).div_ceil(all.max(1))
     }
 
     /// Makes a task for each part that adds what `others` have for the lines of that part.
