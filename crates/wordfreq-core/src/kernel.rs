@@ -233,13 +233,9 @@ impl Kernel {
         let (mut start, mut run) = (place, self.class_before(place));
         // From where to where the last character is that has no combining class, that of its last part, and that of the last mark which
         // still stands behind it: before what is looked up there is none.
-        let mut base = [self.before(place), place];
-        let (mut trailing, mut before) = (0, 0);
+        let (mut base, mut trailing, mut before) = ([place, place], 0, 0);
         // Whether the last character that joins nothing is a `Break`.
         let mut is_break = false;
-        if !self.lowered[base[0]].is_ascii() {
-            trailing = self.character(base[0]).map_or(0, |base| base.trailing);
-        }
         loop {
             let Some(&bytes) = self.lowered[place..].first_chunk() else { return Err(Slow(place)) };
             let (len, mut of) = match characters::place(bytes) {
@@ -265,6 +261,20 @@ impl Kernel {
             }
             let next = self.lowered[end];
             let (mut is_composed, mut is_moved) = (false, false);
+            // As most are in prose: quotes and dashes.
+            if of.class == Class::Break && place == start && !has(&self.masks.non_ascii, end) {
+                if !self.unicode {
+                    set(&mut self.masks.space, place, end);
+                }
+                return Ok(end);
+            }
+            // Few need to know what is before all of them.
+            if place == start && matches!(of.class, Class::Mark | Class::Composing | Class::ComposingLetter) {
+                base = [self.before(place), place];
+                if !self.lowered[base[0]].is_ascii() {
+                    trailing = self.character(base[0]).map_or(0, |base| base.trailing);
+                }
+            }
             match of.class {
                 Class::Letter if run == Run::Letter => {}
                 Class::ComposingLetter if run == Run::Letter => {
@@ -488,11 +498,10 @@ impl Kernel {
 
     /// What the character before `place` makes of a mark there.
     fn class_before(&self, place: usize) -> Run {
-        match place.checked_sub(1) {
-            Some(before) if self.unicode && has(&self.masks.letter, before) => Run::Letter,
-            Some(before) if self.unicode && has(&self.masks.digit, before) => Run::Digit,
-            _ => Run::Other,
-        }
+        let Some(before) = place.checked_sub(1).filter(|_| self.unicode) else { return Run::Other };
+        let (letter, digit) = (has(&self.masks.letter, before), has(&self.masks.digit, before));
+        // With no branch on what cannot be foretold.
+        [Run::Other, Run::Digit, Run::Letter, Run::Letter][usize::from(letter) << 1 | usize::from(digit)]
     }
 
     /// Whether what is before `place` is ASCII, or nothing, and ends there for sure.

@@ -92,6 +92,9 @@ impl Kernel {
     /// it is known that each becomes a letter with what is before it. Returns where what is next is, if there was any such.
     #[inline]
     pub(super) fn compose_letter(&mut self, place: usize, cut: usize) -> Option<usize> {
+        if !matches!(self.lowered[place], 0xCC | 0xCD) {
+            return None;
+        }
         let base = place.checked_sub(1)?;
         let letter = self.lowered[base];
         let is_in_word =
