@@ -292,6 +292,14 @@ impl<K: Copy + Into<Key>> Group<K> {
         self.prefetch_near(lines);
     }
 
+    /// # Safety
+    /// The processor has the features.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,popcnt")]
+    unsafe fn find_lines_avx2<T>(&mut self, lines: &[T], spread: &Spread) {
+        self.find_lines_by(lines, |key| spread.hash(key));
+    }
+
     /// Asks for the lines that are used before others can be asked for.
     #[inline(always)]
     fn prefetch_near<T>(&self, lines: &[T]) {
@@ -514,13 +522,6 @@ impl Batch {
 impl Group<u64> {
     /// # Safety
     /// The processor has the features.
-    #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_lines_avx2(&mut self, lines: &[ShortLine], spread: &Spread) {
-        self.find_lines_by(lines, |key| spread.hash(key));
-    }
-
-    /// # Safety
-    /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
     unsafe fn find_lines_avx512(&mut self, lines: &[ShortLine], spread: &Spread) {
         use std::arch::x86_64::*;
@@ -602,13 +603,6 @@ fn mix(sums: std::arch::x86_64::__m512i, times: std::arch::x86_64::__m512i) -> s
 
 #[cfg(target_arch = "x86_64")]
 impl Group<Key> {
-    /// # Safety
-    /// The processor has the features.
-    #[target_feature(enable = "avx2,bmi1,popcnt")]
-    unsafe fn find_lines_avx2(&mut self, lines: &[MediumLine], spread: &Spread) {
-        self.find_lines_by(lines, |key| spread.hash(key));
-    }
-
     /// # Safety
     /// The processor has the features.
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
