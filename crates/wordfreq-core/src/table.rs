@@ -275,7 +275,7 @@ impl Table {
         self.short.len(self.keys) + self.medium.len(self.keys) + self.long_used
     }
 
-    /// The bytes of memory in use, at most, while that many more words are added.
+    /// The bytes of memory in use, at most, while that many more words are added, of whichever kind: each has room for all of them.
     pub(crate) fn memory_with(&self, more: usize) -> usize {
         let long = grown(self.long.len(), self.long_used.saturating_add(more)).unwrap_or(0);
         let long = self.long.len().saturating_add(long).saturating_mul(size_of::<Long>());
@@ -545,21 +545,23 @@ impl Table {
         self.medium.sweep(&mut self.swept);
     }
 
-    /// Takes note of how many looks beyond the first some words took. Returns whether the keys are others now.
+    /// Takes note of how many looks beyond the first some words took.
     #[inline]
-    fn account(&mut self, looks: u64, words: u64) -> bool {
+    fn account(&mut self, looks: u64, words: u64) {
         #[cfg(test)]
         {
             self.looks += looks;
         }
         self.debt = (self.debt + looks).saturating_sub(PROBES * words);
-        self.debt > FORGIVEN && self.rekey()
+        if self.debt > FORGIVEN {
+            self.rekey();
+        }
     }
 
     #[cold]
-    fn rekey(&mut self) -> bool {
+    fn rekey(&mut self) {
         self.debt = 0;
-        let Some(keys) = self.keys.next() else { return false };
+        let Some(keys) = self.keys.next() else { return };
         self.keys = keys;
         for slot in self.long.iter_mut().filter(|slot| slot.len as usize > INLINE) {
             let from = slot.halves().0;
@@ -569,7 +571,6 @@ impl Table {
         self.short.resize(self.short.lines.len(), keys);
         self.medium.resize(self.medium.lines.len(), keys);
         self.resize_long(self.long.len());
-        true
     }
 
     /// Makes room for that many new words of up to 12 bytes.

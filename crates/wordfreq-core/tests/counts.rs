@@ -99,9 +99,12 @@ fn the_best_of_many_are_found_whatever_comes_first() {
     for count_of in counts_of {
         let mut counts = Counts::new();
         for number in 0..5_000 {
-            // Some are too long to stand in a slot.
-            let word =
-                if number % 9 == 0 { format!("a rather long word, {number}") } else { format!("w{number}") };
+            // Of every kind that a table has, in any order where they are as frequent.
+            let word = match number % 9 {
+                0 => format!("x, a rather long word, {number}"),
+                1..4 => format!("medium {number:04}"),
+                _ => format!("w{number}"),
+            };
             counts.add(&word, count_of(number).max(1));
         }
         let ranked: Vec<(&str, u64)> = counts.ranked().iter().map(|row| (row.word, row.count)).collect();
@@ -111,5 +114,11 @@ fn the_best_of_many_are_found_whatever_comes_first() {
             let top: Vec<(&str, u64)> = counts.top(n).iter().map(|row| (row.word, row.count)).collect();
             assert_eq!(top, ranked[..n.min(5_000)], "{n}");
         }
+        // Counts that no slot has room for are among the best wherever they stand.
+        for word in ["w5", "medium 0001"] {
+            counts.add(word, 1 << 40);
+        }
+        let top: Vec<&str> = counts.top(2).iter().map(|row| row.word).collect();
+        assert!(top == ["medium 0001", "w5"] || top == ["w5", "medium 0001"], "{top:?}");
     }
 }

@@ -130,7 +130,9 @@ impl Kernel {
         } else {
             self.lowered[start..end].copy_from_slice(&composed.composed.to_le_bytes()[..composed.len]);
         }
-        self.gaps.push([base as u16, start as u16]);
+        if start > base {
+            self.gaps.push([base as u16, start as u16]);
+        }
         self.put(Run::Letter, place, end);
         Some(end)
     }

@@ -2,8 +2,8 @@
 //!
 //! A word of up to 8 bytes is *short*, and five are a line with their counts; one of up to 12 is *medium*, and four are. In three
 //! steps, each over a whole batch and with hardly a branch that depends on the words: their keys, those of short words and of medium ones
-//! apart; the lines where they are to be looked for; and adding to those that are there, with lines asked for long before they
-//! are used. Not here: whatever is not in its first line, and longer words (`table`).
+//! apart; the lines where they are to be looked for; and adding to those that are there, or putting them there, with lines asked for
+//! long before they are used. Not here: whatever has no room in its first line, and longer words (`table`).
 
 use std::ops::{Deref, DerefMut};
 
@@ -109,20 +109,20 @@ impl<const LEN: usize, const SLOTS: usize> Lines<LEN, SLOTS> {
         Self::Heap(vec![Line::FREE; number])
     }
 
-    /// Makes them that many more lines, which are free, if that takes no copy of those there are; else they stay as they are. Returns
-    /// whether it does.
+    /// Makes them twice as many, the second half of which are free, if that takes no copy of those there are; else they stay as they are.
+    /// Returns whether it does.
     #[cfg(target_os = "linux")]
-    pub(crate) fn extend(&mut self, more: usize) -> bool {
+    pub(crate) fn double(&mut self) -> bool {
         let Self::Mapped(map) = self else { return false };
         let options = memmap2::RemapOptions::new().may_move(true);
-        // SAFETY: what is mapped is memory of this process alone, and none of it is borrowed while the map is borrowed to be changed;
-        // what is new is zeros, which are lines; how many there are then, the map says.
-        unsafe { map.remap(map.len() + more * size_of::<Line<LEN, SLOTS>>(), options) }.is_ok()
+        // SAFETY: what is mapped, by `free` and by nobody else, is memory of this process alone, and none of it is borrowed while the map
+        // is borrowed to be changed; what is new is zeros, which are lines; how many there are then, the map says.
+        unsafe { map.remap(2 * map.len(), options) }.is_ok()
     }
 
     /// Elsewhere there is no such call.
     #[cfg(not(target_os = "linux"))]
-    pub(crate) fn extend(&mut self, _: usize) -> bool {
+    pub(crate) fn double(&mut self) -> bool {
         false
     }
 }
@@ -188,7 +188,13 @@ impl Spread {
 /// What a hash is shifted by to give the line, of which there are a power of two and more than one.
 #[inline(always)]
 pub(crate) fn shift<T>(lines: &[T]) -> u32 {
-    64 - lines.len().max(2).trailing_zeros()
+    shift_for(lines.len())
+}
+
+/// The same, by their number.
+#[inline(always)]
+pub(crate) fn shift_for(lines: usize) -> u32 {
+    64 - lines.max(2).trailing_zeros()
 }
 
 /// Room for what is found out about words that are looked up together.
@@ -412,6 +418,7 @@ impl Group<Key> {
 /// A place of a text where 16 bytes follow, which is `start` if that is one. A remainder by a power of two, to spare a branch.
 #[inline(always)]
 fn place<const N: usize>(start: u16) -> usize {
+    debug_assert!(usize::from(start) < 1 << (N - 16).ilog2());
     usize::from(start) % (1 << (N - 16).ilog2())
 }
 
@@ -725,6 +732,21 @@ mod tests {
             }
         }
         lines
+    }
+
+    /// From 2 MB on, on Linux, and without a word lost.
+    #[test]
+    fn lines_double_where_they_are() {
+        for number in [1 << 10, 1 << 15, 1 << 16] {
+            let mut lines: Lines<SHORT, 5> = Lines::free(number);
+            (lines[1].slots[0], lines[number - 1].counts[0]) = (*b"a word!!", 7);
+            let before = lines.to_vec();
+            let is_double = cfg!(target_os = "linux") && number >= 1 << 15;
+            assert_eq!(lines.double(), is_double, "{number}");
+            assert_eq!(lines[..number], before);
+            assert_eq!(lines.len(), if is_double { 2 * number } else { number });
+            assert!(lines[number..].iter().all(|line| *line == Line::FREE));
+        }
     }
 
     proptest! {

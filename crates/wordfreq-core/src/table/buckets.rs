@@ -93,7 +93,7 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
     #[cold]
     pub(super) fn resize(&mut self, lines: usize, keys: Keys) {
         let old_lines = self.lines.len();
-        if lines == 2 * old_lines && self.lines.extend(old_lines) {
+        if lines == 2 * old_lines && self.lines.double() {
             return self.spread(old_lines, keys);
         }
         let old = std::mem::replace(&mut self.lines, Lines::free(lines));

@@ -1,11 +1,12 @@
-//! Several tables into one, by tasks that share nothing they write to: each has some lines of short words or of medium ones, and one
-//! has the long words. No lock, and no word is looked at by two.
+//! Several tables into one, by tasks that share nothing they write to: each has some lines of short words and some of medium ones, and
+//! one more has the long words. No lock, and no word is looked at by two.
 //!
 //! As lines are by the first bits of a hash, the words of some lines are in the same lines of another table with the same keys, or
 //! in those right behind. Not here: in which threads tasks run, which is up to the caller.
 
-use super::buckets::{Buckets, add_to, lines_for, words};
-use super::{Key, Keys, Line, SWEEP, Table, key_in, shift};
+use super::buckets::{Buckets, add_to, lines_for};
+use super::{Key, Keys, Line, SWEEP, Table, key_in};
+use crate::simd::lines::shift_for;
 
 /// Something to do, at the same time as others or not.
 pub type Task<'a> = Box<dyn FnOnce() + Send + 'a>;
@@ -22,7 +23,7 @@ struct Done {
 }
 
 impl Table {
-    /// Adds all of `others` by about so many tasks for each kind of word, all of which `run` must run.
+    /// Adds all of `others` by one task more than `parts`, which is not 0, all of which `run` must run.
     pub(crate) fn merge_in_parts(
         &mut self,
         others: &[&Table],
@@ -44,17 +45,22 @@ impl Table {
             debt: self.debt,
             ..Table::default()
         };
-        let short: Vec<_> = others.iter().map(|other| &other.short).collect();
-        let medium: Vec<_> = others.iter().map(|other| &other.medium).collect();
-        let mut short_done = self.short.make_room(&short, parts, keys);
-        let mut medium_done = self.medium.make_room(&medium, parts, keys);
+        self.short.make_room(others.iter().map(|other| &other.short), keys);
+        self.medium.make_room(others.iter().map(|other| &other.medium), keys);
+        let mut done: Vec<[Done; 2]> = Vec::new();
+        done.resize_with(parts.max(1), Default::default);
         let mut tasks: Vec<Task<'_>> =
             vec![Box::new(|| others.iter().for_each(|other| long.merge_long(other)))];
-        self.short.merge_tasks(&short, keys, &mut short_done, &mut tasks);
-        self.medium.merge_tasks(&medium, keys, &mut medium_done, &mut tasks);
+        let parts = self.short.split(done.len()).zip(self.medium.split(done.len()));
+        for ((mut short, mut medium), [short_done, medium_done]) in parts.zip(&mut done) {
+            tasks.push(Box::new(move || {
+                others.iter().for_each(|other| short.merge(&other.short.lines, keys, short_done));
+                others.iter().for_each(|other| medium.merge(&other.medium.lines, keys, medium_done));
+            }));
+        }
         run(tasks);
-        self.short.used += short_done.iter().map(|done| done.used).sum::<usize>();
-        self.medium.used += medium_done.iter().map(|done| done.used).sum::<usize>();
+        self.short.used += done.iter().map(|[short, _]| short.used).sum::<usize>();
+        self.medium.used += done.iter().map(|[_, medium]| medium.used).sum::<usize>();
         (self.long, self.long_used, self.arena) = (long.long, long.long_used, long.arena);
         if long.keys != keys {
             // Long words collided.
@@ -63,7 +69,7 @@ impl Table {
             self.medium.resize(self.medium.lines.len(), self.keys);
         }
         self.debt = long.debt;
-        for (key, count) in short_done.into_iter().chain(medium_done).flat_map(|done| done.left) {
+        for (key, count) in done.into_iter().flatten().flat_map(|done| done.left) {
             self.add_key(key, u64::from(count));
         }
         others.iter().for_each(|other| self.merge_swept(other));
@@ -72,19 +78,16 @@ impl Table {
 }
 
 impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
-    /// Makes room for the words of all of `others`. Returns what that many parts have done: nothing.
-    fn make_room(&mut self, others: &[&Self], parts: usize, keys: Keys) -> Vec<Done> {
-        let new: usize = others.iter().map(|other| self.new_of(other, keys)).sum();
-        let most = others.iter().map(|other| other.lines.len()).fold(self.lines.len(), usize::max);
+    /// Makes room for the words of all of `others`.
+    pub(super) fn make_room<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone, keys: Keys) {
+        let new: usize = others.clone().map(|other| self.new_of(other, keys)).sum();
+        let most = others.map(|other| other.lines.len()).fold(self.lines.len(), usize::max);
         // Each task only knows whether there is room in its own lines: some more of it.
         let used = self.used + new;
         let lines = lines_for::<SLOTS>(used + used / 2).max(most);
         if self.lines.len() < lines {
             self.resize(lines, keys);
         }
-        let mut done = Vec::new();
-        done.resize_with(parts.clamp(1, lines), Done::default);
-        done
     }
 
     /// About how many of the words of `other` are not here, by some of them: tables of the same text have most in common, and those of
@@ -100,51 +103,44 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         (other.used * new).div_ceil(all.max(1))
     }
 
-    /// Makes a task for each part that adds what `others` have for the lines of that part.
-    fn merge_tasks<'a>(
-        &'a mut self,
-        others: &'a [&'a Self],
-        keys: Keys,
-        done: &'a mut [Done],
-        tasks: &mut Vec<Task<'a>>,
-    ) {
-        let (lines, parts, shift) = (self.lines.len(), done.len(), shift(&self.lines));
+    /// Cuts the lines into that many parts.
+    fn split(&mut self, parts: usize) -> impl Iterator<Item = Part<'_, LEN, SLOTS>> {
+        let all = self.lines.len();
         let (mut rest, mut start) = (&mut self.lines[..], 0);
-        for (part, done) in done.iter_mut().enumerate() {
-            let end = (part + 1) * lines / parts;
+        (1..=parts).map(move |part| {
+            let end = part * all / parts;
             let own;
-            (own, rest) = rest.split_at_mut(end - start);
-            tasks.push(Box::new(move || {
-                for other in others.iter().map(|other| &other.lines[..]).filter(|lines| !lines.is_empty()) {
-                    let first = |key| (keys.hash(key) >> shift) as usize;
-                    done.merge(own, start, lines / other.len(), first, other);
-                }
-            }));
+            (own, rest) = std::mem::take(&mut rest).split_at_mut(end - start);
+            let part = Part { own, start, all };
             start = end;
-        }
+            part
+        })
     }
 }
 
-impl Done {
-    /// Adds the words of another table that belong to `own` lines, of which the first is `start`. `first` tells the line of a key;
-    /// there are `ratio` lines for each of the other table.
-    fn merge<const LEN: usize, const SLOTS: usize>(
-        &mut self,
-        own: &mut [Line<LEN, SLOTS>],
-        start: usize,
-        ratio: usize,
-        first: impl Fn(Key) -> usize,
-        other: &[Line<LEN, SLOTS>],
-    ) {
-        let end = start + own.len();
+/// Some lines of a table, from the line `start` on, and how many it has in all.
+struct Part<'a, const LEN: usize, const SLOTS: usize> {
+    own: &'a mut [Line<LEN, SLOTS>],
+    start: usize,
+    all: usize,
+}
+
+impl<const LEN: usize, const SLOTS: usize> Part<'_, LEN, SLOTS> {
+    /// Adds those words of another table's lines, of which there are no more, that belong to these.
+    fn merge(&mut self, other: &[Line<LEN, SLOTS>], keys: Keys, done: &mut Done) {
+        if self.own.is_empty() || other.is_empty() {
+            return;
+        }
+        let (start, end, ratio) = (self.start, self.start + self.own.len(), self.all / other.len());
+        let shift = shift_for(self.all);
         let (from, to) = (start / ratio, (end - 1) / ratio);
         for (at, line) in (from..).zip(other[from..].iter().chain(&other[..from])) {
-            for (key, count) in words(std::slice::from_ref(line)).map(|(slot, count)| (key_in(slot), count)) {
-                let first = first(key);
+            for (key, count) in line.used().map(|(slot, count)| (key_in(slot), count)) {
+                let first = (keys.hash(key) >> shift) as usize;
                 if (start..end).contains(&first)
-                    && add_to(&mut own[first - start..], key, count, &mut self.used).is_none()
+                    && add_to(&mut self.own[first - start..], key, count, &mut done.used).is_none()
                 {
-                    self.left.push((key, count));
+                    done.left.push((key, count));
                 }
             }
             // What did not fit its line went on from one that is full to the next.

@@ -259,6 +259,77 @@ fn parts_merge_as_whole_tables_do() {
     }
 }
 
+/// Words of a last line that is full stand in the first one; and long words that collide when they come together have all others
+/// spread anew.
+#[test]
+fn parts_merge_what_stands_elsewhere() {
+    let run = |tasks: Vec<Task<'_>>| tasks.into_iter().for_each(|task| task());
+    for kind in ["", "med"] {
+        let empty = Table { keys: random(Hash::Quick), ..Table::default() };
+        let keys = empty.keys;
+        let is_last = |word: &String| key_of(word.as_bytes()).is_some_and(|key| keys.hash(key) >> 60 == 15);
+        let last: Vec<String> =
+            (0..).map(|number| format!("{kind}{number:06x}")).filter(is_last).take(40).collect();
+        let (mut one, mut other) = (empty.clone(), empty.clone());
+        last[..20].iter().for_each(|word| one.add(word, 1));
+        last[10..].iter().for_each(|word| other.add(word, 2));
+        for table in [&mut one, &mut other] {
+            add_words(table, &["\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\0\0\0\0\0"]);
+        }
+        for parts in [1, 2, 3, 7, 16, 100] {
+            let mut merged = one.clone();
+            merged.merge_in_parts(&[&other], parts, run);
+            let counts: Vec<u64> = last.iter().map(|word| merged.get(word)).collect();
+            assert_eq!(counts, [[1; 10], [3; 10], [2; 10], [2; 10]].concat(), "{kind} {parts}");
+            assert_eq!((merged.len(), merged.iter().count()), (42, 42), "{kind} {parts}");
+        }
+        let (mut one, mut other) = (empty.clone(), empty.clone());
+        let long = colliding(&empty, 600, true);
+        long[..300].iter().for_each(|word| one.add(word, 1));
+        long[300..].iter().for_each(|word| other.add(word, 1));
+        for number in 0..3_000 {
+            one.add(&format!("{kind}{number}"), 1);
+            other.add(&format!("{kind}{number}"), 1);
+        }
+        assert_eq!((one.keys, other.keys), (keys, keys));
+        one.merge_in_parts(&[&other], 4, run);
+        assert_ne!(one.keys, keys);
+        assert!((0..3_000).all(|number| one.get(&format!("{kind}{number}")) == 2));
+        assert!(long.iter().all(|word| one.get(word) == 1));
+    }
+}
+
+/// Room is made for what tables do not have in common, before they are merged.
+#[test]
+fn room_is_made_for_words_that_are_new() {
+    let with = |from: u64, to: u64| {
+        let mut table = Table::default();
+        (from..to).for_each(|number| table.add(&format!("w{number:06}"), 1));
+        table
+    };
+    for (from, to, lines) in [(0, 90_000, 1 << 15), (60_000, 150_000, 1 << 16), (100_000, 190_000, 1 << 16)] {
+        let (mut one, other) = (with(0, 90_000), with(from, to));
+        assert_eq!((one.short.lines.len(), other.short.lines.len()), (1 << 15, 1 << 15));
+        one.short.make_room([&other.short].into_iter(), one.keys);
+        assert_eq!(one.short.lines.len(), lines, "{from}");
+    }
+}
+
+/// What a table was said to take at most while words of a kind are added, it does not go beyond.
+#[test]
+fn memory_is_foretold_for_every_kind_of_word() {
+    for kind in ["", "med", "a rather long word "] {
+        let mut table = Table::default();
+        for step in 0..40_u64 {
+            let foretold = table.memory_with(5_000);
+            (0..5_000).for_each(|number| table.add(&format!("{kind}{:06}", step * 5_000 + number), 1));
+            let lines = (table.short.lines.len() + table.medium.lines.len()) * size_of::<Line<SHORT, 5>>();
+            let long = table.long.len() * size_of::<Long>();
+            assert!(lines + long <= foretold, "{kind}: {lines} and {long}, {foretold} at {step}");
+        }
+    }
+}
+
 /// Tables that have changed their keys, and counts that overflow a slot, are merged all the same.
 #[test]
 fn parts_merge_what_is_rare() {

@@ -14,8 +14,8 @@ pub const MAX_RECEIVE_COUNT: u32 = 3;
 const LEASE: Duration = Duration::from_secs(30);
 /// Short, but long enough for a few calls on a busy machine before it ends.
 const SHORT: Duration = Duration::from_secs(3);
-/// Longer than anything in here takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than anything in here takes, on a busy machine too, and the longest that SQS waits.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn send(queue: &dyn Queue, bodies: &[&str]) {
     let messages: Vec<_> =
