@@ -352,7 +352,7 @@ fn merge(shares: Vec<Result<Counts, ReadError>>, budget: Option<&Budget<'_>>) ->
     Ok(counts)
 }
 
-/// Merges in as many threads as have counted.
+/// Merges in as many threads as have counted, and one more for long words.
 fn merge_at_once(counted: Vec<Counts>) -> Counts {
     let threads = counted.len();
     Counts::merge_in_parts(counted, threads, |tasks| {

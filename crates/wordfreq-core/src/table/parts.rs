@@ -23,7 +23,7 @@ struct Done {
 }
 
 impl Table {
-    /// Adds all of `others` by one task more than `parts`, which is not 0, all of which `run` must run.
+    /// Adds all of `others` by one task more than `parts`, of which there is one at least; `run` must run all of them.
     pub(crate) fn merge_in_parts(
         &mut self,
         others: &[&Table],
