@@ -18,10 +18,22 @@ const TABLE = 1000;
 
 export function DocumentPage() {
   const { query } = useCell(place);
-  return html`<${One} key=${`${query.bucket}\0${query.key}`} bucket=${query.bucket ?? ''} name=${query.key ?? ''} />`;
+  return html`<${Deletable} key=${`${query.bucket}\0${query.key}`} bucket=${query.bucket ?? ''} name=${query.key ?? ''} />`;
 }
 
-function One({ bucket, name }) {
+/** A document, or that it is being deleted; from then on nothing asks for it, as there may be none to answer with. */
+function Deletable({ bucket, name }) {
+  const [deleting, setDeleting] = useState(false);
+  const destroy = async () => {
+    setDeleting(true);
+    if (await attempt(() => remove('/document', { bucket, key: name }), `${name} is deleted`)) go('documents', { bucket });
+    else setDeleting(false);
+  };
+  if (deleting) return html`<p class="quiet" role="status">Deleting <bdi class="key">${name}</bdi></p>`;
+  return html`<${One} bucket=${bucket} name=${name} onDelete=${destroy} />`;
+}
+
+function One({ bucket, name, onDelete }) {
   const key = name;
   const found = useLoaded((signal) => get('/document', { bucket, key, top: TABLE }, signal), [bucket, key]);
   const [asking, setAsking] = useState(false);
@@ -35,9 +47,9 @@ function One({ bucket, name }) {
     await attempt(() => post('/document/recount', undefined, { bucket, key }), `${key} will be counted again`);
     found.reload();
   };
-  const answered = async (yes) => {
+  const answered = (yes) => {
     setAsking(false);
-    if (yes && (await attempt(() => remove('/document', { bucket, key }), `${key} is deleted`))) go('documents', { bucket });
+    if (yes) onDelete();
   };
 
   return html`

@@ -177,6 +177,43 @@ test('a document shows its words, is counted again, and goes when it is confirme
   assert.equal(JSON.parse(await wordfreq(['results', 'totals', '--format', 'json'], directory)).words, 0);
 });
 
+test('a document that is being deleted is not asked for again', async (t) => {
+  const directory = await dataDirectory(t);
+  const put = () => wordfreq(['upload', join(LIBRARY, 'the-tide-clerk.txt'), '--bucket', 'processing'], directory);
+  await put();
+  const { url } = await up(t, directory);
+  const page = await open(t, url, '#/document?bucket=processing&key=the-tide-clerk.txt');
+  await page.clock.install();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Top words' }).waitFor();
+  await page.getByText('Live', { exact: true }).waitFor();
+  const asked = [];
+  let answer;
+  const deleted = new Promise((done) => {
+    page.route('**/api/v1/document?*', async (route) => {
+      asked.push(route.request().method());
+      const response = await route.fetch();
+      answer = () => route.fulfill({ response });
+      done();
+    });
+  });
+  await page.getByRole('button', { name: 'Delete' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await deleted;
+
+  // Not even when it hears that somebody has put the document anew: whatever the page means to do then, it does in ten seconds.
+  const heard = page.evaluate(() => new Promise((done) => {
+    const { key } = Object.fromEntries(new URLSearchParams(location.hash.split('?')[1]));
+    new EventSource('/api/v1/events').addEventListener('documents', ({ data }) => JSON.parse(data).recent.some((one) => one.key === key) && done());
+  }));
+  await put();
+  await heard;
+  await page.clock.runFor(10_000);
+  assert.deepEqual(asked, ['DELETE']);
+  await answer();
+  await page.waitForURL(/#\/documents/);
+});
+
 test('a dead letter shows its reason and its text, and goes back once it is mended', async (t) => {
   const directory = await dataDirectory(t);
   const mend = await damagedScan(directory);

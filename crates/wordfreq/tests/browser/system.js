@@ -34,7 +34,8 @@ function named(variable, what) {
 
 /** Runs the program to its end; answers what it printed. */
 export async function wordfreq(args, directory) {
-  const { stdout } = await promisify(execFile)(BINARY, [...args, '--data-dir', directory], { env: environment(directory) });
+  const options = { env: environment(directory), timeout: PATIENCE_MS };
+  const { stdout } = await promisify(execFile)(BINARY, [...args, '--data-dir', directory], options);
   return stdout;
 }
 
@@ -45,12 +46,18 @@ function environment(directory) {
 
 const ends = new WeakMap();
 
-/** Does `end` after the test, what came last first; the runner's own order is the other one. */
+/**
+ * Does `end` after the test, what came last first; the runner's own order is the other one. All are done, whichever of them
+ * fail: a program that nobody stops would keep the tests' own process from its end.
+ */
 function afterwards(t, end) {
   if (!ends.has(t)) {
     ends.set(t, []);
     t.after(async () => {
-      for (const each of ends.get(t).reverse()) await each();
+      const failures = [];
+      for (const each of ends.get(t).reverse()) await each().catch((failure) => failures.push(failure));
+      if (failures.length === 1) throw failures[0];
+      if (failures.length > 1) throw new AggregateError(failures, failures.map(({ message }) => message).join('\n'));
     });
   }
   ends.get(t).push(end);
@@ -106,6 +113,8 @@ function browser() {
   }
   running ??= chromium.launch({
     executablePath: CHROMIUM,
+    // The runner ends a file that takes too long by SIGTERM, which shall end it: the browser and the program go with it.
+    handleSIGTERM: false,
     args: [
       '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--disable-sync',
