@@ -243,7 +243,7 @@ pub(crate) struct Table {
     long_used: usize,
     /// What counts of 32 bits were before they were swept.
     swept: HashMap<Key, u64>,
-    /// What was added to such counts since.
+    /// What was added to such counts since; nearly always, all that was.
     unswept: u64,
     keys: Keys,
     /// The looks beyond the mean that is allowed, so far.
@@ -279,7 +279,9 @@ impl Table {
     pub(crate) fn memory_with(&self, more: usize) -> usize {
         let long = grown(self.long.len(), self.long_used.saturating_add(more)).unwrap_or(0);
         let long = self.long.len().saturating_add(long).saturating_mul(size_of::<Long>());
-        [self.short.memory_with(more), self.medium.memory_with(more), long, self.arena.capacity()]
+        let counted = self.unswept.saturating_add(more as u64);
+        let (short, medium) = (self.short.memory_with(more, counted), self.medium.memory_with(more, counted));
+        [short, medium, long, self.arena.capacity()]
             .into_iter()
             .fold(0, usize::saturating_add)
     }
@@ -325,8 +327,8 @@ impl Table {
         let keys = self.keys;
         batch.find_keys(level, text, words);
         let Batch { short, medium, .. } = batch;
-        self.short.reserve(short.len(), keys);
-        self.medium.reserve(medium.len(), keys);
+        self.short.reserve(short.len(), self.unswept, keys);
+        self.medium.reserve(medium.len(), self.unswept, keys);
         if keys.hash == Hash::Sip {
             short.find_lines_by(&self.short.lines, |key| keys.sip(key));
             medium.find_lines_by(&self.medium.lines, |key| keys.sip(key));
@@ -487,10 +489,10 @@ impl Table {
         self.sweep_before(now);
         let keys = self.keys;
         let looks = if is_short(key) {
-            self.short.reserve(1, keys);
+            self.short.reserve(1, self.unswept, keys);
             self.short.add(key, now as u32, keys)
         } else {
-            self.medium.reserve(1, keys);
+            self.medium.reserve(1, self.unswept, keys);
             self.medium.add(key, now as u32, keys)
         };
         self.account(looks, 1);
@@ -575,8 +577,8 @@ impl Table {
 
     /// Makes room for that many new words of up to 12 bytes.
     pub(crate) fn reserve(&mut self, words: usize) {
-        self.short.reserve(words, self.keys);
-        self.medium.reserve(words, self.keys);
+        self.short.reserve(words, self.unswept, self.keys);
+        self.medium.reserve(words, self.unswept, self.keys);
     }
 
     #[inline]

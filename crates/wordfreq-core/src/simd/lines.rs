@@ -12,7 +12,7 @@ use memmap2::MmapMut;
 use super::{Level, prefetch};
 
 /// From how many bytes on lines are in large pages.
-const LARGE: usize = 2 << 20;
+pub(crate) const LARGE: usize = 2 << 20;
 
 /// The longest short word, in bytes.
 pub(crate) const SHORT: usize = 8;

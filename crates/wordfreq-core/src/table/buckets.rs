@@ -6,7 +6,11 @@
 use std::collections::HashMap;
 
 use super::{FEWEST, INLINE, Keys};
-use crate::simd::lines::{Group, Key, Line, Lines, key_in, shift, slot_of};
+use crate::simd::lines::{Group, Key, LARGE, Line, Lines, key_in, shift, shift_for, slot_of};
+
+/// After so many words of a text, about half a millisecond's, lines that have to grow do so to a large page at once: there the system
+/// is asked for memory once, and before that for each small page of each size on the way.
+const MANY: u64 = 1 << 17;
 
 #[derive(Clone, Debug)]
 pub(super) struct Buckets<const LEN: usize, const SLOTS: usize> {
@@ -29,9 +33,9 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
     }
 
     /// The bytes of memory in use, at most, while that many more words are added.
-    pub(super) fn memory_with(&self, more: usize) -> usize {
+    pub(super) fn memory_with(&self, more: usize, counted: u64) -> usize {
         let lines = self.lines.len();
-        let grown = self.grown(more).unwrap_or(0);
+        let grown = self.grown(more, counted).unwrap_or(0);
         lines.saturating_add(grown).saturating_mul(size_of::<Line<LEN, SLOTS>>())
     }
 
@@ -72,62 +76,74 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         }
     }
 
-    /// Makes room for `more` new words.
+    /// Makes room for `more` new words, of a table where `counted` words were counted.
     #[inline]
-    pub(super) fn reserve(&mut self, more: usize, keys: Keys) {
-        if let Some(lines) = self.grown(more) {
+    pub(super) fn reserve(&mut self, more: usize, counted: u64, keys: Keys) {
+        if let Some(lines) = self.grown(more, counted) {
             self.resize(lines, keys);
         }
     }
 
     /// The lines there should be for `more` new words, if there are too few: three quarters of the slots are in use at most, which
-    /// four or five in a line allow.
+    /// four or five in a line allow. As long as they are few they become four times as many, so that words are seldom moved.
     #[inline(always)]
-    fn grown(&self, more: usize) -> Option<usize> {
+    fn grown(&self, more: usize, counted: u64) -> Option<usize> {
         let words = self.used.saturating_add(more);
         let slots = words.saturating_add(words / 3);
         let too_few = slots > self.lines.len() * SLOTS;
-        too_few.then(|| lines_for::<SLOTS>(slots))
+        let large = LARGE / size_of::<Line<LEN, SLOTS>>();
+        let least = if counted < MANY { large.min(4 * self.lines.len()) } else { large };
+        too_few.then(|| lines_for::<SLOTS>(slots).max(least))
     }
 
     #[cold]
     pub(super) fn resize(&mut self, lines: usize, keys: Keys) {
-        let old_lines = self.lines.len();
-        if lines == 2 * old_lines && self.lines.double() {
-            return self.spread(old_lines, keys);
-        }
-        let old = std::mem::replace(&mut self.lines, Lines::free(lines));
-        let shift = shift(&self.lines);
-        for line in old.iter() {
-            for (slot, count) in line.used() {
-                let first = (keys.hash(key_in(slot)) >> shift) as usize;
-                let is_put =
-                    put(&mut self.lines[first..], slot, count) || put(&mut self.lines[..first], slot, count);
-                debug_assert!(is_put);
+        let old = self.lines.len();
+        let mut moving = Moving { used: vec![0; lines], left: Vec::new(), keys, shift: shift_for(lines) };
+        if lines == 2 * old && self.lines.double() {
+            // As lines are by the first bits of a hash, the words of each belong to twice as late a one. With the last going first,
+            // that is behind all that have yet to go.
+            for at in (0..old).rev() {
+                let line = std::mem::replace(&mut self.lines[at], Line::FREE);
+                moving.put(&line, &mut self.lines, at);
             }
+        } else {
+            let old = std::mem::replace(&mut self.lines, Lines::free(lines));
+            old.iter().for_each(|line| moving.put(line, &mut self.lines, 0));
+        }
+        for (slot, count) in moving.left {
+            let first = (keys.hash(key_in(&slot)) >> moving.shift) as usize;
+            let is_put = put(&mut self.lines[first..], &slot, count) || put(&mut self.lines[..first], &slot, count);
+            debug_assert!(is_put);
         }
     }
+}
 
-    /// Puts the words of the first `old` lines where they belong, now that there are twice as many. The last line goes first: as lines
-    /// are by the first bits of a hash, its words belong to twice as late a line, behind all lines that have yet to go, and so in
-    /// their turn do nearly all others. Those that do not are put in at the end.
-    fn spread(&mut self, old: usize, keys: Keys) {
-        let (shift, mut left) = (shift(&self.lines), Vec::new());
-        let first = |slot: &[u8; LEN]| (keys.hash(key_in(slot)) >> shift) as usize;
-        for at in (0..old).rev() {
-            let line = std::mem::replace(&mut self.lines[at], Line::FREE);
-            for (slot, count) in line.used() {
-                let place = first(slot);
-                if place < at || !put(&mut self.lines[place..], slot, count) {
-                    left.push((*slot, count));
-                }
+/// What is known while words are put into other lines.
+struct Moving<const LEN: usize> {
+    /// How many slots of each line are in use. Who asks the line for what was just written there has to wait.
+    used: Vec<u8>,
+    /// The words that are not in their first line.
+    left: Vec<([u8; LEN], u32)>,
+    keys: Keys,
+    shift: u32,
+}
+
+impl<const LEN: usize> Moving<LEN> {
+    /// Puts the words of `line` into their first lines among `lines`; those whose line is full, or before `from`, are left.
+    #[inline(always)]
+    fn put<const SLOTS: usize>(&mut self, line: &Line<LEN, SLOTS>, lines: &mut [Line<LEN, SLOTS>], from: usize) {
+        for (slot, count) in line.slots.iter().zip(line.counts) {
+            // Which slots are free cannot be foretold, so these go too, to any line: they have nothing and count nothing.
+            let first = if count == 0 { from } else { (self.keys.hash(key_in(slot)) >> self.shift) as usize };
+            let used = &mut self.used[first];
+            if first >= from && usize::from(*used) < SLOTS {
+                let line = &mut lines[first];
+                (line.slots[usize::from(*used)], line.counts[usize::from(*used)]) = (*slot, count);
+                *used += u8::from(count > 0);
+            } else if count > 0 {
+                self.left.push((*slot, count));
             }
-        }
-        for (slot, count) in left {
-            let place = first(&slot);
-            let is_put =
-                put(&mut self.lines[place..], &slot, count) || put(&mut self.lines[..place], &slot, count);
-            debug_assert!(is_put);
         }
     }
 }
