@@ -376,18 +376,18 @@ unsafe fn places_avx512(mask: &Mask, blocks: usize, places: &mut [u16; PLACES]) 
     found
 }
 
-/// Asks for the cache line of `slice[index]`, if there is such an element; a hint without any other effect.
+/// Asks for the cache line that many bytes behind where `slice` begins; a hint without any other effect.
 #[inline(always)]
-pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
+pub(crate) fn prefetch<T>(slice: &[T], offset: u64) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64. The address
         // is computed without the promise to stay within the slice.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_add(index).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().wrapping_byte_add(offset as usize).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (slice, index);
+    let _ = (slice, offset);
 }
 
 #[cfg(test)]

@@ -281,9 +281,7 @@ impl Table {
         let long = self.long.len().saturating_add(long).saturating_mul(size_of::<Long>());
         let counted = self.unswept.saturating_add(more as u64);
         let (short, medium) = (self.short.memory_with(more, counted), self.medium.memory_with(more, counted));
-        [short, medium, long, self.arena.capacity()]
-            .into_iter()
-            .fold(0, usize::saturating_add)
+        [short, medium, long, self.arena.capacity()].into_iter().fold(0, usize::saturating_add)
     }
 
     /// Adds `count`, which is not 0, occurrences of `word`.
@@ -358,7 +356,7 @@ impl Table {
             let mut hashes = [0; LONG_BATCH];
             for (hash, &at) in hashes.iter_mut().zip(few) {
                 *hash = keys.hash_long(word(at as usize));
-                simd::prefetch(&self.long, (*hash >> shift) as usize);
+                simd::prefetch(&self.long, (*hash >> shift) * size_of::<Long>() as u64);
             }
             for (&hash, &at) in hashes.iter().zip(few) {
                 looks += self.add_long(word(at as usize), hash, 1);

@@ -57,7 +57,10 @@ pub(crate) struct Line<const LEN: usize, const SLOTS: usize> {
 pub(crate) type ShortLine = Line<SHORT, 5>;
 pub(crate) type MediumLine = Line<MEDIUM, 4>;
 
-const _: () = assert!(size_of::<ShortLine>() == 64 && size_of::<MediumLine>() == 64);
+/// The size of a line, in bytes.
+const LINE: u64 = 64;
+
+const _: () = assert!(size_of::<ShortLine>() as u64 == LINE && size_of::<MediumLine>() as u64 == LINE);
 
 impl<const LEN: usize, const SLOTS: usize> Line<LEN, SLOTS> {
     pub(crate) const FREE: Self = Self { slots: [[0; LEN]; SLOTS], counts: [0; SLOTS] };
@@ -219,7 +222,8 @@ pub(crate) struct Group<K> {
     places: [[u16; 2]; BATCH + 16],
     number: usize,
     keys: [K; BATCH],
-    firsts: [u32; BATCH + AHEAD],
+    /// Where their first lines begin, in bytes: multiples of `LINE`.
+    firsts: [u64; BATCH + AHEAD],
     left: [u32; BATCH],
 }
 
@@ -285,7 +289,7 @@ impl<K: Copy + Into<Key>> Group<K> {
     /// The words that are left, of which there are this many: their keys, and their first lines.
     pub(crate) fn left(&self, number: usize) -> impl Iterator<Item = (Key, usize)> {
         let left = self.left[..number].iter();
-        left.map(|&at| (self.keys[at as usize].into(), self.firsts[at as usize] as usize))
+        left.map(|&at| (self.keys[at as usize].into(), (self.firsts[at as usize] / LINE) as usize))
     }
 
     /// Finds the first line of each word among `lines`, by any function from keys to hashes.
@@ -293,7 +297,7 @@ impl<K: Copy + Into<Key>> Group<K> {
     pub(crate) fn find_lines_by<T>(&mut self, lines: &[T], hash: impl Fn(Key) -> u64) {
         let shift = shift(lines);
         for (first, &key) in self.firsts.iter_mut().zip(&self.keys[..self.number]) {
-            *first = (hash(key.into()) >> shift) as u32;
+            *first = (hash(key.into()) >> shift) * LINE;
         }
         self.prefetch_near(lines);
     }
@@ -310,7 +314,7 @@ impl<K: Copy + Into<Key>> Group<K> {
     #[inline(always)]
     fn prefetch_near<T>(&self, lines: &[T]) {
         for &first in &self.firsts[..self.number.min(AHEAD)] {
-            prefetch(lines, first as usize);
+            prefetch(lines, first);
         }
     }
 
@@ -325,11 +329,14 @@ impl<K: Copy + Into<Key>> Group<K> {
         found: impl Fn(&K, &Line<LEN, SLOTS>) -> u64,
     ) -> usize {
         let (mut num_left, mut new) = (0, 0);
+        let size = size_of_val(lines) as u64;
         let (keys, firsts) = (&self.keys[..self.number], &self.firsts[..self.number]);
         let ahead = &self.firsts[AHEAD..][..self.number];
         for at in 0..self.number {
-            prefetch(lines, ahead[at] as usize);
-            let line = &mut lines[firsts[at] as usize];
+            prefetch(lines, ahead[at]);
+            assert!(firsts[at] < size);
+            // SAFETY: a multiple of the size of a line, which all that is ever written to `firsts` is, and within the lines.
+            let line = unsafe { &mut *lines.as_mut_ptr().byte_add(firsts[at] as usize) };
             // Beyond the last, if there is none.
             let slot = found(&keys[at], line).trailing_zeros() as usize;
             if let Some(count) = line.counts.get_mut(slot) {
@@ -337,7 +344,7 @@ impl<K: Copy + Into<Key>> Group<K> {
             } else if line.put(&keys[at]) {
                 new += 1;
             } else {
-                prefetch(lines, firsts[at] as usize + 1);
+                prefetch(lines, firsts[at] + LINE);
                 self.left[num_left] = at as u32;
                 num_left += 1;
             }
@@ -544,9 +551,9 @@ impl Group<u64> {
             let sums = _mm512_add_epi32(keys, add);
             let sum = _mm512_add_epi64(_mm512_mul_epu32(sums, _mm512_srli_epi64::<32>(sums)), zeros);
             let hash = mix(sum, times);
-            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(hash, shift));
-            // SAFETY: an array of 32 bytes; no alignment needed.
-            unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
+            let first = _mm512_slli_epi64::<{ LINE.ilog2() }>(_mm512_srl_epi64(hash, shift));
+            // SAFETY: an array of 64 bytes; no alignment needed.
+            unsafe { _mm512_storeu_si512(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
                 self.prefetch_near(lines);
             }
@@ -580,15 +587,12 @@ impl Group<u64> {
     unsafe fn count_avx512(&mut self, lines: &mut [ShortLine], used: &mut usize) -> usize {
         use std::arch::x86_64::*;
         self.count_by(lines, used, |&key, line| {
-            // SAFETY: 32 bytes, and the 16 up to the 40th, of the 40 of the slots; no alignment needed.
-            let (low, high) = unsafe {
-                let slots: *const u8 = line.slots.as_ptr().cast();
-                (_mm256_loadu_si256(slots.cast()), _mm_loadu_si128(slots.add(24).cast()))
-            };
-            let slots = _mm512_inserti32x4::<2>(_mm512_zextsi256_si512(low), high);
-            let same = _mm512_cmpeq_epi64_mask(_mm512_set1_epi64(key as i64), slots);
-            // The fourth is there twice.
-            _pext_u64(same.into(), 0b10_1111)
+            // SAFETY: 32 bytes of the 40 of the slots; no alignment needed.
+            let low = unsafe { _mm256_loadu_si256(line.slots.as_ptr().cast()) };
+            // The last is four times there.
+            let last = _mm_cvtsi64_si128(i64::from_le_bytes(line.slots[4]));
+            let slots = _mm512_mask_broadcastq_epi64(_mm512_zextsi256_si512(low), 0b1111_0000, last);
+            _mm512_cmpeq_epi64_mask(_mm512_set1_epi64(key as i64), slots).into()
         })
     }
 }
@@ -634,9 +638,9 @@ impl Group<Key> {
                 _mm512_permutex2var_epi64(one, even, two),
                 _mm512_permutex2var_epi64(one, odd, two),
             );
-            let first = _mm512_cvtepi64_epi32(_mm512_srl_epi64(mix(sum, times), shift));
-            // SAFETY: an array of 32 bytes; no alignment needed.
-            unsafe { _mm256_storeu_si256(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
+            let first = _mm512_slli_epi64::<{ LINE.ilog2() }>(_mm512_srl_epi64(mix(sum, times), shift));
+            // SAFETY: an array of 64 bytes; no alignment needed.
+            unsafe { _mm512_storeu_si512(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
                 self.prefetch_near(lines);
             }

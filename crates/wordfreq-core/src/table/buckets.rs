@@ -113,7 +113,8 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         }
         for (slot, count) in moving.left {
             let first = (keys.hash(key_in(&slot)) >> moving.shift) as usize;
-            let is_put = put(&mut self.lines[first..], &slot, count) || put(&mut self.lines[..first], &slot, count);
+            let is_put =
+                put(&mut self.lines[first..], &slot, count) || put(&mut self.lines[..first], &slot, count);
             debug_assert!(is_put);
         }
     }
@@ -132,7 +133,12 @@ struct Moving<const LEN: usize> {
 impl<const LEN: usize> Moving<LEN> {
     /// Puts the words of `line` into their first lines among `lines`; those whose line is full, or before `from`, are left.
     #[inline(always)]
-    fn put<const SLOTS: usize>(&mut self, line: &Line<LEN, SLOTS>, lines: &mut [Line<LEN, SLOTS>], from: usize) {
+    fn put<const SLOTS: usize>(
+        &mut self,
+        line: &Line<LEN, SLOTS>,
+        lines: &mut [Line<LEN, SLOTS>],
+        from: usize,
+    ) {
         for (slot, count) in line.slots.iter().zip(line.counts) {
             // Which slots are free cannot be foretold, so these go too, to any line: they have nothing and count nothing.
             let first = if count == 0 { from } else { (self.keys.hash(key_in(slot)) >> self.shift) as usize };
