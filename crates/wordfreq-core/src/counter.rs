@@ -69,7 +69,7 @@ impl Counter {
         }
     }
 
-    /// What has been counted so far.
+    /// What has been counted so far: all of the totals, and not yet all of the words.
     pub fn counts(&self) -> &Counts {
         &self.tally.counts
     }
@@ -77,6 +77,9 @@ impl Counter {
     /// Takes out what has been counted so far, for whoever wants it out of memory; what comes later is counted anew. All
     /// that was taken out and what [`finish`](Self::finish) gives, merged, are the counts of the document, unless that fails.
     pub fn take_counts(&mut self) -> Counts {
+        if let Engine::Kernel(kernel) = &mut self.engine {
+            kernel.settle(&mut self.tally);
+        }
         std::mem::take(&mut self.tally.counts)
     }
 

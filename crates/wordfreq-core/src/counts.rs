@@ -64,6 +64,11 @@ impl Counts {
         self.table.add_words(level, batch, text, words);
     }
 
+    /// Adds to the words what was counted in the batch itself by [`add_words`](Self::add_words).
+    pub(crate) fn settle(&mut self, batch: &mut Batch) {
+        self.table.settle(batch);
+    }
+
     /// Adds to the totals that no word shows: bytes read, and words too long to be counted.
     pub fn add_totals(&mut self, bytes: u64, over_long: u64) {
         self.bytes = self.bytes.saturating_add(bytes);

@@ -95,6 +95,12 @@ impl Kernel {
     /// Ends the document.
     pub(crate) fn finish(mut self, tally: &mut Tally) {
         self.tokenizer.end(&mut |token| tally.take(token));
+        self.settle(tally);
+    }
+
+    /// Gives `tally` all that has been counted: before that, some words are here.
+    pub(crate) fn settle(&mut self, tally: &mut Tally) {
+        tally.counts.settle(&mut self.batch);
     }
 
     /// Gives the tokenizer what comes from `from` on, to the next certain boundary behind the byte at `place`, and returns that; or

@@ -42,6 +42,12 @@ const FORGIVEN: u64 = 1 << 16;
 /// A count of 32 bits stays below twice this.
 const SWEEP: u64 = 1 << 31;
 
+/// After so many words of a text, about half a millisecond's, it pays to take memory at once for what it has yet to come.
+const MANY: u64 = 1 << 17;
+
+/// After so many, tiny words are counted by the batch.
+const MANY_FOR_TINY: u64 = if cfg!(test) { 1 << 8 } else { MANY };
+
 /// How many long words are looked up together.
 const LONG_BATCH: usize = 64;
 
@@ -321,6 +327,12 @@ impl Table {
         text: &[u8; N],
         words: &[[u16; 2]],
     ) {
+        if self.unswept >= MANY_FOR_TINY {
+            batch.count_tiny();
+        }
+        if self.unswept + words.len() as u64 >= SWEEP {
+            self.settle(batch);
+        }
         self.sweep_before(words.len() as u64);
         let keys = self.keys;
         batch.find_keys(level, text, words);
@@ -344,6 +356,13 @@ impl Table {
                 let [start, end] = words[at];
                 &text[usize::from(start)..usize::from(end)]
             });
+        }
+    }
+
+    /// Adds what was counted in the batch itself, which is neither here nor seen by anybody before.
+    pub(crate) fn settle(&mut self, batch: &mut Batch) {
+        for (key, count) in batch.take_tiny() {
+            self.add_key(key, count.into());
         }
     }
 

@@ -3,7 +3,8 @@
 //! A word of up to 8 bytes is *short*, and five are a line with their counts; one of up to 12 is *medium*, and four are. In three
 //! steps, each over a whole batch and with hardly a branch that depends on the words: their keys, those of short words and of medium ones
 //! apart; the lines where they are to be looked for; and adding to those that are there, or putting them there, with lines asked for
-//! long before they are used. Not here: whatever has no room in its first line, and longer words (`table`).
+//! long before they are used. The shortest words, a fifth of English, can do without: they are *tiny*, if that is asked for, and counted
+//! by what they are. Not here: whatever has no room in its first line, and longer words (`table`).
 
 use std::ops::{Deref, DerefMut};
 
@@ -13,6 +14,9 @@ use super::{Level, prefetch};
 
 /// From how many bytes on lines are in large pages.
 pub(crate) const LARGE: usize = 2 << 20;
+
+/// The longest tiny word, in bytes.
+const TINY: usize = 2;
 
 /// The longest short word, in bytes.
 pub(crate) const SHORT: usize = 8;
@@ -164,27 +168,29 @@ impl<const LEN: usize, const SLOTS: usize> Clone for Lines<LEN, SLOTS> {
 
 /// What spreads keys over lines: random numbers.
 ///
-/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then mixed with its upper
-/// half and multiplied by an odd number, of which the highest bits are taken (by Dietzfelbinger and others, two collide with a chance
-/// of two in the number of lines).
+/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then its halves mixed, and
+/// that multiplied by an odd number of 32 bits, of which the highest bits are taken (by Dietzfelbinger and others, two collide with a
+/// chance of two in the number of lines).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spread {
     add: [u32; 4],
-    times: u64,
+    times: u32,
 }
 
 impl Spread {
     pub(crate) fn new(add: [u64; 2], times: u64) -> Self {
         let [low, high] = add;
-        Self { add: [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32], times: times | 1 }
+        let add = [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32];
+        Self { add, times: times as u32 | 1 }
     }
 
-    /// The hash of 16 bytes.
+    /// The hash of 16 bytes: 32 bits, and zeros below.
     #[inline(always)]
     pub(crate) fn hash(&self, bytes: u128) -> u64 {
         let part = |at: usize| u64::from(((bytes >> (32 * at)) as u32).wrapping_add(self.add[at]));
         let sum = (part(0) * part(1)).wrapping_add(part(2) * part(3));
-        (sum ^ sum >> 32).wrapping_mul(self.times)
+        let mixed = (sum ^ sum >> 32) as u32;
+        u64::from(mixed.wrapping_mul(self.times)) << 32
     }
 }
 
@@ -207,9 +213,19 @@ pub(crate) struct Batch {
     /// A short key without the zeros after its 8th byte.
     pub(crate) short: Group<u64>,
     pub(crate) medium: Group<Key>,
-    /// Which words are neither, and room for what is written past the last.
+    /// Which words are none of these, and room for what is written past the last.
     long: [u32; BATCH + 16],
     num_long: usize,
+    tiny: Tiny,
+}
+
+/// Words that are counted here and in no line: where they start and what to put over the two bytes there to have their keys; and how
+/// often each has been, by its key.
+#[derive(Debug)]
+struct Tiny {
+    places: [[u16; 2]; BATCH + 16],
+    number: usize,
+    counts: Option<Box<[u32; 1 << 16]>>,
 }
 
 /// The words of one kind of a batch. It begins a page, and with what is written many at a time and for few of them: what goes over the
@@ -229,7 +245,23 @@ pub(crate) struct Group<K> {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { short: Group::new(0), medium: Group::new(0), long: [0; BATCH + 16], num_long: 0 }
+        let tiny = Tiny { places: [[0; 2]; BATCH + 16], number: 0, counts: None };
+        Self { short: Group::new(0), medium: Group::new(0), long: [0; BATCH + 16], num_long: 0, tiny }
+    }
+
+    /// From now on counts words of one or two bytes here, which is faster, and takes 256 KB and, at the end, to look through them.
+    pub(crate) fn count_tiny(&mut self) {
+        if self.tiny.counts.is_none() {
+            self.tiny.counts = vec![0; 1 << 16].into_boxed_slice().try_into().ok();
+        }
+    }
+
+    /// The keys of those that were counted here since this was called last, and how often each was.
+    pub(crate) fn take_tiny(&mut self) -> Vec<(Key, u32)> {
+        let Some(counts) = &mut self.tiny.counts else { return Vec::new() };
+        let counted = counts.iter_mut().enumerate().filter(|(_, count)| **count > 0);
+        let key = |bytes| short_key(bytes as u64, TINY).into();
+        counted.map(|(bytes, count)| (key(bytes), std::mem::take(count))).collect()
     }
 
     /// Which words of the batch are neither short nor medium.
@@ -237,7 +269,7 @@ impl Batch {
         &self.long[..self.num_long]
     }
 
-    /// Finds the keys of `words`, a batch at most, that start and end there in `text`.
+    /// Finds the keys of `words`, a batch at most, that start and end there in `text`. Tiny ones, if they are counted here, are.
     pub(crate) fn find_keys<const N: usize>(&mut self, level: Level, text: &[u8; N], words: &[[u16; 2]]) {
         assert!(words.len() <= BATCH);
         match level {
@@ -253,20 +285,42 @@ impl Batch {
 
     #[inline(always)]
     fn find_keys_scalar<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) {
-        let (mut short, mut medium, mut long) = (0, 0, 0);
+        let longest_tiny = self.longest_tiny();
+        let (mut tiny, mut short, mut medium, mut long) = (0, 0, 0, 0);
         for (at, &[start, end]) in words.iter().enumerate() {
             let len = usize::from(end.wrapping_sub(start));
             let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
             let bytes = u128::from_le_bytes(*bytes);
             // Written for each, and kept of one: which it is cannot be foretold.
+            self.tiny.places[tiny] = [start, AFTER[len % 16] as u16];
             self.short.keys[short] = short_key(bytes as u64, len);
             self.medium.keys[medium] = medium_key(bytes, len);
             self.long[long] = at as u32;
-            short += usize::from(len <= SHORT);
+            tiny += usize::from(len <= longest_tiny);
+            short += usize::from(len > longest_tiny && len <= SHORT);
             medium += usize::from(len > SHORT && len <= MEDIUM);
             long += usize::from(len > MEDIUM);
         }
-        (self.short.number, self.medium.number, self.num_long) = (short, medium, long);
+        (self.tiny.number, self.short.number, self.medium.number, self.num_long) =
+            (tiny, short, medium, long);
+        self.tiny.count(text);
+    }
+
+    #[inline(always)]
+    fn longest_tiny(&self) -> usize {
+        if self.tiny.counts.is_some() { TINY } else { 0 }
+    }
+}
+
+impl Tiny {
+    /// Adds 1 to each of those whose places are known.
+    #[inline(always)]
+    fn count<const N: usize>(&mut self, text: &[u8; N]) {
+        let Some(counts) = &mut self.counts else { return };
+        for &[start, after] in &self.places[..self.number] {
+            let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
+            counts[usize::from(u16::from_le_bytes(*bytes) | after)] += 1;
+        }
     }
 }
 
@@ -469,18 +523,23 @@ impl Batch {
         let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         // The first number that is no such length, where the lengths are.
         let beyond = |len: usize| _mm512_set1_epi32((len as i32 + 1) << 16);
-        let (mut short, mut medium, mut long) = (0, 0, 0);
+        let longest_tiny = self.longest_tiny();
+        let (mut tiny, mut short, mut medium, mut long) = (0, 0, 0, 0);
         for (at, words) in words.chunks(16).enumerate() {
             let there = u16::MAX >> (16 - words.len());
             // SAFETY: the load touches only the elements that `there` names, `words.len()` of them, 1 to 16; no alignment needed.
             let ends = unsafe { _mm512_maskz_loadu_epi32(there, words.as_ptr().cast()) };
             // Where a word starts is below, and above how long it is.
             let places = _mm512_sub_epi16(ends, _mm512_slli_epi32::<16>(ends));
-            let is_short = _mm512_mask_cmplt_epu32_mask(there, places, beyond(SHORT));
+            let is_tiny = _mm512_mask_cmplt_epu32_mask(there, places, beyond(longest_tiny));
+            let is_short = _mm512_mask_cmplt_epu32_mask(there & !is_tiny, places, beyond(SHORT));
             let is_long = _mm512_mask_cmpge_epu32_mask(there, places, beyond(MEDIUM));
-            let is_medium = there & !is_short & !is_long;
+            let is_medium = there & !is_tiny & !is_short & !is_long;
+            let after = _mm512_sllv_epi16(_mm512_set1_epi16(-1), _mm512_slli_epi16::<3>(places));
+            let with_after = _mm512_mask_mov_epi16(places, 0xAAAA_AAAA, after);
             let which = _mm512_add_epi32(numbers, _mm512_set1_epi32(16 * at as i32));
-            let (Some(shorts), Some(mediums), Some(longs)) = (
+            let (Some(tinies), Some(shorts), Some(mediums), Some(longs)) = (
+                self.tiny.places[tiny..].first_chunk_mut::<16>(),
                 self.short.places[short..].first_chunk_mut::<16>(),
                 self.medium.places[medium..].first_chunk_mut::<16>(),
                 self.long[long..].first_chunk_mut::<16>(),
@@ -492,15 +551,19 @@ impl Batch {
                 let store = |to, those, what| {
                     _mm512_storeu_si512(to, _mm512_maskz_compress_epi32(those, what));
                 };
+                store(tinies.as_mut_ptr().cast(), is_tiny, with_after);
                 store(shorts.as_mut_ptr().cast(), is_short, places);
                 store(mediums.as_mut_ptr().cast(), is_medium, places);
                 store(longs.as_mut_ptr().cast(), is_long, which);
             }
+            tiny += is_tiny.count_ones() as usize;
             short += is_short.count_ones() as usize;
             medium += is_medium.count_ones() as usize;
             long += is_long.count_ones() as usize;
         }
-        (self.short.number, self.medium.number, self.num_long) = (short, medium, long);
+        (self.tiny.number, self.short.number, self.medium.number, self.num_long) =
+            (tiny, short, medium, long);
+        self.tiny.count(text);
         for (&[start, _], to) in self.short.places.iter().zip(&mut self.short.keys).take(short) {
             let bytes = &text[place::<N>(start)..][..8];
             // SAFETY: 8 bytes, which need no alignment. As volatile, or else the compiler gathers many at a time, which takes
@@ -543,15 +606,12 @@ impl Group<u64> {
         let add = _mm512_set1_epi64((u64::from(b) << 32 | u64::from(a)) as i64);
         // What the zeros after the 8th byte come to.
         let zeros = _mm512_set1_epi64(u64::from(c).wrapping_mul(u64::from(d)) as i64);
-        let times = _mm512_set1_epi64(spread.times as i64);
-        let shift = _mm_cvtsi32_si128(shift(lines) as i32);
+        let place = FirstLines::new(lines, spread);
         for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(self.number.div_ceil(8)) {
             // SAFETY: an array of 64 bytes; no alignment needed.
             let keys = unsafe { _mm512_loadu_si512(keys.as_ptr().cast()) };
             let sums = _mm512_add_epi32(keys, add);
-            let sum = _mm512_add_epi64(_mm512_mul_epu32(sums, _mm512_srli_epi64::<32>(sums)), zeros);
-            let hash = mix(sum, times);
-            let first = _mm512_slli_epi64::<{ LINE.ilog2() }>(_mm512_srl_epi64(hash, shift));
+            let first = place.of(_mm512_add_epi64(_mm512_mul_epu32(sums, upper(sums)), zeros));
             // SAFETY: an array of 64 bytes; no alignment needed.
             unsafe { _mm512_storeu_si512(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
@@ -603,13 +663,44 @@ impl Group<u64> {
 #[repr(C, packed)]
 struct Unaligned(u64);
 
-/// Sums mixed with their upper halves and multiplied.
+/// The upper halves where the lower are. By a shuffle, as shifts of 64 bytes and multiplications wait for each other.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
 #[inline]
-fn mix(sums: std::arch::x86_64::__m512i, times: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512i {
-    use std::arch::x86_64::*;
-    _mm512_mullo_epi64(_mm512_xor_si512(sums, _mm512_srli_epi64::<32>(sums)), times)
+fn upper(sums: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512i {
+    std::arch::x86_64::_mm512_shuffle_epi32::<0b11_11_01_01>(sums)
+}
+
+/// From the sums of eight hashes to where the first lines begin.
+#[cfg(target_arch = "x86_64")]
+struct FirstLines {
+    times: std::arch::x86_64::__m512i,
+    turn: std::arch::x86_64::__m512i,
+    within: std::arch::x86_64::__m512i,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl FirstLines {
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    fn new<T>(lines: &[T], spread: &Spread) -> Self {
+        use std::arch::x86_64::_mm512_set1_epi64;
+        // The highest of 32 bits, as many as `shift` leaves, come to where `LINE` is 1.
+        let turn = (LINE.ilog2() + 32).wrapping_sub(shift(lines)) % 64;
+        Self {
+            times: _mm512_set1_epi64(spread.times.into()),
+            turn: _mm512_set1_epi64(turn.into()),
+            within: _mm512_set1_epi64((lines.len().max(2) as u64 * LINE - LINE) as i64),
+        }
+    }
+
+    #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
+    #[inline]
+    fn of(&self, sums: std::arch::x86_64::__m512i) -> std::arch::x86_64::__m512i {
+        use std::arch::x86_64::*;
+        let mixed = _mm512_xor_si512(sums, upper(sums));
+        let hash = _mm512_mul_epu32(mixed, self.times);
+        _mm512_and_si512(_mm512_rolv_epi64(hash, self.turn), self.within)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -621,8 +712,7 @@ impl Group<Key> {
         use std::arch::x86_64::*;
         let [a, b, c, d] = spread.add.map(|add| add as i32);
         let add = _mm512_setr_epi32(a, b, c, d, a, b, c, d, a, b, c, d, a, b, c, d);
-        let times = _mm512_set1_epi64(spread.times as i64);
-        let shift = _mm_cvtsi32_si128(shift(lines) as i32);
+        let place = FirstLines::new(lines, spread);
         let (even, odd) =
             (_mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15));
         for (at, keys) in self.keys.as_chunks::<8>().0.iter().enumerate().take(self.number.div_ceil(8)) {
@@ -632,13 +722,13 @@ impl Group<Key> {
             };
             let [one, two] = halves.map(|keys| {
                 let sums = _mm512_add_epi32(keys, add);
-                _mm512_mul_epu32(sums, _mm512_srli_epi64::<32>(sums))
+                _mm512_mul_epu32(sums, upper(sums))
             });
             let sum = _mm512_add_epi64(
                 _mm512_permutex2var_epi64(one, even, two),
                 _mm512_permutex2var_epi64(one, odd, two),
             );
-            let first = _mm512_slli_epi64::<{ LINE.ilog2() }>(_mm512_srl_epi64(mix(sum, times), shift));
+            let first = place.of(sum);
             // SAFETY: an array of 64 bytes; no alignment needed.
             unsafe { _mm512_storeu_si512(self.firsts.as_chunks_mut::<8>().0[at].as_mut_ptr().cast(), first) };
             if at == AHEAD / 8 {
@@ -704,6 +794,8 @@ impl Group<Key> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -762,6 +854,7 @@ mod tests {
             known in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
             spread in any::<[u64; 3]>(),
             log_lines in 1..8_u32,
+            count_tiny in any::<bool>(),
         ) {
             let (text, places) = text_of(&words);
             let spread = Spread::new([spread[0], spread[1]], spread[2]);
@@ -776,11 +869,18 @@ mod tests {
                 let known = if those.is_empty() { &[] } else { &known[..] };
                 known.iter().map(|known| *known.get(&those)).collect::<Vec<_>>().into_iter()
             };
-            let short: Lines<SHORT, 5> = lines_of(1 << log_lines, &spread, known(1..=SHORT));
+            let shortest = if count_tiny { TINY + 1 } else { 1 };
+            let mut tiny = BTreeMap::new();
+            of(1..=shortest - 1).for_each(|word| *tiny.entry(key(word)).or_insert(0) += 1);
+            let short: Lines<SHORT, 5> = lines_of(1 << log_lines, &spread, known(shortest..=SHORT));
             let medium: Lines<MEDIUM, 4> = lines_of(1 << log_lines, &spread, known(SHORT + 1..=MEDIUM));
             let with = |level: Level| {
                 let (mut batch, mut short, mut medium, mut used) = (Batch::new(), short.clone(), medium.clone(), [0, 0]);
+                if count_tiny {
+                    batch.count_tiny();
+                }
                 batch.find_keys(level, &text, &places);
+                let tiny: BTreeMap<Key, u32> = batch.take_tiny().into_iter().collect();
                 let keys: Vec<Key> = batch.short.keys[..batch.short.len()].iter().map(|&key| key.into()).collect();
                 let keys = (keys, batch.medium.keys[..batch.medium.len()].to_vec());
                 batch.short.find_lines(level, &short, &spread);
@@ -789,10 +889,11 @@ mod tests {
                 let mut left: Vec<_> = batch.short.left(left).collect();
                 let left_medium = batch.medium.count(level, &mut medium, &mut used[1]);
                 left.extend(batch.medium.left(left_medium));
-                (keys, batch.long().to_vec(), left, short.to_vec(), medium.to_vec(), used)
+                (keys, batch.long().to_vec(), left, short.to_vec(), medium.to_vec(), used, tiny)
             };
             let expected = with(Level::Portable);
-            prop_assert_eq!(&expected.0.0, &of(1..=SHORT).map(key).collect::<Vec<_>>());
+            prop_assert_eq!(&expected.6, &tiny);
+            prop_assert_eq!(&expected.0.0, &of(shortest..=SHORT).map(key).collect::<Vec<_>>());
             prop_assert_eq!(&expected.0.1, &of(SHORT + 1..=MEDIUM).map(key).collect::<Vec<_>>());
             prop_assert_eq!(expected.1.len(), of(MEDIUM + 1..=24).count());
             for level in Level::available() {

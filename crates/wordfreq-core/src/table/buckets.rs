@@ -5,12 +5,8 @@
 
 use std::collections::HashMap;
 
-use super::{FEWEST, INLINE, Keys};
+use super::{FEWEST, INLINE, Keys, MANY};
 use crate::simd::lines::{Group, Key, LARGE, Line, Lines, key_in, shift, shift_for, slot_of};
-
-/// After so many words of a text, about half a millisecond's, lines that have to grow do so to a large page at once: there the system
-/// is asked for memory once, and before that for each small page of each size on the way.
-const MANY: u64 = 1 << 17;
 
 #[derive(Clone, Debug)]
 pub(super) struct Buckets<const LEN: usize, const SLOTS: usize> {

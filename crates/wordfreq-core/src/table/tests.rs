@@ -7,6 +7,12 @@ use super::*;
 
 /// Adds words as the kernel does.
 fn add_words(table: &mut Table, words: &[&str]) {
+    let mut batch = Batch::new();
+    add_batches(table, &mut batch, words);
+    table.settle(&mut batch);
+}
+
+fn add_batches(table: &mut Table, batch: &mut Batch, words: &[&str]) {
     for words in words.chunks(40) {
         let (mut text, mut places, mut at) = ([b'#'; 4096], vec![], 0);
         for word in words {
@@ -14,7 +20,7 @@ fn add_words(table: &mut Table, words: &[&str]) {
             text[at..at + word.len()].copy_from_slice(word.as_bytes());
             at += word.len();
         }
-        table.add_words(Level::best(), &mut Batch::new(), &text, &places);
+        table.add_words(Level::best(), batch, &text, &places);
     }
 }
 
@@ -150,6 +156,25 @@ fn counts_beyond_32_bits_are_exact() {
     merged.merge(&table);
     merged.merge(&table);
     assert_eq!((merged.get("the"), merged.get("other"), merged.len()), (18 * (step + 2), 18, 2));
+}
+
+/// What a batch counts itself, once there are many words, comes to the table when it is asked for, and before it can overflow.
+#[test]
+fn tiny_words_settle() {
+    let (mut table, mut batch) = (Table::default(), Batch::new());
+    add_batches(&mut table, &mut batch, &["of", "a"]);
+    assert_eq!(table.len(), 2);
+    table.add("other", MANY_FOR_TINY);
+    add_batches(&mut table, &mut batch, &["of", "é", "the"]);
+    assert_eq!(["of", "é", "the"].map(|word| table.get(word)), [1, 0, 1]);
+    table.add("other", SWEEP - MANY_FOR_TINY - 8);
+    add_batches(&mut table, &mut batch, &["of"; 3]);
+    assert_eq!(["of", "é"].map(|word| table.get(word)), [2, 1]);
+    for _ in 0..2 {
+        table.settle(&mut batch);
+        let found = ["a", "of", "é", "the", "other"].map(|word| table.get(word));
+        assert_eq!((found, table.len()), ([1, 5, 1, 1, SWEEP - 8], 5));
+    }
 }
 
 /// Words that all want the same few slots, made by who knows the keys, as nobody can.
