@@ -46,7 +46,7 @@ const SWEEP: u64 = 1 << 31;
 const MANY: u64 = 1 << 17;
 
 /// After so many, tiny words are counted by the batch.
-const MANY_FOR_TINY: u64 = if cfg!(test) { 1 << 8 } else { MANY };
+const MANY_FOR_TINY: u64 = if cfg!(test) { 1 << 5 } else { MANY };
 
 /// How many long words are looked up together.
 const LONG_BATCH: usize = 64;
