@@ -23,17 +23,17 @@ use crate::tokenize::{MAX_WORD_BYTES, Token, Tokenizer};
 use crate::counter::Tally;
 use composing::{PAIRS, Pair, close_gaps};
 
-/// What is written many bytes at a time comes first, in this order, so that it starts with a cache line.
+/// What is written many bytes at a time comes first, in this order, so that it starts with a page or a cache line.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(4096))]
 pub(crate) struct Kernel {
-    batch: Batch,
     /// The window in lower case.
     lowered: [u8; WINDOW + 64],
     /// Where words start and end, in turn.
     edges: [u16; PLACES],
     masks: Masks,
     words: Mask,
+    batch: Box<Batch>,
     unicode: bool,
     level: Level,
     characters: &'static Characters,

@@ -244,9 +244,10 @@ pub(crate) struct Group<K> {
 }
 
 impl Batch {
-    pub(crate) fn new() -> Self {
-        let tiny = Tiny { places: [[0; 2]; BATCH + 16], number: 0, counts: None };
-        Self { short: Group::new(0), medium: Group::new(0), long: [0; BATCH + 16], num_long: 0, tiny }
+    /// Where it stays, as it is large: made in one place and moved to another, it would take longer than a small document.
+    pub(crate) fn new() -> Box<Self> {
+        // SAFETY: all of it is numbers, for which zeros will do, but for an `Option<Box>`, which they make `None`.
+        unsafe { Box::new_zeroed().assume_init() }
     }
 
     /// From now on counts words of one or two bytes here, which is faster, and takes 256 KB and, at the end, to look through them.
@@ -325,17 +326,6 @@ impl Tiny {
 }
 
 impl<K: Copy + Into<Key>> Group<K> {
-    fn new(key: K) -> Self {
-        Self {
-            number: 0,
-            keys: [key; BATCH],
-            #[cfg(target_arch = "x86_64")]
-            places: [[0; 2]; BATCH + 16],
-            firsts: [0; BATCH + AHEAD],
-            left: [0; BATCH],
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.number
     }
