@@ -328,7 +328,7 @@ impl Table {
         words: &[[u16; 2]],
     ) {
         if self.unswept >= MANY_FOR_TINY {
-            batch.count_tiny();
+            batch.count_tiny(level);
         }
         if self.unswept + words.len() as u64 >= SWEEP {
             self.settle(batch);

@@ -223,7 +223,9 @@ pub(crate) struct Batch {
 /// often each has been, by its key.
 #[derive(Debug)]
 struct Tiny {
+    #[cfg(target_arch = "x86_64")]
     places: [[u16; 2]; BATCH + 16],
+    #[cfg(target_arch = "x86_64")]
     number: usize,
     counts: Option<Box<[u32; 1 << 16]>>,
 }
@@ -250,9 +252,18 @@ impl Batch {
         unsafe { Box::new_zeroed().assume_init() }
     }
 
-    /// From now on counts words of one or two bytes here, which is faster, and takes 256 KB and, at the end, to look through them.
-    pub(crate) fn count_tiny(&mut self) {
-        if self.tiny.counts.is_none() {
+    /// Whether it pays to count words of one or two bytes here: with AVX-512, as without it to sort out one more kind costs more than
+    /// it spares.
+    pub(crate) fn counts_tiny_at(level: Level) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return level == Level::Avx512;
+        #[cfg(not(target_arch = "x86_64"))]
+        return false;
+    }
+
+    /// From now on counts such words here, if that pays. It takes 256 KB and, at the end, to look through them.
+    pub(crate) fn count_tiny(&mut self, level: Level) {
+        if Self::counts_tiny_at(level) && self.tiny.counts.is_none() {
             self.tiny.counts = vec![0; 1 << 16].into_boxed_slice().try_into().ok();
         }
     }
@@ -286,33 +297,24 @@ impl Batch {
 
     #[inline(always)]
     fn find_keys_scalar<const N: usize>(&mut self, text: &[u8; N], words: &[[u16; 2]]) {
-        let longest_tiny = self.longest_tiny();
-        let (mut tiny, mut short, mut medium, mut long) = (0, 0, 0, 0);
+        let (mut short, mut medium, mut long) = (0, 0, 0);
         for (at, &[start, end]) in words.iter().enumerate() {
             let len = usize::from(end.wrapping_sub(start));
             let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
             let bytes = u128::from_le_bytes(*bytes);
             // Written for each, and kept of one: which it is cannot be foretold.
-            self.tiny.places[tiny] = [start, AFTER[len % 16] as u16];
             self.short.keys[short] = short_key(bytes as u64, len);
             self.medium.keys[medium] = medium_key(bytes, len);
             self.long[long] = at as u32;
-            tiny += usize::from(len <= longest_tiny);
-            short += usize::from(len > longest_tiny && len <= SHORT);
+            short += usize::from(len <= SHORT);
             medium += usize::from(len > SHORT && len <= MEDIUM);
             long += usize::from(len > MEDIUM);
         }
-        (self.tiny.number, self.short.number, self.medium.number, self.num_long) =
-            (tiny, short, medium, long);
-        self.tiny.count(text);
-    }
-
-    #[inline(always)]
-    fn longest_tiny(&self) -> usize {
-        if self.tiny.counts.is_some() { TINY } else { 0 }
+        (self.short.number, self.medium.number, self.num_long) = (short, medium, long);
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Tiny {
     /// Adds 1 to each of those whose places are known.
     #[inline(always)]
@@ -513,7 +515,7 @@ impl Batch {
         let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         // The first number that is no such length, where the lengths are.
         let beyond = |len: usize| _mm512_set1_epi32((len as i32 + 1) << 16);
-        let longest_tiny = self.longest_tiny();
+        let longest_tiny = if self.tiny.counts.is_some() { TINY } else { 0 };
         let (mut tiny, mut short, mut medium, mut long) = (0, 0, 0, 0);
         for (at, words) in words.chunks(16).enumerate() {
             let there = u16::MAX >> (16 - words.len());
@@ -844,7 +846,6 @@ mod tests {
             known in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
             spread in any::<[u64; 3]>(),
             log_lines in 1..8_u32,
-            count_tiny in any::<bool>(),
         ) {
             let (text, places) = text_of(&words);
             let spread = Spread::new([spread[0], spread[1]], spread[2]);
@@ -859,35 +860,38 @@ mod tests {
                 let known = if those.is_empty() { &[] } else { &known[..] };
                 known.iter().map(|known| *known.get(&those)).collect::<Vec<_>>().into_iter()
             };
-            let shortest = if count_tiny { TINY + 1 } else { 1 };
-            let mut tiny = BTreeMap::new();
-            of(1..=shortest - 1).for_each(|word| *tiny.entry(key(word)).or_insert(0) += 1);
-            let short: Lines<SHORT, 5> = lines_of(1 << log_lines, &spread, known(shortest..=SHORT));
+            let short: Lines<SHORT, 5> = lines_of(1 << log_lines, &spread, known(1..=SHORT));
             let medium: Lines<MEDIUM, 4> = lines_of(1 << log_lines, &spread, known(SHORT + 1..=MEDIUM));
-            let with = |level: Level| {
+            let with = |level: Level, places: &[[u16; 2]], count_tiny: bool| {
                 let (mut batch, mut short, mut medium, mut used) = (Batch::new(), short.clone(), medium.clone(), [0, 0]);
                 if count_tiny {
-                    batch.count_tiny();
+                    batch.count_tiny(level);
                 }
-                batch.find_keys(level, &text, &places);
+                batch.find_keys(level, &text, places);
                 let tiny: BTreeMap<Key, u32> = batch.take_tiny().into_iter().collect();
                 let keys: Vec<Key> = batch.short.keys[..batch.short.len()].iter().map(|&key| key.into()).collect();
                 let keys = (keys, batch.medium.keys[..batch.medium.len()].to_vec());
+                let long: Vec<_> = batch.long().iter().map(|&at| places[at as usize]).collect();
                 batch.short.find_lines(level, &short, &spread);
                 batch.medium.find_lines(level, &medium, &spread);
                 let left = batch.short.count(level, &mut short, &mut used[0]);
                 let mut left: Vec<_> = batch.short.left(left).collect();
                 let left_medium = batch.medium.count(level, &mut medium, &mut used[1]);
                 left.extend(batch.medium.left(left_medium));
-                (keys, batch.long().to_vec(), left, short.to_vec(), medium.to_vec(), used, tiny)
+                ((keys, long, left, short.to_vec(), medium.to_vec(), used), tiny)
             };
-            let expected = with(Level::Portable);
-            prop_assert_eq!(&expected.6, &tiny);
-            prop_assert_eq!(&expected.0.0, &of(shortest..=SHORT).map(key).collect::<Vec<_>>());
-            prop_assert_eq!(&expected.0.1, &of(SHORT + 1..=MEDIUM).map(key).collect::<Vec<_>>());
-            prop_assert_eq!(expected.1.len(), of(MEDIUM + 1..=24).count());
+            let expected = with(Level::Portable, &places, false);
+            prop_assert_eq!(&expected.0.0.0, &of(1..=SHORT).map(key).collect::<Vec<_>>());
+            prop_assert_eq!(&expected.0.0.1, &of(SHORT + 1..=MEDIUM).map(key).collect::<Vec<_>>());
+            prop_assert_eq!(expected.0.1.len(), of(MEDIUM + 1..=24).count());
+            // Where tiny words are counted apart, all others are as if there were none.
+            let others: Vec<_> = places.iter().copied().filter(|[start, end]| usize::from(end - start) > TINY).collect();
+            let mut expected_apart = with(Level::Portable, &others, false);
+            of(1..=TINY).for_each(|word| *expected_apart.1.entry(key(word)).or_insert(0) += 1);
             for level in Level::available() {
-                prop_assert_eq!(with(level), expected.clone());
+                prop_assert_eq!(with(level, &places, false), expected.clone());
+                let counts_apart = Batch::counts_tiny_at(level);
+                prop_assert_eq!(with(level, &places, true), if counts_apart { expected_apart.clone() } else { expected.clone() });
             }
         }
     }

@@ -166,10 +166,12 @@ fn tiny_words_settle() {
     assert_eq!(table.len(), 2);
     table.add("other", MANY_FOR_TINY);
     add_batches(&mut table, &mut batch, &["of", "é", "the"]);
-    assert_eq!(["of", "é", "the"].map(|word| table.get(word)), [1, 0, 1]);
+    let apart = Batch::counts_tiny_at(Level::best());
+    let expected = if apart { [1, 0, 1] } else { [2, 1, 1] };
+    assert_eq!(["of", "é", "the"].map(|word| table.get(word)), expected);
     table.add("other", SWEEP - MANY_FOR_TINY - 8);
     add_batches(&mut table, &mut batch, &["of"; 3]);
-    assert_eq!(["of", "é"].map(|word| table.get(word)), [2, 1]);
+    assert_eq!(["of", "é"].map(|word| table.get(word)), if apart { [2, 1] } else { [5, 1] });
     for _ in 0..2 {
         table.settle(&mut batch);
         let found = ["a", "of", "é", "the", "other"].map(|word| table.get(word));
