@@ -69,9 +69,13 @@ impl Counter {
         }
     }
 
-    /// What has been counted so far: all of the totals, and not yet all of the words.
-    pub fn counts(&self) -> &Counts {
-        &self.tally.counts
+    /// The bytes of memory the counts take at most while `words` more words are added (see [`Counts::memory_with`]).
+    pub fn memory_with(&self, words: u64) -> u64 {
+        let unsettled = match &self.engine {
+            Engine::Kernel(kernel) => kernel.most_unsettled(),
+            Engine::Tokenizer(_) => 0,
+        };
+        self.tally.counts.memory_with(words + unsettled as u64)
     }
 
     /// Takes out what has been counted so far, for whoever wants it out of memory; what comes later is counted anew. All

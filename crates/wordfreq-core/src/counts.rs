@@ -106,8 +106,8 @@ impl Counts {
         sum
     }
 
-    /// The bytes of memory these counts take at most while `words` more of other words are added. Tables grow by doubling;
-    /// unless one can grow where it is, which is not counted on, the old one is there until its words are in the new one.
+    /// The bytes of memory these counts take at most while `words` more of other words are added. When a table grows, the old one is
+    /// there until its words are in the new one, unless it can grow where it is, which is not counted on.
     pub fn memory_with(&self, words: u64) -> u64 {
         self.table.memory_with(usize::try_from(words).unwrap_or(usize::MAX)) as u64
     }

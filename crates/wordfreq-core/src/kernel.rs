@@ -98,6 +98,11 @@ impl Kernel {
         self.settle(tally);
     }
 
+    /// How many different words there may be that are counted and not yet in the counts.
+    pub(crate) fn most_unsettled(&self) -> usize {
+        self.batch.most_unsettled()
+    }
+
     /// Gives `tally` all that has been counted: before that, some words are here.
     pub(crate) fn settle(&mut self, tally: &mut Tally) {
         tally.counts.settle(&mut self.batch);

@@ -249,7 +249,7 @@ pub(crate) struct Table {
     long_used: usize,
     /// What counts of 32 bits were before they were swept.
     swept: HashMap<Key, u64>,
-    /// What was added to such counts since; nearly always, all that was.
+    /// What was added to such counts since: nearly always, all that was.
     unswept: u64,
     keys: Keys,
     /// The looks beyond the mean that is allowed, so far.
@@ -285,8 +285,8 @@ impl Table {
     pub(crate) fn memory_with(&self, more: usize) -> usize {
         let long = grown(self.long.len(), self.long_used.saturating_add(more)).unwrap_or(0);
         let long = self.long.len().saturating_add(long).saturating_mul(size_of::<Long>());
-        let counted = self.unswept.saturating_add(more as u64);
-        let (short, medium) = (self.short.memory_with(more, counted), self.medium.memory_with(more, counted));
+        let is_long = self.unswept.saturating_add(more as u64) >= MANY;
+        let (short, medium) = (self.short.memory_with(more, is_long), self.medium.memory_with(more, is_long));
         [short, medium, long, self.arena.capacity()].into_iter().fold(0, usize::saturating_add)
     }
 
@@ -330,15 +330,16 @@ impl Table {
         if self.unswept >= MANY_FOR_TINY {
             batch.count_tiny(level);
         }
-        if self.unswept + words.len() as u64 >= SWEEP {
+        if batch.has_to_settle() {
             self.settle(batch);
         }
-        self.sweep_before(words.len() as u64);
         let keys = self.keys;
         batch.find_keys(level, text, words);
-        let Batch { short, medium, .. } = batch;
-        self.short.reserve(short.len(), self.unswept, keys);
-        self.medium.reserve(medium.len(), self.unswept, keys);
+        let Batch { short, medium, .. } = &mut *batch;
+        self.sweep_before((short.len() + medium.len()) as u64);
+        let is_long = self.unswept >= MANY;
+        self.short.reserve(short.len(), is_long, keys);
+        self.medium.reserve(medium.len(), is_long, keys);
         if keys.hash == Hash::Sip {
             short.find_lines_by(&self.short.lines, |key| keys.sip(key));
             medium.find_lines_by(&self.medium.lines, |key| keys.sip(key));
@@ -506,10 +507,10 @@ impl Table {
         self.sweep_before(now);
         let keys = self.keys;
         let looks = if is_short(key) {
-            self.short.reserve(1, self.unswept, keys);
+            self.short.reserve(1, false, keys);
             self.short.add(key, now as u32, keys)
         } else {
-            self.medium.reserve(1, self.unswept, keys);
+            self.medium.reserve(1, false, keys);
             self.medium.add(key, now as u32, keys)
         };
         self.account(looks, 1);
@@ -594,8 +595,8 @@ impl Table {
 
     /// Makes room for that many new words of up to 12 bytes.
     pub(crate) fn reserve(&mut self, words: usize) {
-        self.short.reserve(words, self.unswept, self.keys);
-        self.medium.reserve(words, self.unswept, self.keys);
+        self.short.reserve(words, false, self.keys);
+        self.medium.reserve(words, false, self.keys);
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! Tables of counts: adding, merging and ranking.
 
 use proptest::prelude::*;
-use wordfreq_core::{Counts, Top};
+use wordfreq_core::{Counter, Counts, Profile, ProfileName, Top};
 
 fn any_counts() -> impl Strategy<Value = Counts> {
     // Few words, so that tables overlap; a few counts near the end of the range, so that sums saturate.
@@ -121,4 +121,22 @@ fn the_best_of_many_are_found_whatever_comes_first() {
         let top: Vec<&str> = counts.top(2).iter().map(|row| row.word).collect();
         assert!(top == ["medium 0001", "w5"] || top == ["w5", "medium 0001"], "{top:?}");
     }
+}
+
+/// What is taken out amid a document is whole: each word that its total tells of.
+#[test]
+fn counts_that_are_taken_out_have_all_words_so_far() {
+    let profile = Profile::new(ProfileName::Unicode);
+    let mut counter = Counter::new(&profile);
+    let text = "to be or not to be, a question of some length\n".repeat(20_000);
+    let mut sum = Counts::new();
+    for _ in 0..3 {
+        counter.feed(text.as_bytes());
+        let taken = counter.take_counts();
+        assert_eq!((taken.words(), taken.get("to")), (11 * 20_000, 2 * 20_000));
+        assert_eq!(taken.iter().map(|(_, count)| count).sum::<u64>(), taken.words());
+        sum.merge(taken);
+    }
+    sum.merge(counter.finish().unwrap());
+    assert_eq!((sum.words(), sum.get("be"), sum.distinct()), (33 * 20_000, 6 * 20_000, 9));
 }

@@ -40,7 +40,7 @@ impl Budget<'_> {
     /// Makes room in `counter` for the words of another `bytes` bytes.
     fn make_room(&self, counter: &mut Counter, bytes: usize) -> Result<(), ReadError> {
         // A word and what ends it take two bytes.
-        if counter.counts().memory_with(bytes as u64 / 2 + 1) > self.bytes.max(LEAST_BUDGET) {
+        if counter.memory_with(bytes as u64 / 2 + 1) > self.bytes.max(LEAST_BUDGET) {
             (self.spill)(counter.take_counts()).map_err(ReadError::Spill)?;
         }
         Ok(())
@@ -51,7 +51,7 @@ impl Budget<'_> {
 const MANY_WORDS: u64 = 20_000;
 
 /// A smaller budget is taken for this one: what a table takes that holds the words of one buffer, and some more.
-const LEAST_BUDGET: u64 = 8 * 1024 * 1024;
+const LEAST_BUDGET: u64 = 16 * 1024 * 1024;
 
 /// Why a document was not counted.
 #[derive(Debug, thiserror::Error)]

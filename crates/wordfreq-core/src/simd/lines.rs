@@ -18,6 +18,12 @@ pub(crate) const LARGE: usize = 2 << 20;
 /// The longest tiny word, in bytes.
 const TINY: usize = 2;
 
+/// How many tiny words there can be: of one character of ASCII, of two, and of one of two bytes.
+pub(crate) const MOST_TINY: usize = (1 << 7) + (1 << 14) + (1 << 11) - (1 << 7);
+
+/// How many tiny words a batch may count before it has to settle, for no count to overflow.
+const UNSETTLED: u64 = if cfg!(test) { 1 << 10 } else { 1 << 31 };
+
 /// The longest short word, in bytes.
 pub(crate) const SHORT: usize = 8;
 
@@ -168,9 +174,9 @@ impl<const LEN: usize, const SLOTS: usize> Clone for Lines<LEN, SLOTS> {
 
 /// What spreads keys over lines: random numbers.
 ///
-/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, collides with a chance of 2^-32); then its halves mixed, and
-/// that multiplied by an odd number of 32 bits, of which the highest bits are taken (by Dietzfelbinger and others, two collide with a
-/// chance of two in the number of lines).
+/// Two 32-bit sums multiplied, twice, and added (NH, by Black and others, whose 64 bits collide with a chance of 2^-32); its halves
+/// mixed, which is as good by measurement only; and that multiplied by an odd number of 32 bits, of which the highest bits are taken (by
+/// Dietzfelbinger and others, two collide with a chance of two in the number of lines).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spread {
     add: [u32; 4],
@@ -228,6 +234,8 @@ struct Tiny {
     #[cfg(target_arch = "x86_64")]
     number: usize,
     counts: Option<Box<[u32; 1 << 16]>>,
+    /// The sum of those.
+    counted: u64,
 }
 
 /// The words of one kind of a batch. It begins a page, and with what is written many at a time and for few of them: what goes over the
@@ -268,9 +276,20 @@ impl Batch {
         }
     }
 
+    /// Whether so many were counted here that they have to be taken before the next batch.
+    pub(crate) fn has_to_settle(&self) -> bool {
+        self.tiny.counted >= UNSETTLED
+    }
+
+    /// How many different words there may be that are counted here.
+    pub(crate) fn most_unsettled(&self) -> usize {
+        if self.tiny.counts.is_some() { MOST_TINY } else { 0 }
+    }
+
     /// The keys of those that were counted here since this was called last, and how often each was.
     pub(crate) fn take_tiny(&mut self) -> Vec<(Key, u32)> {
         let Some(counts) = &mut self.tiny.counts else { return Vec::new() };
+        self.tiny.counted = 0;
         let counted = counts.iter_mut().enumerate().filter(|(_, count)| **count > 0);
         let key = |bytes| short_key(bytes as u64, TINY).into();
         counted.map(|(bytes, count)| (key(bytes), std::mem::take(count))).collect()
@@ -324,6 +343,7 @@ impl Tiny {
             let Some(bytes) = text[place::<N>(start)..].first_chunk() else { continue };
             counts[usize::from(u16::from_le_bytes(*bytes) | after)] += 1;
         }
+        self.counted += self.number as u64;
     }
 }
 
@@ -676,7 +696,9 @@ impl FirstLines {
     #[target_feature(enable = "avx512bw,avx512vl,avx512dq,bmi1,bmi2,popcnt")]
     fn new<T>(lines: &[T], spread: &Spread) -> Self {
         use std::arch::x86_64::_mm512_set1_epi64;
-        // The highest of 32 bits, as many as `shift` leaves, come to where `LINE` is 1.
+        // Of 32 bits the highest, as many as `shift` leaves, come to where `LINE` is 1. More lines than they can tell apart would be
+        // 256 GB.
+        assert!(shift(lines) >= 32);
         let turn = (LINE.ilog2() + 32).wrapping_sub(shift(lines)) % 64;
         Self {
             times: _mm512_set1_epi64(spread.times.into()),

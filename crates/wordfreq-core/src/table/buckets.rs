@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{FEWEST, INLINE, Keys, MANY};
+use super::{FEWEST, INLINE, Keys};
 use crate::simd::lines::{Group, Key, LARGE, Line, Lines, key_in, shift, shift_for, slot_of};
 
 #[derive(Clone, Debug)]
@@ -28,11 +28,12 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         self.used + usize::from(self.count(key_in(&[0; LEN]), keys) > 0)
     }
 
-    /// The bytes of memory in use, at most, while that many more words are added.
-    pub(super) fn memory_with(&self, more: usize, counted: u64) -> usize {
-        let lines = self.lines.len();
-        let grown = self.grown(more, counted).unwrap_or(0);
-        lines.saturating_add(grown).saturating_mul(size_of::<Line<LEN, SLOTS>>())
+    /// The bytes of memory in use, at most, while that many more words are added, maybe of a long text.
+    pub(super) fn memory_with(&self, more: usize, is_long: bool) -> usize {
+        let grown = self.grown(more, is_long).unwrap_or(0);
+        let lines = self.lines.len().saturating_add(grown);
+        // And a byte a line, while words are moved.
+        lines.saturating_mul(size_of::<Line<LEN, SLOTS>>()).saturating_add(grown)
     }
 
     /// How often a key is counted here.
@@ -72,23 +73,24 @@ impl<const LEN: usize, const SLOTS: usize> Buckets<LEN, SLOTS> {
         }
     }
 
-    /// Makes room for `more` new words, of a table where `counted` words were counted.
+    /// Makes room for `more` new words; of a long text, if there are many to come.
     #[inline]
-    pub(super) fn reserve(&mut self, more: usize, counted: u64, keys: Keys) {
-        if let Some(lines) = self.grown(more, counted) {
+    pub(super) fn reserve(&mut self, more: usize, is_long: bool, keys: Keys) {
+        if let Some(lines) = self.grown(more, is_long) {
             self.resize(lines, keys);
         }
     }
 
     /// The lines there should be for `more` new words, if there are too few: three quarters of the slots are in use at most, which
-    /// four or five in a line allow. As long as they are few they become four times as many, so that words are seldom moved.
+    /// four or five in a line allow. As long as they are few they become four times as many, so that words are seldom moved; and for a
+    /// long text they become a large page at once.
     #[inline(always)]
-    fn grown(&self, more: usize, counted: u64) -> Option<usize> {
+    fn grown(&self, more: usize, is_long: bool) -> Option<usize> {
         let words = self.used.saturating_add(more);
         let slots = words.saturating_add(words / 3);
         let too_few = slots > self.lines.len() * SLOTS;
         let large = LARGE / size_of::<Line<LEN, SLOTS>>();
-        let least = if counted < MANY { large.min(4 * self.lines.len()) } else { large };
+        let least = if is_long { large } else { large.min(4 * self.lines.len()) };
         too_few.then(|| lines_for::<SLOTS>(slots).max(least))
     }
 

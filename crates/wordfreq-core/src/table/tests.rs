@@ -4,6 +4,7 @@ use std::hash::Hasher as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::simd::lines::LARGE;
 
 /// Adds words as the kernel does.
 fn add_words(table: &mut Table, words: &[&str]) {
@@ -158,7 +159,8 @@ fn counts_beyond_32_bits_are_exact() {
     assert_eq!((merged.get("the"), merged.get("other"), merged.len()), (18 * (step + 2), 18, 2));
 }
 
-/// What a batch counts itself, once there are many words, comes to the table when it is asked for, and before it can overflow.
+/// What a batch counts itself, once there are many words, comes to the table when it is asked for, and before it can overflow,
+/// whatever else is added meanwhile.
 #[test]
 fn tiny_words_settle() {
     let (mut table, mut batch) = (Table::default(), Batch::new());
@@ -167,15 +169,18 @@ fn tiny_words_settle() {
     table.add("other", MANY_FOR_TINY);
     add_batches(&mut table, &mut batch, &["of", "é", "the"]);
     let apart = Batch::counts_tiny_at(Level::best());
-    let expected = if apart { [1, 0, 1] } else { [2, 1, 1] };
-    assert_eq!(["of", "é", "the"].map(|word| table.get(word)), expected);
-    table.add("other", SWEEP - MANY_FOR_TINY - 8);
-    add_batches(&mut table, &mut batch, &["of"; 3]);
-    assert_eq!(["of", "é"].map(|word| table.get(word)), if apart { [2, 1] } else { [5, 1] });
+    let found = ["of", "é", "the"].map(|word| table.get(word));
+    assert_eq!(found, if apart { [1, 0, 1] } else { [2, 1, 1] });
+    for turn in 1..=50 {
+        table.add("other", SWEEP - 1);
+        add_batches(&mut table, &mut batch, &["of"; 80]);
+        let unsettled = 2 + 80 * turn - table.get("of");
+        assert!(unsettled <= if apart { (1 << 10) + 80 } else { 0 }, "{unsettled}");
+    }
     for _ in 0..2 {
         table.settle(&mut batch);
         let found = ["a", "of", "é", "the", "other"].map(|word| table.get(word));
-        assert_eq!((found, table.len()), ([1, 5, 1, 1, SWEEP - 8], 5));
+        assert_eq!((found, table.len()), ([1, 4002, 1, 1, MANY_FOR_TINY + 50 * (SWEEP - 1)], 5));
     }
 }
 
@@ -354,6 +359,26 @@ fn memory_is_foretold_for_every_kind_of_word() {
             let long = table.long.len() * size_of::<Long>();
             assert!(lines + long <= foretold, "{kind}: {lines} and {long}, {foretold} at {step}");
         }
+    }
+}
+
+/// A table that has to grow amid a long text does so to large pages, as was foretold; one that is merged into does not.
+#[test]
+fn memory_is_foretold_amid_a_long_text() {
+    let words: Vec<_> = (0..100).map(|number| format!("w{number:05}")).collect();
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    for is_long in [true, false] {
+        let mut table = Table::default();
+        table.add("other", MANY - 10);
+        let foretold = table.memory_with(words.len());
+        if is_long {
+            add_words(&mut table, &words);
+        } else {
+            words.iter().for_each(|word| table.add(word, 5_000));
+        }
+        let lines = table.short.lines.len() * size_of::<Line<SHORT, 5>>();
+        assert_eq!(lines >= LARGE, is_long);
+        assert!(lines <= foretold, "{lines}, {foretold}");
     }
 }
 

@@ -21,13 +21,15 @@ export function DocumentPage() {
   return html`<${Deletable} key=${`${query.bucket}\0${query.key}`} bucket=${query.bucket ?? ''} name=${query.key ?? ''} />`;
 }
 
-/** A document, or that it is being deleted; from then on nothing asks for it, as there may be none to answer with. */
+/** A document, or that it is being deleted; meanwhile nothing here asks for it, as there may be none to answer with. */
 function Deletable({ bucket, name }) {
   const [deleting, setDeleting] = useState(false);
   const destroy = async () => {
     setDeleting(true);
-    if (await attempt(() => remove('/document', { bucket, key: name }), `${name} is deleted`)) go('documents', { bucket });
-    else setDeleting(false);
+    const from = place.value;
+    const done = await attempt(() => remove('/document', { bucket, key: name }), `${name} is deleted`);
+    if (!done) setDeleting(false);
+    else if (place.value === from) go('documents', { bucket });
   };
   if (deleting) return html`<p class="quiet" role="status">Deleting <bdi class="key">${name}</bdi></p>`;
   return html`<${One} bucket=${bucket} name=${name} onDelete=${destroy} />`;

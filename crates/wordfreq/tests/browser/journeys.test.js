@@ -184,6 +184,14 @@ test('a document that is being deleted is not asked for again', async (t) => {
   const { url } = await up(t, directory);
   const page = await open(t, url, '#/document?bucket=processing&key=the-tide-clerk.txt');
   await page.clock.install();
+  // The page's own stream of events, where whoever listens later hears each event later.
+  await page.addInitScript(() => {
+    const Stream = window.EventSource;
+    window.EventSource = function (address) {
+      window.stream = new Stream(address);
+      return window.stream;
+    };
+  });
   await page.reload();
   await page.getByRole('heading', { name: 'Top words' }).waitFor();
   await page.getByText('Live', { exact: true }).waitFor();
@@ -204,7 +212,7 @@ test('a document that is being deleted is not asked for again', async (t) => {
   // Not even when it hears that somebody has put the document anew: whatever the page means to do then, it does in ten seconds.
   const heard = page.evaluate(() => new Promise((done) => {
     const { key } = Object.fromEntries(new URLSearchParams(location.hash.split('?')[1]));
-    new EventSource('/api/v1/events').addEventListener('documents', ({ data }) => JSON.parse(data).recent.some((one) => one.key === key) && done());
+    window.stream.addEventListener('documents', ({ data }) => JSON.parse(data).recent.some((one) => one.key === key) && done());
   }));
   await put();
   await heard;

@@ -55,7 +55,13 @@ function afterwards(t, end) {
     ends.set(t, []);
     t.after(async () => {
       const failures = [];
-      for (const each of ends.get(t).reverse()) await each().catch((failure) => failures.push(failure));
+      for (const each of ends.get(t).reverse()) {
+        try {
+          await each();
+        } catch (failure) {
+          failures.push(failure);
+        }
+      }
       if (failures.length === 1) throw failures[0];
       if (failures.length > 1) throw new AggregateError(failures, failures.map(({ message }) => message).join('\n'));
     });
