@@ -19,7 +19,7 @@ pub(crate) const LARGE: usize = 2 << 20;
 const TINY: usize = 2;
 
 /// How many tiny words there can be: of one character of ASCII, of two, and of one of two bytes.
-pub(crate) const MOST_TINY: usize = (1 << 7) + (1 << 14) + (1 << 11) - (1 << 7);
+const MOST_TINY: usize = (1 << 7) + (1 << 14) + (1 << 11) - (1 << 7);
 
 /// How many tiny words a batch may count before it has to settle, for no count to overflow.
 const UNSETTLED: u64 = if cfg!(test) { 1 << 10 } else { 1 << 31 };
